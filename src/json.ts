@@ -1,0 +1,110 @@
+import { AgentUpError } from './errors.js';
+
+/** What can be stored: JSON, nothing else. */
+export type JsonValue =
+  | string
+  | number
+  | boolean
+  | null
+  | readonly JsonValue[]
+  | { readonly [name: string]: JsonValue };
+
+/**
+ * The stored form of one value: its JSON text, without white space, `-0` as `-0`.
+ * Storages keep tokens as they are and never look inside, apart from integers and the brackets of a list.
+ */
+export type Token = string;
+
+const IDENTIFIER = /^[A-Za-z_$][\w$]*$/;
+
+function refuse(path: readonly (string | number)[], what: string): never {
+  const where = `$${path
+    .map((step) =>
+      typeof step === 'number' ? `[${step}]` : IDENTIFIER.test(step) ? `.${step}` : `[${JSON.stringify(step)}]`,
+    )
+    .join('')}`;
+  throw new AgentUpError('VALUE_NOT_JSON', `${where} is ${what}, which JSON cannot hold`, { path: where });
+}
+
+/** Deeper nesting than this is refused: it would overflow the stack of some reader. */
+const MAX_DEPTH = 500;
+
+/** Throws where JSON.stringify would drop, change or choke; says whether a `-0` is in there. */
+function inspect(value: unknown, path: (string | number)[], above: object[]): boolean {
+  switch (typeof value) {
+    case 'string':
+    case 'boolean':
+      return false;
+    case 'number':
+      if (!Number.isFinite(value)) refuse(path, String(value));
+      return value === 0 && Object.is(value, -0);
+    case 'object':
+      break;
+    default:
+      return refuse(path, value === undefined ? 'undefined' : `a ${typeof value}`);
+  }
+  if (value === null) return false;
+  if (above.includes(value)) refuse(path, 'a cycle');
+  if (above.length >= MAX_DEPTH) refuse(path, `nested deeper than ${MAX_DEPTH} levels`);
+  above.push(value);
+  let negativeZero = false;
+  if (Array.isArray(value)) {
+    for (let index = 0; index < value.length; index++) {
+      path.push(index);
+      if (!(index in value)) refuse(path, 'a hole in an array');
+      if (inspect(value[index], path, above)) negativeZero = true;
+      path.pop();
+    }
+    if (Object.keys(value).length !== value.length) refuse(path, 'an array with named properties');
+  } else {
+    const prototype: unknown = Object.getPrototypeOf(value);
+    // A plain object of another realm (vm, worker) has a foreign Object.prototype: one whose own prototype is null.
+    if (prototype !== null && prototype !== Object.prototype && Object.getPrototypeOf(prototype) !== null) {
+      refuse(path, `an instance of ${(value as object).constructor?.name ?? 'a class'}`);
+    }
+    for (const name of Object.keys(value)) {
+      path.push(name);
+      if (inspect((value as Record<string, unknown>)[name], path, above)) negativeZero = true;
+      path.pop();
+    }
+    if (typeof (value as { toJSON?: unknown }).toJSON === 'function') refuse(path, 'an object with a toJSON method');
+    if (Object.getOwnPropertySymbols(value).length > 0) refuse(path, 'an object with a symbol property');
+  }
+  above.pop();
+  return negativeZero;
+}
+
+function write(value: unknown): string {
+  if (typeof value === 'number') return Object.is(value, -0) ? '-0' : String(value);
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value);
+  if (Array.isArray(value)) return `[${value.map(write).join(',')}]`;
+  return `{${Object.entries(value)
+    .map(([name, item]) => `${JSON.stringify(name)}:${write(item)}`)
+    .join(',')}}`;
+}
+
+/**
+ * The token of a value.
+ * @throws VALUE_NOT_JSON naming the path, for anything that would not come back equal.
+ */
+export function encode(value: unknown): Token {
+  if (typeof value === 'string') return JSON.stringify(value);
+  return inspect(value, [], []) ? write(value) : JSON.stringify(value);
+}
+
+/** A fresh value for a token. */
+export function decode<T = unknown>(token: Token): T {
+  return JSON.parse(token) as T;
+}
+
+/** The integer a token holds, or `undefined` where it holds anything else (`"7"`, `1.5`, `-0`). */
+export function integerOf(token: Token): number | undefined {
+  if (!/^(0|-?[1-9]\d{0,15})$/.test(token)) return undefined;
+  const value = Number(token);
+  return Number.isSafeInteger(value) ? value : undefined;
+}
+
+/** The token of a list token with one more item. The caller has made sure that it is a list (`[`). */
+export function appendToken(list: Token, item: Token): Token {
+  return list === '[]' ? `[${item}]` : `${list.slice(0, -1)},${item}]`;
+}

@@ -1,0 +1,34 @@
+/** Where the library reports what it cannot return: `console` and pino fit as they are. */
+export interface Logger {
+  debug(...args: unknown[]): void;
+  info(...args: unknown[]): void;
+  warn(...args: unknown[]): void;
+  error(...args: unknown[]): void;
+}
+
+const silent = (): void => {};
+
+/** Says nothing. The default of a library: it never prints unless asked. */
+export const silentLogger: Logger = { debug: silent, info: silent, warn: silent, error: silent };
+
+/**
+ * Writes to standard error, from `level` on. The CLI uses it with the level in `AGENTUP_LOG`
+ * (`debug`, `info`, `warn`, `error`, `silent`; default `warn`).
+ */
+export function stderrLogger(level: string = process.env['AGENTUP_LOG'] ?? 'warn'): Logger {
+  const order = ['debug', 'info', 'warn', 'error'];
+  const from = level === 'silent' ? order.length : Math.max(order.indexOf(level), 0);
+  const writer =
+    (name: string, rank: number) =>
+    (...args: unknown[]): void => {
+      if (rank < from) return;
+      const text = args.map((arg) => (typeof arg === 'string' ? arg : JSON.stringify(arg))).join(' ');
+      process.stderr.write(`${name}: ${text}\n`);
+    };
+  return {
+    debug: writer('debug', 0),
+    info: writer('info', 1),
+    warn: writer('warn', 2),
+    error: writer('error', 3),
+  };
+}

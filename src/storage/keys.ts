@@ -1,0 +1,71 @@
+import { AgentUpError } from '../errors.js';
+
+/**
+ * Names one record. `space` is ours (`contexts`, `users`, …: lower-case letters, digits, `-`); `scope` and `id`
+ * come from users and may hold any text. `scope` is the container that is listed and cleaned together
+ * (nothing, or a tenant, or tenant and user), `id` the record in it.
+ */
+export interface RecordKey {
+  readonly space: string;
+  readonly scope: readonly string[];
+  readonly id: string;
+}
+
+/** Longest `scope` part or `id`, in characters. */
+export const MAX_ID_LENGTH = 1024;
+
+const SAFE = /^[a-z0-9_-]*$/;
+const LONE_SURROGATE = /[\uD800-\uDBFF](?![\uDC00-\uDFFF])|(?<![\uD800-\uDBFF])[\uDC00-\uDFFF]/;
+const HEX = Array.from({ length: 256 }, (_, byte) => `%${byte.toString(16).padStart(2, '0')}`);
+const encoder = new TextEncoder();
+
+/** Refuses what no key can be made of. `argument` names it in the error. */
+export function checkId(text: unknown, argument: string): asserts text is string {
+  if (typeof text !== 'string') {
+    throw new AgentUpError('INVALID_ARGUMENT', `${argument} must be a string, not ${typeof text}`, { argument });
+  }
+  if (text === '') throw new AgentUpError('INVALID_ARGUMENT', `${argument} is empty`, { argument });
+  if (text.length > MAX_ID_LENGTH) {
+    throw new AgentUpError(
+      'LIMIT_EXCEEDED',
+      `${argument} has ${text.length} characters; at most ${MAX_ID_LENGTH} are allowed`,
+      { argument, limit: 'idLength', max: MAX_ID_LENGTH, actual: text.length },
+    );
+  }
+  if (LONE_SURROGATE.test(text)) {
+    throw new AgentUpError('INVALID_ARGUMENT', `${argument} holds a lone surrogate, which no key can hold`, {
+      argument,
+    });
+  }
+}
+
+/**
+ * Any text in the alphabet `[a-z0-9_%-]`: every other byte of its UTF-8 form is `%xx` in lower-case hex.
+ * Upper case is encoded too, so that file systems which fold case or normalise Unicode merge nothing, and
+ * `/`, `..`, `:`, `*`, NUL disappear. Keeps prefixes: the code of a prefix is a prefix of the code.
+ */
+export function encodeName(text: string): string {
+  if (SAFE.test(text)) return text;
+  let out = '';
+  for (const byte of encoder.encode(text)) {
+    const safe =
+      (byte >= 97 && byte <= 122) || (byte >= 48 && byte <= 57) || byte === 95 || byte === 45;
+    out += safe ? String.fromCharCode(byte) : HEX[byte];
+  }
+  return out;
+}
+
+/** The text behind `encodeName`. */
+export function decodeName(name: string): string {
+  return decodeURIComponent(name);
+}
+
+/** The container of a key, as text: `space/scope/scope`. Equal for equal containers only. */
+export function containerText(key: Pick<RecordKey, 'space' | 'scope'>): string {
+  return key.scope.length === 0 ? key.space : `${key.space}/${key.scope.map(encodeName).join('/')}`;
+}
+
+/** A key as text, equal for equal keys only: `space/scope/scope/:id`; every part is encoded. */
+export function keyText(key: RecordKey): string {
+  return `${containerText(key)}/:${encodeName(key.id)}`;
+}

@@ -1,0 +1,398 @@
+import { type Clock, systemClock } from '../clock.js';
+import { AgentUpError } from '../errors.js';
+import type { Token } from '../json.js';
+import { checkBegin, checkCommit, checkKey, checkTtl, meets, plan, writes } from './changes.js';
+import { containerText, keyText, type RecordKey } from './keys.js';
+import {
+  type BeginOptions,
+  type Begun,
+  type Change,
+  type CommitOptions,
+  type Committed,
+  type ListQuery,
+  type LogOptions,
+  type LogPage,
+  type ReadOptions,
+  type RecordInfo,
+  type Refused,
+  RESERVATION_MS,
+  type StateRecord,
+  type StateStorage,
+  type SweepQuery,
+} from './state-storage.js';
+
+export interface MemoryStorageOptions {
+  /** Default time to live in seconds; never when absent. */
+  ttl?: number;
+  clock?: Clock;
+}
+
+interface Body {
+  readonly key: RecordKey;
+  readonly text: string;
+  readonly fields: Map<string, Token>;
+  log: Token[];
+  logDropped: number;
+  version: number;
+  owner: string | undefined;
+  createdAt: number;
+  updatedAt: number;
+  expiresAt: number | undefined;
+  /** From an expiry `set`: wins over a later `renew`. */
+  ownTtl: number | 'none' | undefined;
+}
+
+interface Gate {
+  token: string;
+  until: number;
+  next: string;
+  nextUntil: number;
+}
+
+interface Space {
+  /** In the order of their last write, so that the stale ones come first. */
+  readonly bodies: Map<string, Body>;
+  readonly byContainer: Map<string, Set<string>>;
+  readonly byOwner: Map<string, Set<string>>;
+}
+
+/** Keeps records in this process; they end with it. For development, tests, and data that may be lost. */
+export class MemoryStorage implements StateStorage {
+  readonly backend = 'memory';
+  readonly ttl: number | undefined;
+  readonly #clock: Clock;
+  readonly #spaces = new Map<string, Space>();
+  readonly #gates = new Map<string, Gate>();
+  #seenCommits = new Map<string, { at: number; answer: Committed }>();
+  #closed = false;
+  #size = 0;
+  #writesUntilPurge = 256;
+
+  constructor(options: MemoryStorageOptions = {}) {
+    if (options.ttl !== undefined) checkTtl(options.ttl);
+    this.ttl = options.ttl;
+    this.#clock = options.clock ?? systemClock;
+  }
+
+  async begin(key: RecordKey, options: BeginOptions): Promise<Begun> {
+    this.#open();
+    checkBegin(key, options);
+    const text = keyText(key);
+    const now = this.#clock.now();
+    let gate = this.#gates.get(text);
+    if (gate && gate.token !== options.token) {
+      const held = gate.until > now;
+      if (held || (gate.nextUntil > now && gate.next !== options.token)) {
+        if (gate.nextUntil <= now || gate.next === options.token) {
+          gate.next = options.token;
+          gate.nextUntil = now + RESERVATION_MS;
+        }
+        return { busy: true, retryAfterMs: Math.max(1, (held ? gate.until : gate.nextUntil) - now) };
+      }
+    }
+    if (!gate) {
+      gate = { token: '', until: 0, next: '', nextUntil: 0 };
+      this.#gates.set(text, gate);
+    }
+    gate.token = options.token;
+    gate.until = now + options.leaseMs;
+    if (gate.next === options.token) gate.nextUntil = 0;
+    const body = this.#find(key.space, text, now);
+    return { busy: false, record: body && copy(body, options.log ?? 0) };
+  }
+
+  async read(key: RecordKey, options: ReadOptions = {}): Promise<StateRecord | undefined> {
+    this.#open();
+    checkKey(key);
+    const body = this.#find(key.space, keyText(key), this.#clock.now());
+    return body && copy(body, options.log ?? 0, options.fields);
+  }
+
+  async readLog(key: RecordKey, options: LogOptions = {}): Promise<LogPage> {
+    this.#open();
+    checkKey(key);
+    const body = this.#find(key.space, keyText(key), this.#clock.now());
+    if (!body) return { entries: [], start: 0, total: 0, dropped: 0 };
+    const { log, logDropped } = body;
+    const end = Math.max(0, Math.min(log.length, (options.before ?? Number.POSITIVE_INFINITY) - logDropped));
+    const start = Math.max(0, end - (options.limit ?? end));
+    return {
+      entries: log.slice(start, end),
+      start: logDropped + start,
+      total: logDropped + log.length,
+      dropped: logDropped,
+    };
+  }
+
+  async commit(
+    key: RecordKey,
+    changes: readonly Change[],
+    options: CommitOptions = {},
+  ): Promise<Committed | Refused> {
+    this.#open();
+    checkCommit(key, changes, options);
+    const { lease, commitId } = options;
+    const text = keyText(key);
+    const now = this.#clock.now();
+    const seen = commitId === undefined ? undefined : this.#seen(text + commitId, now);
+    if (seen) return seen;
+    const gate = lease && this.#gates.get(text);
+    if (lease && (gate?.token !== lease.token || gate.until <= now)) {
+      throw new AgentUpError('LEASE_LOST', `the lease on ${key.id} was lost before the commit`, {
+        recordId: key.id,
+        space: key.space,
+      });
+    }
+    const body = this.#find(key.space, text, now);
+    if (!meets(body, options.condition)) {
+      return { committed: false, record: body && copy(body, 0) };
+    }
+    const answer = writes(changes, options)
+      ? this.#apply(key, text, body, changes, options, now)
+      : untouched(body, now);
+    if (lease && gate) {
+      if (lease.keepMs !== undefined) gate.until = now + lease.keepMs;
+      else if (gate.nextUntil > now) gate.until = 0;
+      else this.#gates.delete(text);
+    }
+    if (commitId !== undefined) this.#seenCommits.set(text + commitId, { at: now, answer });
+    return answer;
+  }
+
+  async delete(key: RecordKey): Promise<boolean> {
+    this.#open();
+    checkKey(key);
+    const body = this.#find(key.space, keyText(key), this.#clock.now());
+    if (body) this.#remove(body);
+    return body !== undefined;
+  }
+
+  async *list(query: ListQuery): AsyncIterable<RecordInfo> {
+    this.#open();
+    const now = this.#clock.now();
+    const space = this.#spaces.get(query.space);
+    if (!space) return;
+    const container = query.scope && containerText({ space: query.space, scope: query.scope });
+    const names =
+      query.owner !== undefined
+        ? (space.byOwner.get(query.owner) ?? [])
+        : container !== undefined
+          ? (space.byContainer.get(container) ?? [])
+          : space.bodies.keys();
+    const found: Body[] = [];
+    for (const name of names) {
+      const body = space.bodies.get(name);
+      if (!body || isExpired(body, now)) continue;
+      // The bodies are in the order of their last write: from here on they are all newer.
+      if (query.updatedBefore !== undefined && body.updatedAt >= query.updatedBefore) {
+        if (names instanceof Set || Array.isArray(names)) continue;
+        break;
+      }
+      if (container !== undefined && containerText(body.key) !== container) continue;
+      if (query.prefix !== undefined && !body.key.id.startsWith(query.prefix)) continue;
+      found.push(body);
+    }
+    found.sort((a, b) => (a.text < b.text ? -1 : 1));
+    for (const { key, owner, createdAt, updatedAt, expiresAt } of found) {
+      this.#open();
+      yield { key, owner, createdAt, updatedAt, expiresAt };
+    }
+  }
+
+  async sweep(query: SweepQuery): Promise<number> {
+    this.#open();
+    const now = this.#clock.now();
+    const container = query.scope && containerText({ space: query.space, scope: query.scope });
+    let removed = 0;
+    for (const body of this.#spaces.get(query.space)?.bodies.values() ?? []) {
+      if (body.updatedAt >= query.updatedBefore) break;
+      if (container !== undefined && containerText(body.key) !== container) continue;
+      if ((this.#gates.get(body.text)?.until ?? 0) > now) continue;
+      this.#remove(body);
+      if (!isExpired(body, now)) removed++;
+    }
+    return removed;
+  }
+
+  async ping(): Promise<void> {
+    this.#open();
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#spaces.clear();
+    this.#gates.clear();
+    this.#seenCommits.clear();
+  }
+
+  #open(): void {
+    if (this.#closed) {
+      throw new AgentUpError('STORAGE_CLOSED', 'the memory storage has been closed', { backend: 'memory' });
+    }
+  }
+
+  #find(space: string, text: string, now: number): Body | undefined {
+    const body = this.#spaces.get(space)?.bodies.get(text);
+    if (!body || !isExpired(body, now)) return body;
+    this.#remove(body);
+    return undefined;
+  }
+
+  #apply(
+    key: RecordKey,
+    text: string,
+    existing: Body | undefined,
+    changes: readonly Change[],
+    options: CommitOptions,
+    now: number,
+  ): Committed {
+    const planned = plan(existing?.fields ?? new Map(), changes, options.maxFields);
+    const body = existing ?? this.#create(key, text, now);
+    if (planned.clearFields) body.fields.clear();
+    for (const [field, token] of planned.fields) {
+      if (token === undefined) body.fields.delete(field);
+      else body.fields.set(field, token);
+    }
+    if (planned.clearLog) {
+      body.log = [];
+      body.logDropped = 0;
+    }
+    for (const entry of planned.log) body.log.push(entry);
+    for (let over = body.log.length - (options.logMax ?? Number.POSITIVE_INFINITY); over > 0; over--) {
+      body.log.shift();
+      body.logDropped++;
+    }
+    if (planned.owner) this.#own(body, planned.owner.value);
+    if (options.expiry) {
+      if ('set' in options.expiry) body.ownTtl = options.expiry.set;
+      const ttl = 'set' in options.expiry ? options.expiry.set : (body.ownTtl ?? options.expiry.renew);
+      body.expiresAt = ttl === 'none' ? undefined : now + ttl * 1000;
+    }
+    body.version++;
+    body.updatedAt = now;
+    const { bodies } = this.#spaceOf(key.space);
+    bodies.delete(text);
+    bodies.set(text, body);
+    this.#purgeWhenDue(now);
+    return {
+      committed: true,
+      version: body.version,
+      updatedAt: now,
+      expiresAt: body.expiresAt,
+      incremented: planned.incremented,
+      logTotal: body.logDropped + body.log.length,
+    };
+  }
+
+  #spaceOf(name: string): Space {
+    let space = this.#spaces.get(name);
+    if (!space) {
+      space = { bodies: new Map(), byContainer: new Map(), byOwner: new Map() };
+      this.#spaces.set(name, space);
+    }
+    return space;
+  }
+
+  #create(key: RecordKey, text: string, now: number): Body {
+    const body: Body = {
+      key: { space: key.space, scope: [...key.scope], id: key.id },
+      text,
+      fields: new Map(),
+      log: [],
+      logDropped: 0,
+      version: 0,
+      owner: undefined,
+      createdAt: now,
+      updatedAt: now,
+      expiresAt: undefined,
+      ownTtl: undefined,
+    };
+    this.#size++;
+    addTo(this.#spaceOf(key.space).byContainer, containerText(key), text);
+    return body;
+  }
+
+  #own(body: Body, owner: string | undefined): void {
+    const { byOwner } = this.#spaceOf(body.key.space);
+    if (body.owner !== undefined) removeFrom(byOwner, body.owner, body.text);
+    if (owner !== undefined) addTo(byOwner, owner, body.text);
+    body.owner = owner;
+  }
+
+  #remove(body: Body): void {
+    const space = this.#spaceOf(body.key.space);
+    space.bodies.delete(body.text);
+    removeFrom(space.byContainer, containerText(body.key), body.text);
+    if (body.owner !== undefined) removeFrom(space.byOwner, body.owner, body.text);
+    this.#size--;
+  }
+
+  /** Expired records that nobody asks for again would stay for ever: a pass per doubling keeps that linear. */
+  #purgeWhenDue(now: number): void {
+    if (--this.#writesUntilPurge > 0) return;
+    for (const { bodies } of this.#spaces.values()) {
+      for (const body of bodies.values()) if (isExpired(body, now)) this.#remove(body);
+    }
+    for (const [text, gate] of this.#gates) {
+      if (gate.until <= now && gate.nextUntil <= now) this.#gates.delete(text);
+    }
+    this.#writesUntilPurge = Math.max(256, this.#size);
+  }
+
+  #seen(id: string, now: number): Committed | undefined {
+    for (const [old, { at }] of this.#seenCommits) {
+      if (at > now - 60_000) break;
+      this.#seenCommits.delete(old);
+    }
+    return this.#seenCommits.get(id)?.answer;
+  }
+}
+
+function isExpired(body: Body, now: number): boolean {
+  return body.expiresAt !== undefined && body.expiresAt <= now;
+}
+
+function copy(body: Body, log: number, only?: readonly string[]): StateRecord {
+  let { fields } = body;
+  if (only) {
+    fields = new Map();
+    for (const field of only) {
+      const token = body.fields.get(field);
+      if (token !== undefined) fields.set(field, token);
+    }
+  } else fields = new Map(fields);
+  return {
+    fields,
+    log: log === 0 ? [] : body.log.slice(-log),
+    logTotal: body.logDropped + body.log.length,
+    logDropped: body.logDropped,
+    version: body.version,
+    owner: body.owner,
+    createdAt: body.createdAt,
+    updatedAt: body.updatedAt,
+    expiresAt: body.expiresAt,
+  };
+}
+
+function untouched(body: Body | undefined, now: number): Committed {
+  return {
+    committed: true,
+    version: body?.version ?? 0,
+    updatedAt: body?.updatedAt ?? now,
+    expiresAt: body?.expiresAt,
+    incremented: new Map(),
+    logTotal: body ? body.logDropped + body.log.length : 0,
+  };
+}
+
+function addTo(index: Map<string, Set<string>>, name: string, text: string): void {
+  const set = index.get(name);
+  if (set) set.add(text);
+  else index.set(name, new Set([text]));
+}
+
+function removeFrom(index: Map<string, Set<string>>, name: string, text: string): void {
+  const set = index.get(name);
+  set?.delete(text);
+  if (set?.size === 0) index.delete(name);
+}

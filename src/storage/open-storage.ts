@@ -1,0 +1,67 @@
+import { AgentUpError } from '../errors.js';
+import type { Clock } from '../clock.js';
+import type { Logger } from '../logger.js';
+import type { StateStorage } from './state-storage.js';
+
+/** When a write on files is safe against power loss. All of them survive the death of the process. */
+export type Durability = 'never' | 'interval' | 'commit';
+
+/** What a storage is opened with. Equal options mean the same store. */
+export type StorageOptions =
+  | { readonly backend: 'memory' }
+  | {
+      readonly backend: 'file';
+      /** Absolute path. */
+      readonly storageDir: string;
+      readonly durability?: Durability | undefined;
+    }
+  | {
+      readonly backend: 'valkey';
+      readonly url: string;
+      readonly keyPrefix: string;
+      /** Bound on connecting and on one command, in milliseconds. Default 2000. */
+      readonly timeoutMs?: number | undefined;
+    };
+
+/** The names of the backends, as `state.backend` spells them. */
+export const BACKENDS = ['memory', 'file', 'valkey'] as const;
+export type BackendName = (typeof BACKENDS)[number];
+
+/** The one place where a backend is chosen. Each is loaded only when it is opened. */
+export async function openStorage(
+  options: StorageOptions,
+  services: { logger?: Logger | undefined; clock?: Clock | undefined } = {},
+): Promise<StateStorage> {
+  const common = {
+    ...(services.clock && { clock: services.clock }),
+    ...(services.logger && { logger: services.logger }),
+  };
+  switch (options.backend) {
+    case 'memory': {
+      const { MemoryStorage } = await import('./memory-storage.js');
+      return new MemoryStorage(common);
+    }
+    case 'file': {
+      const { FileStorage } = await import('./file/file-storage.js');
+      return new FileStorage({
+        ...common,
+        storageDir: options.storageDir,
+        ...(options.durability && { durability: options.durability }),
+      });
+    }
+    case 'valkey': {
+      const { ValkeyStorage } = await import('./valkey/valkey-storage.js');
+      return new ValkeyStorage({
+        ...common,
+        url: options.url,
+        keyPrefix: options.keyPrefix,
+        ...(options.timeoutMs !== undefined && { timeoutMs: options.timeoutMs }),
+      });
+    }
+    default:
+      throw new AgentUpError('INVALID_ARGUMENT', `unknown storage backend ${JSON.stringify(options)}`, {
+        argument: 'backend',
+        fix: `use one of ${BACKENDS.join(', ')}`,
+      });
+  }
+}

@@ -1,0 +1,218 @@
+import type { Token } from '../json.js';
+import type { RecordKey } from './keys.js';
+
+/**
+ * The storage contract. Whoever adds a backend reads this file and runs `storageConformance`
+ * (`agentup/testing`); everything above, conversations, caches, tasks, is written once against it.
+ *
+ * A record is a set of fields (name → token), an append-only log of tokens, and a few attributes. Tokens are
+ * JSON texts made by `encode`: a backend stores and returns them byte for byte and looks inside only to add to an
+ * integer and to append to a list. Names, ids and owners may hold any text but lone surrogates.
+ *
+ * What must hold:
+ * - `begin` and `commit` are one atomic step each, towards other calls, other processes, and crashes: a commit
+ *   applies whole or not at all, and once acknowledged it survives the death of the process.
+ * - Everything is checked before the first write. A call that throws has written nothing, except that a
+ *   `STORAGE_UNAVAILABLE` from `commit` leaves open whether the commit happened; the same commit may then be sent
+ *   again with the same `commitId` and is applied at most once.
+ * - An expired record is absent everywhere: `begin`, `read`, `commit` (a fresh record begins), `list`, `delete`.
+ * - Failures are `AgentUpError`s: `STORAGE_UNAVAILABLE` (cannot be reached, disk full; bounded in time),
+ *   `STORAGE_FAILED` (answered, but with an error), `RECORD_CORRUPT`, `STORAGE_CLOSED`.
+ */
+export interface StateStorage {
+  /** `memory`, `file`, `valkey`, or a third party's name; for messages. */
+  readonly backend: string;
+
+  /** Default time to live of conversations kept here, in seconds; `undefined` means they never expire. */
+  readonly ttl?: number | undefined;
+
+  /**
+   * Takes the lease of a record, existing or not, and returns its snapshot. Never waits: when somebody else holds
+   * the lease the answer is `busy`, and the caller asks again with the same token. The first one refused holds a
+   * reservation until it asks again (or for `RESERVATION_MS`), during which a new token is refused too, so that
+   * nobody who keeps asking starves. Asking again with the token that holds the lease renews it.
+   */
+  begin(key: RecordKey, options: BeginOptions): Promise<Begun>;
+
+  /** A private copy of the record, or `undefined` where there is none. */
+  read(key: RecordKey, options?: ReadOptions): Promise<StateRecord | undefined>;
+
+  /** A stretch of the log, oldest first. A record that does not exist has an empty log. */
+  readLog(key: RecordKey, options?: LogOptions): Promise<LogPage>;
+
+  /**
+   * Applies changes in order, creating the record where it is missing. An empty list with neither condition nor
+   * expiry creates and touches nothing: it only renews or releases the lease.
+   * @throws LEASE_LOST when `lease` is given and its token is not the one that holds the record's lease now.
+   * @throws WRONG_TYPE, INTEGER_OVERFLOW, LIMIT_EXCEEDED, TTL_INVALID, INVALID_ARGUMENT
+   */
+  commit(key: RecordKey, changes: readonly Change[], options?: CommitOptions): Promise<Committed | Refused>;
+
+  /** Removes the record with its log. A lease on it stays; its holder's commit starts the record anew. */
+  delete(key: RecordKey): Promise<boolean>;
+
+  /** Records of a space, from an index, each once, none expired. Order: by id inside one scope. */
+  list(query: ListQuery): AsyncIterable<RecordInfo>;
+
+  /**
+   * Deletes the records last written before `updatedBefore` and returns how many. Costs what it deletes. A record
+   * written in the meantime, or whose lease is held, stays.
+   */
+  sweep(query: SweepQuery): Promise<number>;
+
+  /** Proves that the backend answers. @throws STORAGE_UNAVAILABLE */
+  ping(): Promise<void>;
+
+  /** Ends timers, connections and locks. Idempotent; later calls fail with `STORAGE_CLOSED`. */
+  close(): Promise<void>;
+}
+
+/** How long a refused `begin` keeps its place without asking again, in milliseconds. */
+export const RESERVATION_MS = 200;
+
+export interface BeginOptions {
+  /** Identifies the one who asks; unguessable, new for every turn. */
+  readonly token: string;
+  /** The lease ends by itself after this many milliseconds without a renewal. */
+  readonly leaseMs: number;
+  /** How many of the newest log entries the snapshot holds. Default 0. */
+  readonly log?: number;
+}
+
+export type Begun =
+  | { readonly busy: false; readonly record: StateRecord | undefined }
+  /** `retryAfterMs`: when the present lease ends, if it is not renewed. */
+  | { readonly busy: true; readonly retryAfterMs: number };
+
+export interface ReadOptions {
+  /** How many of the newest log entries to bring. Default 0. */
+  readonly log?: number;
+  /** Only these fields; all when absent. */
+  readonly fields?: readonly string[];
+}
+
+/** Positions count every entry ever logged from 0 on; they do not move when a cap drops old entries. */
+export interface LogOptions {
+  /** At most this many, the newest ones before `before`. Default: all. */
+  readonly limit?: number;
+  /** Only entries at positions below this one. Default: the end. */
+  readonly before?: number;
+}
+
+export interface LogPage {
+  /** Oldest first. */
+  readonly entries: Token[];
+  /** Position of the first of `entries`. */
+  readonly start: number;
+  /** Entries ever logged since the log began or was cleared; `total - dropped` are kept. */
+  readonly total: number;
+  /** Entries that a cap has dropped. */
+  readonly dropped: number;
+}
+
+export interface StateRecord {
+  readonly fields: Map<string, Token>;
+  /** The newest entries asked for, oldest first. */
+  readonly log: Token[];
+  readonly logTotal: number;
+  readonly logDropped: number;
+  /** Grows by one with every commit that changes something; a record that is deleted and made again may repeat. */
+  readonly version: number;
+  readonly owner: string | undefined;
+  /** Epoch milliseconds. */
+  readonly createdAt: number;
+  readonly updatedAt: number;
+  /** Epoch milliseconds; `undefined` never. */
+  readonly expiresAt: number | undefined;
+}
+
+export type Change =
+  | { readonly op: 'set'; readonly field: string; readonly value: Token }
+  | { readonly op: 'remove'; readonly field: string }
+  /** Adds to an integer; a missing field counts as 0. WRONG_TYPE on anything else, INTEGER_OVERFLOW past 2^53−1. */
+  | { readonly op: 'increment'; readonly field: string; readonly by: number }
+  /** Appends to a list; a missing field counts as `[]`. WRONG_TYPE on anything else. */
+  | { readonly op: 'append'; readonly field: string; readonly item: Token }
+  | { readonly op: 'log'; readonly entry: Token }
+  | { readonly op: 'clearLog' }
+  /** Removes every field; keeps log and attributes. */
+  | { readonly op: 'clearFields' }
+  /** Sets the owner (`undefined` removes it). */
+  | { readonly op: 'owner'; readonly owner: string | undefined }
+  /** Creates the record, or marks it as written, without changing anything else. */
+  | { readonly op: 'touch' };
+
+export interface CommitOptions {
+  /**
+   * Commits under this lease. Without `keepMs` the commit ends the lease, with it the lease is renewed for so many
+   * milliseconds. Without `lease` the changes apply whoever holds it.
+   */
+  readonly lease?: { readonly token: string; readonly keepMs?: number };
+  /** Nothing is written, and the answer is `Refused`, unless the record is like this. */
+  readonly condition?: CommitCondition;
+  /**
+   * What happens to the expiry. Absent: it stays as it is (a new record never expires).
+   * `set`: expires so many seconds from now, and remembers that as the record's own ttl.
+   * `renew`: so many seconds from now, unless the record has a ttl of its own from a `set`: then that one.
+   */
+  readonly expiry?: Expiry;
+  /** Keeps only the newest entries of the log; the dropped ones are counted. */
+  readonly logMax?: number;
+  /** LIMIT_EXCEEDED when the record would have more fields than this, and more than it has now. */
+  readonly maxFields?: number;
+  /** Makes sending the same commit again harmless: an id seen in the last minute is not applied twice. */
+  readonly commitId?: string;
+}
+
+export type Expiry = { readonly set: number | 'none' } | { readonly renew: number | 'none' };
+
+/** All given parts must hold. */
+export interface CommitCondition {
+  /** The record is there, or is not. */
+  readonly exists?: boolean;
+  readonly version?: number;
+  /** These fields hold exactly these tokens; `undefined`: are absent. */
+  readonly fields?: ReadonlyMap<string, Token | undefined>;
+}
+
+export interface Committed {
+  readonly committed: true;
+  readonly version: number;
+  /** Epoch milliseconds, by the storage's clock. */
+  readonly updatedAt: number;
+  readonly expiresAt: number | undefined;
+  /** The new values of the fields that were incremented. */
+  readonly incremented: Map<string, number>;
+  readonly logTotal: number;
+}
+
+/** The condition did not hold. `record`: what was there instead, all fields, no log. */
+export interface Refused {
+  readonly committed: false;
+  readonly record: StateRecord | undefined;
+}
+
+export interface ListQuery {
+  readonly space: string;
+  /** One container; all of the space when absent. */
+  readonly scope?: readonly string[];
+  /** Only records whose id begins with this text. */
+  readonly prefix?: string;
+  readonly owner?: string;
+  /** Only records last written before this moment, epoch milliseconds. */
+  readonly updatedBefore?: number;
+}
+
+export interface SweepQuery {
+  readonly space: string;
+  readonly scope?: readonly string[];
+  readonly updatedBefore: number;
+}
+
+export interface RecordInfo {
+  readonly key: RecordKey;
+  readonly owner: string | undefined;
+  readonly createdAt: number;
+  readonly updatedAt: number;
+  readonly expiresAt: number | undefined;
+}
