@@ -1,0 +1,316 @@
+import { type Clock, systemClock, toIso } from '../clock.js';
+import { AgentUpError } from '../errors.js';
+import type { JsonValue } from '../json.js';
+import { type Logger, silentLogger } from '../logger.js';
+import type { OutputOf, StandardSchema } from '../standard-schema.js';
+import { checkTtl } from '../storage/changes.js';
+import { checkId, keyText, type RecordKey } from '../storage/keys.js';
+import type { StateStorage } from '../storage/state-storage.js';
+import type { Access } from './access.js';
+import {
+  Conversation,
+  type ConversationState,
+  type HistoryOptions,
+  type HistoryPage,
+  type SchemaOptions,
+} from './conversation.js';
+import { DirectAccess } from './direct-access.js';
+import { type ConversationLimits, DEFAULT_LIMITS } from './limits.js';
+import type { Message, RoleInput } from './message.js';
+import { currentTurn, type TurnSettings } from './run-turn.js';
+import type { Turn } from './turn.js';
+
+/** Whose conversations a context speaks of. */
+export interface ConversationScope {
+  /**
+   * `conversation`: one memory per context id. `session`: per user and context id. `user`: one per user, and the
+   * context id is the user's.
+   */
+  readonly kind?: 'conversation' | 'user' | 'session';
+  /** Conversations of different tenants never meet, whatever their ids. */
+  readonly tenantId?: string | undefined;
+  readonly userId?: string | undefined;
+}
+
+export interface ConversationContextOptions {
+  readonly scope?: ConversationScope;
+  /** Seconds until an untouched conversation expires; default: that of the storage. */
+  readonly ttl?: number | 'none' | undefined;
+  readonly history?: {
+    /** Messages loaded at the beginning of a turn. Default 20. */
+    readonly load?: number | undefined;
+    /** Newest messages kept. Default: all. */
+    readonly max?: number | undefined;
+  };
+  readonly concurrency?: 'serial' | 'parallel' | undefined;
+  /** A turn's lease ends by itself after so many seconds without a sign of life. Default 30. */
+  readonly lease?: number | undefined;
+  /** Longest wait of a turn for the ones before it, in seconds. Default 30. */
+  readonly wait?: number | undefined;
+  /** Most turns of one conversation that wait in one process. Default 100. */
+  readonly maxWaiting?: number | undefined;
+  readonly limits?: Partial<ConversationLimits>;
+  readonly clock?: Clock | undefined;
+  readonly logger?: Logger | undefined;
+}
+
+/** One conversation in a listing. Times are ISO 8601 UTC. */
+export interface ConversationInfo {
+  readonly contextId: string;
+  readonly userId?: string;
+  readonly createdAt: string;
+  readonly updatedAt: string;
+  readonly expiresAt?: string;
+}
+
+/**
+ * The conversations of a storage; every call names one. What a call does is documented at `Conversation`, the handle
+ * to one. In a handler it is injected by `@stateful()`; elsewhere make one over a storage.
+ */
+export class ConversationContext {
+  readonly storage: StateStorage;
+  readonly options: ConversationContextOptions;
+  /** True where the storage was down and `onUnavailable: 'degrade'` went on without: nothing here is kept. */
+  readonly degraded: boolean;
+  readonly #settings: TurnSettings;
+  readonly #limits: ConversationLimits;
+  readonly #clock: Clock;
+  /** The turn this context was injected into, and the context id of its conversation. */
+  readonly #bound: { readonly turn: Turn; readonly contextId: string } | undefined;
+
+  constructor(
+    storage: StateStorage,
+    options: ConversationContextOptions = {},
+    /** @internal */
+    bound?: { turn: Turn; contextId: string; degraded: boolean },
+  ) {
+    if (options.ttl !== undefined) checkTtl(options.ttl);
+    this.storage = storage;
+    this.options = options;
+    this.#bound = bound;
+    this.degraded = bound?.degraded ?? false;
+    this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
+    this.#clock = options.clock ?? systemClock;
+    this.#settings = {
+      ttl: options.ttl ?? storage.ttl ?? 'none',
+      historyLoad: options.history?.load ?? 20,
+      historyMax: options.history?.max,
+      maxEntries: this.#limits.entries,
+      concurrency: options.concurrency ?? 'serial',
+      leaseMs: (options.lease ?? 30) * 1000,
+      waitMs: (options.wait ?? 30) * 1000,
+      maxWaiting: options.maxWaiting ?? 100,
+    };
+  }
+
+  /** How turns on this context run. */
+  get settings(): TurnSettings {
+    return this.#settings;
+  }
+
+  get logger(): Logger {
+    return this.options.logger ?? silentLogger;
+  }
+
+  /** The same storage and settings for another scope. */
+  scoped(scope: ConversationScope): ConversationContext {
+    return new ConversationContext(this.storage, { ...this.options, scope });
+  }
+
+  /** This context as a running turn sees it. @internal */
+  inTurn(turn: Turn, contextId: string, degraded: boolean): ConversationContext {
+    return new ConversationContext(this.storage, this.options, { turn, contextId, degraded });
+  }
+
+  /** The same settings over another storage. @internal */
+  over(storage: StateStorage): ConversationContext {
+    return new ConversationContext(storage, this.options);
+  }
+
+  /** The storage key of a conversation. @throws CONTEXT_ID_MISSING, INVALID_ARGUMENT, LIMIT_EXCEEDED */
+  keyOf(contextId: string): RecordKey {
+    if (contextId === undefined || contextId === null || contextId === '') {
+      throw new AgentUpError('CONTEXT_ID_MISSING', 'the context id is missing or empty', { argument: 'contextId' });
+    }
+    checkId(contextId, 'contextId');
+    return { ...this.#container(), id: contextId };
+  }
+
+  /** The handle to one conversation. */
+  conversation(contextId: string): Conversation {
+    return new Conversation({
+      contextId,
+      limits: this.#limits,
+      clock: this.#clock,
+      userId: this.options.scope?.userId,
+      historyLoad: this.#settings.historyLoad,
+      access: () => this.#access(contextId),
+    });
+  }
+
+  getVariable<S extends StandardSchema, D = undefined>(
+    contextId: string,
+    name: string,
+    options: SchemaOptions<S, D>,
+  ): Promise<OutputOf<S> | D>;
+  // biome-ignore lint/suspicious/noExplicitAny: see Conversation.getVariable
+  getVariable<T = any>(contextId: string, name: string): Promise<T | undefined>;
+  getVariable<T>(contextId: string, name: string, fallback: T): Promise<T>;
+  async getVariable(contextId: string, name: string, fallback?: unknown): Promise<unknown> {
+    return this.conversation(contextId).getVariable(name, fallback);
+  }
+
+  async setVariable(contextId: string, name: string, value: unknown): Promise<void> {
+    await this.conversation(contextId).setVariable(name, value);
+  }
+
+  async deleteVariable(contextId: string, name: string): Promise<boolean> {
+    return this.conversation(contextId).deleteVariable(name);
+  }
+
+  async incrementVariable(contextId: string, name: string, by = 1): Promise<number> {
+    return this.conversation(contextId).incrementVariable(name, by);
+  }
+
+  async appendToVariable(contextId: string, name: string, item: unknown): Promise<void> {
+    await this.conversation(contextId).appendToVariable(name, item);
+  }
+
+  // biome-ignore lint/suspicious/noExplicitAny: see Conversation.getVariable
+  async updateVariable<T = any>(
+    contextId: string,
+    name: string,
+    update: (value: T | undefined) => T | Promise<T>,
+  ): Promise<T> {
+    return this.conversation(contextId).updateVariable(name, update);
+  }
+
+  async getVariables(contextId: string): Promise<Record<string, unknown>> {
+    return this.conversation(contextId).getVariables();
+  }
+
+  getMetadata<S extends StandardSchema, D = undefined>(
+    contextId: string,
+    name: string,
+    options: SchemaOptions<S, D>,
+  ): Promise<OutputOf<S> | D>;
+  // biome-ignore lint/suspicious/noExplicitAny: see Conversation.getVariable
+  getMetadata<T = any>(contextId: string, name: string): Promise<T | undefined>;
+  getMetadata<T>(contextId: string, name: string, fallback: T): Promise<T>;
+  async getMetadata(contextId: string, name: string, fallback?: unknown): Promise<unknown> {
+    return this.conversation(contextId).getMetadata(name, fallback);
+  }
+
+  async setMetadata(contextId: string, name: string, value: unknown): Promise<void> {
+    await this.conversation(contextId).setMetadata(name, value);
+  }
+
+  async deleteMetadata(contextId: string, name: string): Promise<boolean> {
+    return this.conversation(contextId).deleteMetadata(name);
+  }
+
+  async addToHistory(
+    contextId: string,
+    role: RoleInput,
+    content: JsonValue,
+    metadata?: { readonly [name: string]: JsonValue },
+  ): Promise<void> {
+    await this.conversation(contextId).addToHistory(role, content, metadata);
+  }
+
+  async getHistory<Content = string>(contextId: string, options?: HistoryOptions): Promise<Message<Content>[]> {
+    return this.conversation(contextId).getHistory<Content>(options);
+  }
+
+  async getHistoryPage<Content = string>(contextId: string, options?: HistoryOptions): Promise<HistoryPage<Content>> {
+    return this.conversation(contextId).getHistoryPage<Content>(options);
+  }
+
+  async clearHistory(contextId: string): Promise<void> {
+    await this.conversation(contextId).clearHistory();
+  }
+
+  async getOrCreate(contextId: string, options?: { readonly userId?: string }): Promise<ConversationState> {
+    return this.conversation(contextId).getOrCreate(options);
+  }
+
+  async save(contextId: string): Promise<void> {
+    await this.conversation(contextId).save();
+  }
+
+  async clearContext(contextId: string): Promise<boolean> {
+    return this.conversation(contextId).clearContext();
+  }
+
+  async getTtl(contextId: string): Promise<number | null | undefined> {
+    return this.conversation(contextId).getTtl();
+  }
+
+  async setTtl(contextId: string, ttl: number | 'none'): Promise<boolean> {
+    return this.conversation(contextId).setTtl(ttl);
+  }
+
+  /** The conversations of this scope, from an index: one user's, or those that nobody has written to since. */
+  async *listContexts(
+    query: { readonly userId?: string; readonly updatedBefore?: Date | string | number } = {},
+  ): AsyncGenerator<ConversationInfo, void, undefined> {
+    const { space, scope } = this.#container();
+    const updatedBefore = query.updatedBefore === undefined ? undefined : epochOf(query.updatedBefore);
+    const records = this.storage.list({
+      space,
+      scope,
+      ...(query.userId !== undefined && { owner: query.userId }),
+      ...(updatedBefore !== undefined && { updatedBefore }),
+    });
+    for await (const { key, owner, createdAt, updatedAt, expiresAt } of records) {
+      yield {
+        contextId: key.id,
+        ...(owner !== undefined && { userId: owner }),
+        createdAt: toIso(createdAt),
+        updatedAt: toIso(updatedAt),
+        ...(expiresAt !== undefined && { expiresAt: toIso(expiresAt) }),
+      };
+    }
+  }
+
+  /**
+   * Removes the conversations of this scope that nobody has written to for `maxAgeHours`, and returns how many.
+   * Fractions of an hour count. A conversation in a running turn stays.
+   */
+  async cleanupOldContexts({ maxAgeHours }: { readonly maxAgeHours: number }): Promise<number> {
+    if (typeof maxAgeHours !== 'number' || !Number.isFinite(maxAgeHours) || maxAgeHours < 0) {
+      throw new AgentUpError('INVALID_ARGUMENT', `maxAgeHours is ${String(maxAgeHours)}; a number from 0 on`, {
+        argument: 'maxAgeHours',
+      });
+    }
+    const { space, scope } = this.#container();
+    return this.storage.sweep({ space, scope, updatedBefore: this.#clock.now() - maxAgeHours * 3_600_000 });
+  }
+
+  #access(contextId: string): Access {
+    if (this.#bound && contextId === this.#bound.contextId) return this.#bound.turn;
+    const key = this.keyOf(contextId);
+    return currentTurn(this.storage, keyText(key)) ?? new DirectAccess(this.storage, key, this.#settings);
+  }
+
+  #container(): Pick<RecordKey, 'space' | 'scope'> {
+    const { kind = 'conversation', tenantId, userId } = this.options.scope ?? {};
+    const tenant = tenantId === undefined ? [] : [tenantId];
+    if (kind === 'conversation') return { space: 'contexts', scope: tenant };
+    if (kind === 'user') return { space: 'users', scope: tenant };
+    if (userId === undefined || userId === '') {
+      throw new AgentUpError('CONTEXT_ID_MISSING', 'a session belongs to a user, and the task names none', {
+        argument: 'userId',
+      });
+    }
+    return { space: 'sessions', scope: [...tenant, userId] };
+  }
+}
+
+function epochOf(moment: Date | string | number): number {
+  const epoch = moment instanceof Date ? moment.getTime() : typeof moment === 'string' ? Date.parse(moment) : moment;
+  if (!Number.isFinite(epoch)) {
+    throw new AgentUpError('INVALID_ARGUMENT', 'updatedBefore is not a moment in time', { argument: 'updatedBefore' });
+  }
+  return epoch;
+}

@@ -1,0 +1,225 @@
+import { AgentUpError, isAgentUpError } from '../errors.js';
+import type { Token } from '../json.js';
+import type { Logger } from '../logger.js';
+import { keyText, type RecordKey } from '../storage/keys.js';
+import type { Change, Expiry, LogOptions, LogPage, StateStorage } from '../storage/state-storage.js';
+import type { Access, Attributes, Contents } from './access.js';
+import { type CommitSettings, commitOptions } from './commit-settings.js';
+import { WorkingCopy } from './working-copy.js';
+
+/** The right to commit exclusively, with how long it lasts without a renewal. */
+export interface Lease {
+  readonly token: string;
+  readonly leaseMs: number;
+}
+
+export interface TurnParts {
+  readonly storage: StateStorage;
+  readonly key: RecordKey;
+  readonly settings: CommitSettings;
+  readonly logger: Logger;
+  readonly copy: WorkingCopy;
+  /** Absent for parallel turns, and for a turn that joins another. */
+  readonly lease?: Lease | undefined;
+  /** Whom a conversation that has no owner belongs to once this turn has written to it. */
+  readonly owner?: string | undefined;
+  /** The turn this one joins: its changes become the parent's when its handler returns. */
+  readonly parent?: Turn | undefined;
+}
+
+/** One running turn: reads come from its working copy, writes collect there until it commits. */
+export class Turn implements Access {
+  readonly storage: StateStorage;
+  readonly key: RecordKey;
+  readonly text: string;
+  readonly #parts: TurnParts;
+  readonly #copy: WorkingCopy;
+  #ended = false;
+  #renewal: NodeJS.Timeout | undefined;
+  /** A save under way: what comes meanwhile waits, or it would be taken for saved. */
+  #saving: Promise<void> | undefined;
+
+  constructor(parts: TurnParts) {
+    this.#parts = parts;
+    this.storage = parts.storage;
+    this.key = parts.key;
+    this.text = keyText(parts.key);
+    this.#copy = parts.copy;
+    if (parts.lease) this.#renewLater(parts.lease);
+  }
+
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  /** The state as this turn sees it, for a turn that joins. */
+  fork(): WorkingCopy {
+    return new WorkingCopy(this.#copy.snapshot());
+  }
+
+  async field(name: string): Promise<Token | undefined> {
+    this.#live();
+    return this.#copy.fields.get(name);
+  }
+
+  async fields(): Promise<ReadonlyMap<string, Token>> {
+    this.#live();
+    return this.#copy.fields;
+  }
+
+  async log({ limit, before }: LogOptions): Promise<LogPage> {
+    this.#live();
+    const tail = this.#copy.tail;
+    const end = Math.max(tail.dropped, Math.min(tail.total, before ?? tail.total));
+    const start = Math.max(tail.dropped, limit === undefined ? 0 : end - limit);
+    const held = tail.entries.slice(Math.max(0, start - tail.start), Math.max(0, end - tail.start));
+    if (start >= tail.start || end <= start) return { ...tail, entries: held, start: Math.min(start, end) };
+    const olderEnd = Math.min(end, tail.start);
+    const older = await this.storage.readLog(this.key, { before: olderEnd, limit: olderEnd - start });
+    return { ...tail, entries: [...older.entries, ...held], start: older.start };
+  }
+
+  async attributes(): Promise<Attributes | undefined> {
+    this.#live();
+    const { exists, owner, createdAt = 0, updatedAt = 0, expiresAt } = this.#copy;
+    return exists ? { owner, createdAt, updatedAt, expiresAt } : undefined;
+  }
+
+  async contents(log: number): Promise<Contents | undefined> {
+    const attributes = await this.attributes();
+    return attributes && { attributes, fields: this.#copy.fields, log: await this.log({ limit: log }) };
+  }
+
+  async apply(changes: readonly Change[]): Promise<Map<string, number>> {
+    await this.#writable();
+    return this.#copy.apply(changes, this.#parts.settings.maxEntries);
+  }
+
+  async replace(field: string, expected: Token | undefined, value: Token): Promise<boolean> {
+    await this.#writable();
+    if (this.#copy.fields.get(field) !== expected) return false;
+    this.#copy.apply([{ op: 'set', field, value }], this.#parts.settings.maxEntries);
+    return true;
+  }
+
+  async create(owner: string | undefined): Promise<void> {
+    await this.#writable();
+    if (!this.#copy.exists) this.#copy.apply([owner === undefined ? { op: 'touch' } : { op: 'owner', owner }]);
+  }
+
+  async expire(expiry: Expiry): Promise<boolean> {
+    await this.#writable();
+    if (!this.#copy.exists) return false;
+    this.#copy.expiry = expiry;
+    return true;
+  }
+
+  async erase(): Promise<boolean> {
+    await this.#writable();
+    const there = this.#copy.exists;
+    this.#copy.erase();
+    return there;
+  }
+
+  async save(): Promise<void> {
+    await this.#writable();
+    const saving = this.#commit(true);
+    this.#saving = saving.catch(() => {});
+    try {
+      await saving;
+    } finally {
+      this.#saving = undefined;
+    }
+  }
+
+  /** The handler returned: what it changed is committed and the lease released, in one step. */
+  async finish(): Promise<void> {
+    this.#end();
+    if (this.#saving) await this.#saving;
+    await this.#commit(false);
+  }
+
+  /** The handler threw, or the commit was refused: nothing more is written, the lease is released. */
+  async abandon(): Promise<void> {
+    this.#end();
+    if (this.#saving) await this.#saving;
+    const { lease } = this.#parts;
+    if (!lease) return;
+    try {
+      await this.storage.commit(this.key, [], { lease: { token: lease.token } });
+    } catch (error) {
+      // The error that ends the turn matters more, and the lease ends by itself.
+      if (!isAgentUpError(error, 'LEASE_LOST')) this.#parts.logger.warn('a lease could not be released', error);
+    }
+  }
+
+  async #writable(): Promise<void> {
+    this.#live();
+    while (this.#saving) {
+      await this.#saving;
+      this.#live();
+    }
+  }
+
+  #end(): void {
+    this.#ended = true;
+    clearTimeout(this.#renewal);
+  }
+
+  #live(): void {
+    if (!this.#ended) return;
+    throw new AgentUpError('TURN_ENDED', 'the turn of this context has ended; is an await missing in the handler?', {
+      recordId: this.key.id,
+      fix: 'await every call on the context before the handler returns; outside a turn use a context of your own',
+    });
+  }
+
+  async #commit(keepLease: boolean): Promise<void> {
+    const { storage, key, lease, parent, settings } = this.#parts;
+    const copy = this.#copy;
+    if (parent) {
+      if (copy.erased) await parent.erase();
+      else await parent.apply(copy.changes());
+      if (copy.expiry) await parent.expire(copy.expiry);
+      copy.settle();
+      if (keepLease) await parent.save();
+      return;
+    }
+    const held = (keep: boolean) =>
+      lease && { lease: keep ? { token: lease.token, keepMs: lease.leaseMs } : { token: lease.token } };
+    if (copy.erased) {
+      // Proven to hold the lease before, released after: nobody begins on what is about to go.
+      if (lease) await storage.commit(key, [], held(true));
+      await storage.delete(key);
+      copy.settle();
+      if (lease && !keepLease) await storage.commit(key, [], held(false));
+      return;
+    }
+    if (!copy.changed) {
+      if (lease) await storage.commit(key, [], held(keepLease));
+      return;
+    }
+    const { owner } = this.#parts;
+    if (owner !== undefined && copy.owner === undefined) copy.apply([{ op: 'owner', owner }]);
+    const options = commitOptions(settings, { ...held(keepLease), ...(copy.expiry && { expiry: copy.expiry }) });
+    const answer = await storage.commit(key, copy.changes(), options);
+    if (answer.committed) copy.settle(answer);
+  }
+
+  #renewLater({ token, leaseMs }: Lease): void {
+    this.#renewal = setTimeout(() => {
+      this.storage.commit(this.key, [], { lease: { token, keepMs: leaseMs } }).then(
+        () => {
+          if (!this.#ended) this.#renewLater({ token, leaseMs });
+        },
+        (error: unknown) => {
+          if (this.#ended) return;
+          // A lost lease stays lost, and the commit will say so; anything else may pass.
+          if (isAgentUpError(error, 'LEASE_LOST')) this.#parts.logger.warn('the lease of a turn was lost', this.key.id);
+          else this.#renewLater({ token, leaseMs });
+        },
+      );
+    }, leaseMs / 3);
+    this.#renewal.unref();
+  }
+}

@@ -1,0 +1,207 @@
+import type { Token } from '../json.js';
+import { plan } from '../storage/changes.js';
+import type { Change, Committed, Expiry, StateRecord } from '../storage/state-storage.js';
+
+type FieldChange =
+  | { readonly op: 'set'; readonly value: Token }
+  | { readonly op: 'remove' }
+  | { readonly op: 'increment'; readonly by: number }
+  | { readonly op: 'append'; readonly items: Token[] };
+
+/**
+ * A snapshot and what a turn has changed on it so far. Reads see the changes; `changes()` gives them as the shortest
+ * list of deltas, so that a commit overwrites nothing that the turn did not itself overwrite.
+ */
+export class WorkingCopy {
+  #fields: Map<string, Token>;
+  #log: Token[];
+  #logTotal: number;
+  #logDropped: number;
+  #owner: string | undefined;
+  #exists: boolean;
+  /** Of the snapshot: epoch milliseconds. */
+  readonly createdAt: number | undefined;
+  #updatedAt: number | undefined;
+  #expiresAt: number | undefined;
+
+  readonly #pending = new Map<string, FieldChange>();
+  #newEntries: Token[] = [];
+  #cleared = false;
+  #logCleared = false;
+  #ownerChanged = false;
+  #touched = false;
+  expiry: Expiry | undefined;
+
+  constructor(record: StateRecord | undefined) {
+    this.#fields = record?.fields ?? new Map();
+    this.#log = record?.log ?? [];
+    this.#logTotal = record?.logTotal ?? 0;
+    this.#logDropped = record?.logDropped ?? 0;
+    this.#owner = record?.owner;
+    this.#exists = record !== undefined;
+    this.createdAt = record?.createdAt;
+    this.#updatedAt = record?.updatedAt;
+    this.#expiresAt = record?.expiresAt;
+  }
+
+  get fields(): ReadonlyMap<string, Token> {
+    return this.#fields;
+  }
+
+  get owner(): string | undefined {
+    return this.#owner;
+  }
+
+  get exists(): boolean {
+    return this.#exists;
+  }
+
+  get updatedAt(): number | undefined {
+    return this.#updatedAt;
+  }
+
+  get expiresAt(): number | undefined {
+    return this.#expiresAt;
+  }
+
+  /** The entries held here, oldest first, and the position of the first; older ones are in the storage only. */
+  get tail(): { readonly entries: readonly Token[]; readonly start: number; readonly total: number; readonly dropped: number } {
+    return {
+      entries: this.#log,
+      start: this.#logTotal - this.#log.length,
+      total: this.#logTotal,
+      dropped: this.#logDropped,
+    };
+  }
+
+  /** Was everything removed, with nothing written since? */
+  get erased(): boolean {
+    return this.#cleared && !this.#exists;
+  }
+
+  get changed(): boolean {
+    return (
+      this.#pending.size > 0 ||
+      this.#newEntries.length > 0 ||
+      this.#cleared ||
+      this.#logCleared ||
+      this.#ownerChanged ||
+      this.#touched ||
+      this.expiry !== undefined
+    );
+  }
+
+  /** Applies changes to the view, all or nothing. @throws WRONG_TYPE, INTEGER_OVERFLOW, LIMIT_EXCEEDED */
+  apply(changes: readonly Change[], maxFields?: number): Map<string, number> {
+    const { fields, incremented } = plan(this.#fields, changes, maxFields);
+    for (const change of changes) {
+      switch (change.op) {
+        case 'set':
+        case 'remove':
+        case 'increment':
+        case 'append':
+          this.#pending.set(change.field, this.#merge(change, fields.get(change.field)));
+          break;
+        case 'log':
+          this.#log.push(change.entry);
+          this.#newEntries.push(change.entry);
+          this.#logTotal++;
+          break;
+        case 'clearLog':
+          this.#log = [];
+          this.#newEntries = [];
+          this.#logTotal = 0;
+          this.#logDropped = 0;
+          this.#logCleared = true;
+          break;
+        case 'clearFields':
+          this.#fields.clear();
+          this.#pending.clear();
+          this.#cleared = true;
+          break;
+        case 'owner':
+          this.#owner = change.owner;
+          this.#ownerChanged = true;
+          break;
+        case 'touch':
+          this.#touched = true;
+      }
+    }
+    for (const [field, token] of fields) {
+      if (token === undefined) this.#fields.delete(field);
+      else this.#fields.set(field, token);
+    }
+    if (changes.length > 0) this.#exists = true;
+    return incremented;
+  }
+
+  /** Removes everything, as if the conversation had never been. */
+  erase(): void {
+    this.apply([{ op: 'clearFields' }, { op: 'clearLog' }, { op: 'owner', owner: undefined }]);
+    this.expiry = undefined;
+    this.#exists = false;
+  }
+
+  changes(): Change[] {
+    const changes: Change[] = [];
+    if (this.#cleared) changes.push({ op: 'clearFields' });
+    if (this.#logCleared) changes.push({ op: 'clearLog' });
+    if (this.#ownerChanged) changes.push({ op: 'owner', owner: this.#owner });
+    for (const [field, change] of this.#pending) {
+      if (change.op === 'append') for (const item of change.items) changes.push({ op: 'append', field, item });
+      else changes.push({ ...change, field });
+    }
+    for (const entry of this.#newEntries) changes.push({ op: 'log', entry });
+    if (changes.length === 0 && this.#touched) changes.push({ op: 'touch' });
+    return changes;
+  }
+
+  /** The view as a record, for a handler that joins this turn. */
+  snapshot(): StateRecord | undefined {
+    if (!this.#exists) return undefined;
+    return {
+      fields: new Map(this.#fields),
+      log: [...this.#log],
+      logTotal: this.#logTotal,
+      logDropped: this.#logDropped,
+      version: 0,
+      owner: this.#owner,
+      createdAt: this.createdAt ?? 0,
+      updatedAt: this.#updatedAt ?? 0,
+      expiresAt: this.#expiresAt,
+    };
+  }
+
+  /** What was pending is stored now. Increments take the value that the storage came to, with others' added. */
+  settle(answer?: Committed): void {
+    this.#pending.clear();
+    this.#newEntries = [];
+    this.#cleared = false;
+    this.#logCleared = false;
+    this.#ownerChanged = false;
+    this.#touched = false;
+    this.expiry = undefined;
+    if (!answer) return;
+    for (const [field, value] of answer.incremented) this.#fields.set(field, String(value));
+    this.#updatedAt = answer.updatedAt;
+    this.#expiresAt = answer.expiresAt;
+  }
+
+  /** One delta for what was pending on a field and what comes now. `result` is the field's value after both. */
+  #merge(change: Extract<Change, { field: string }>, result: Token | undefined): FieldChange {
+    if (change.op === 'set') return { op: 'set', value: change.value };
+    if (change.op === 'remove') return { op: 'remove' };
+    const before = this.#pending.get(change.field);
+    if (!before) {
+      return change.op === 'increment' ? { op: 'increment', by: change.by } : { op: 'append', items: [change.item] };
+    }
+    if (change.op === 'increment' && before.op === 'increment' && Number.isSafeInteger(before.by + change.by)) {
+      return { op: 'increment', by: before.by + change.by };
+    }
+    if (change.op === 'append' && before.op === 'append') {
+      before.items.push(change.item);
+      return before;
+    }
+    return { op: 'set', value: result as Token };
+  }
+}

@@ -1,0 +1,86 @@
+import { ConversationContext } from '../conversation/conversation-context.js';
+import { forbidden } from '../conversation/conversation.js';
+import { runTurn } from '../conversation/run-turn.js';
+import type { Turn } from '../conversation/turn.js';
+import { AgentUpError, isAgentUpError } from '../errors.js';
+import { MemoryStorage } from '../storage/memory-storage.js';
+import { currentRuntime } from './state-runtime.js';
+import type { StatefulOptions } from './stateful-options.js';
+import type { Task } from './task.js';
+
+type Handler<T, R> = (task: T, context: ConversationContext, contextId: string) => R | Promise<R>;
+
+/**
+ * One turn of a stateful handler: finds its context, begins, injects, commits. `given` is a context that the caller
+ * passed instead of the one the configuration names, as tests do.
+ */
+export async function invokeStateful<T extends Task, R>(
+  options: StatefulOptions<T>,
+  handler: Handler<T, R>,
+  task: T,
+  given: unknown,
+): Promise<R> {
+  if (typeof task !== 'object' || task === null) {
+    throw new AgentUpError('INVALID_ARGUMENT', 'a handler takes a task: an object with id and text', {
+      argument: 'task',
+    });
+  }
+  const base = given instanceof ConversationContext ? given : await currentRuntime().contextFor(options);
+  const { kind, contextId } = place(options, task);
+  const scope = { kind, tenantId: task.tenantId, userId: task.userId };
+  const context = base.scoped(scope);
+  const { settings, logger } = context;
+  const owner = task.userId;
+  let progress: 'before' | 'running' | { result: R } = 'before';
+
+  const run = (on: ConversationContext, degraded: boolean): Promise<R> =>
+    runTurn({ storage: on.storage, key: on.keyOf(contextId), settings, logger, owner }, async (turn) => {
+      await permit(turn, contextId, owner);
+      progress = 'running';
+      const result = await handler(task, on.inTurn(turn, contextId, degraded), contextId);
+      progress = { result };
+      return result;
+    });
+
+  if (options.onUnavailable !== 'degrade') return run(context, false);
+  try {
+    return await run(context, false);
+  } catch (error) {
+    const reached = progress as 'before' | 'running' | { result: R };
+    if (!isAgentUpError(error, 'STORAGE_UNAVAILABLE') || reached === 'running') throw error;
+    logger.error('the storage is unavailable; going on without memory', { contextId, error: error.message });
+    // The handler ran to its end and is not run again: its reply stands, what it wanted to remember is lost.
+    if (reached !== 'before') return reached.result;
+    const storage = new MemoryStorage();
+    try {
+      return await run(context.over(storage), true);
+    } finally {
+      await storage.close();
+    }
+  }
+}
+
+async function permit(turn: Turn, contextId: string, userId: string | undefined): Promise<void> {
+  if (userId === undefined) return;
+  const owner = (await turn.attributes())?.owner;
+  if (owner !== undefined && owner !== userId) throw forbidden(contextId, userId);
+}
+
+function place<T extends Task>(
+  options: StatefulOptions<T>,
+  task: T,
+): { kind: 'conversation' | 'user' | 'session'; contextId: string } {
+  const kind = options.scope ?? 'conversation';
+  const [contextId, wanted] =
+    kind === 'user'
+      ? [task.userId, 'a userId (the scope is user)']
+      : options.contextId
+        ? [options.contextId(task), 'a context id from options.contextId']
+        : [task.contextId ?? task.id, 'a contextId or an id'];
+  if (contextId === undefined || contextId === null || contextId === '') {
+    throw new AgentUpError('CONTEXT_ID_MISSING', `the task needs ${wanted}, and it is missing or empty`, {
+      argument: 'contextId',
+    });
+  }
+  return { kind, contextId };
+}

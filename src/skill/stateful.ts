@@ -1,0 +1,47 @@
+import type { ConversationContext } from '../conversation/conversation-context.js';
+import { recordHandler } from './handler-metadata.js';
+import { invokeStateful } from './invoke-stateful.js';
+import { decorateMethod } from './method-decorator.js';
+import type { StatefulOptions } from './stateful-options.js';
+import type { Task } from './task.js';
+
+/** A method that `@stateful()` may stand on: the injected parameters have defaults (`= injected()`). */
+export type StatefulMethod<T extends Task = Task> = (
+  task: T,
+  context?: ConversationContext,
+  contextId?: string,
+) => Promise<unknown>;
+
+/** Works as a legacy decorator and as a TC39 one. */
+export interface StatefulDecorator<T extends Task = Task> {
+  <M extends StatefulMethod<T>>(
+    target: object,
+    name: string | symbol,
+    descriptor: TypedPropertyDescriptor<M>,
+  ): TypedPropertyDescriptor<M>;
+  <This, M extends StatefulMethod<T>>(method: M, context: ClassMethodDecoratorContext<This, M>): M;
+}
+
+/**
+ * Gives a handler method a memory: every call is a turn on the task's conversation, with a `ConversationContext` and
+ * the context id injected. Options given here override `agent_config.yaml` for this handler.
+ *
+ * The call rejects with `CONTEXT_ID_MISSING`, `CONTEXT_FORBIDDEN`, `CONVERSATION_BUSY`, `STORAGE_UNAVAILABLE`,
+ * `LEASE_LOST` or what the handler threw, in which case nothing of the turn is kept.
+ * @throws DECORATOR_MISUSE at decoration, on anything but a method
+ */
+export function stateful<T extends Task = Task>(options: StatefulOptions<T> = {}): StatefulDecorator<T> {
+  return ((...args: unknown[]) =>
+    decorateMethod('stateful', args, (method) => {
+      function turn(this: unknown, task: T, given?: unknown, _contextId?: unknown, ...rest: unknown[]): Promise<unknown> {
+        return invokeStateful(
+          options,
+          (ofTask, context, contextId) => method.call(this, ofTask, context, contextId, ...rest),
+          task,
+          given,
+        );
+      }
+      recordHandler(turn, { kind: 'stateful', options });
+      return turn;
+    })) as StatefulDecorator<T>;
+}
