@@ -32,7 +32,8 @@ export type ErrorCode =
   // command line
   | 'USAGE'
   | 'CANCELLED'
-  | 'FILE_CONFLICT';
+  | 'FILE_CONFLICT'
+  | 'FILE_UNWRITABLE';
 
 /** What an error says beside its sentence. Never a secret: urls are redacted before they get here. */
 export interface ErrorDetails {
