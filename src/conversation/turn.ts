@@ -91,44 +91,51 @@ export class Turn implements Access {
   }
 
   async apply(changes: readonly Change[]): Promise<Map<string, number>> {
-    await this.#writable();
+    while (this.#saving) await this.#saving;
+    this.#live();
     return this.#copy.apply(changes, this.#parts.settings.maxEntries);
   }
 
   async replace(field: string, expected: Token | undefined, value: Token): Promise<boolean> {
-    await this.#writable();
+    while (this.#saving) await this.#saving;
+    this.#live();
     if (this.#copy.fields.get(field) !== expected) return false;
     this.#copy.apply([{ op: 'set', field, value }], this.#parts.settings.maxEntries);
     return true;
   }
 
   async create(owner: string | undefined): Promise<void> {
-    await this.#writable();
+    while (this.#saving) await this.#saving;
+    this.#live();
     if (!this.#copy.exists) this.#copy.apply([owner === undefined ? { op: 'touch' } : { op: 'owner', owner }]);
   }
 
   async expire(expiry: Expiry): Promise<boolean> {
-    await this.#writable();
+    while (this.#saving) await this.#saving;
+    this.#live();
     if (!this.#copy.exists) return false;
     this.#copy.expiry = expiry;
     return true;
   }
 
   async erase(): Promise<boolean> {
-    await this.#writable();
+    while (this.#saving) await this.#saving;
+    this.#live();
     const there = this.#copy.exists;
     this.#copy.erase();
     return there;
   }
 
   async save(): Promise<void> {
-    await this.#writable();
-    const saving = this.#commit(true);
-    this.#saving = saving.catch(() => {});
+    while (this.#saving) await this.#saving;
+    this.#live();
+    const saved = this.#commit(true);
+    const saving = saved.catch(() => {});
+    this.#saving = saving;
     try {
-      await saving;
+      await saved;
     } finally {
-      this.#saving = undefined;
+      if (this.#saving === saving) this.#saving = undefined;
     }
   }
 
@@ -150,14 +157,6 @@ export class Turn implements Access {
     } catch (error) {
       // The error that ends the turn matters more, and the lease ends by itself.
       if (!isAgentUpError(error, 'LEASE_LOST')) this.#parts.logger.warn('a lease could not be released', error);
-    }
-  }
-
-  async #writable(): Promise<void> {
-    this.#live();
-    while (this.#saving) {
-      await this.#saving;
-      this.#live();
     }
   }
 

@@ -1,0 +1,84 @@
+import type { AgentConfig } from '../config/index.js';
+import type { ConversationContext } from '../conversation/conversation-context.js';
+import { AgentUpError } from '../errors.js';
+import { withRuntime } from '../skill/state-runtime.js';
+import type { Task } from '../skill/task.js';
+import type { ConfigRuntime } from './config-runtime.js';
+import type { LoadedSkill } from './load-skill.js';
+import { Router } from './route.js';
+
+/** What an agent answers. */
+export interface Reply {
+  readonly skillId: string;
+  readonly contextId: string;
+  /** What the handler returned. */
+  readonly value: unknown;
+  /** The same as text: a string as it is, nothing as `''`, anything else as JSON. */
+  readonly text: string;
+}
+
+export interface AgentParts {
+  readonly config: AgentConfig;
+  readonly skills: readonly LoadedSkill[];
+  readonly runtime: ConfigRuntime;
+  readonly context: ConversationContext;
+}
+
+/** Skills over their storages. Made by `createAgent`. */
+export class Agent {
+  readonly config: AgentConfig;
+  readonly skills: readonly LoadedSkill[];
+  /** The conversations on the configured storage, for code outside a handler. */
+  readonly context: ConversationContext;
+  readonly #runtime: ConfigRuntime;
+  readonly #router: Router;
+  readonly #running = new Set<Promise<unknown>>();
+  #closing: Promise<void> | undefined;
+
+  constructor({ config, skills, runtime, context }: AgentParts) {
+    this.config = config;
+    this.skills = skills;
+    this.context = context;
+    this.#runtime = runtime;
+    this.#router = new Router(skills, config.agent.default_skill);
+  }
+
+  get name(): string {
+    return this.config.agent.name;
+  }
+
+  /**
+   * Routes a task to a skill, runs its turn, and returns the reply once everything is committed.
+   * @throws SKILL_NOT_FOUND, AGENT_CLOSED, whatever the turn fails with, and what the handler threw
+   */
+  async handle(task: Task, options: { readonly skill?: string | undefined } = {}): Promise<Reply> {
+    if (this.#closing) throw new AgentUpError('AGENT_CLOSED', 'the agent has been closed');
+    const skill = this.#router.route(task.text, options.skill);
+    const running = withRuntime(this.#runtime, async () => skill.call(task));
+    this.#running.add(running);
+    try {
+      const value = await running;
+      return { skillId: skill.id, contextId: task.contextId ?? task.id, value, text: textOfValue(value) };
+    } finally {
+      this.#running.delete(running);
+    }
+  }
+
+  /** Takes no more tasks, waits for those that run, and releases storages and connections. Idempotent. */
+  close(): Promise<void> {
+    this.#closing ??= (async () => {
+      await Promise.allSettled(this.#running);
+      await this.#runtime.close();
+    })();
+    return this.#closing;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
+
+function textOfValue(value: unknown): string {
+  if (typeof value === 'string') return value;
+  return value === undefined || value === null ? '' : JSON.stringify(value);
+}

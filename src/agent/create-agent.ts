@@ -1,0 +1,56 @@
+import type { Clock } from '../clock.js';
+import type { AgentConfig, AgentConfigInput, SkillConfig } from '../config/index.js';
+import { AgentUpError } from '../errors.js';
+import type { Logger } from '../logger.js';
+import { skillMetadata } from '../skill/handler-metadata.js';
+import { Agent } from './agent.js';
+import { ConfigRuntime } from './config-runtime.js';
+import { bindSkill, type LoadedSkill, loadSkill, type SkillTarget } from './load-skill.js';
+
+export interface CreateAgentOptions {
+  /** Where to look for `agent_config.yaml`, and what relative paths start from when a configuration is given as an object. Default: the working directory. */
+  readonly cwd?: string | undefined;
+  /** What `${NAME}` in the configuration refers to. Default: `process.env`. */
+  readonly env?: Readonly<Record<string, string | undefined>> | undefined;
+  /** Skills given as code: classes with `@skill({ id })`, beside those the configuration names. */
+  readonly skills?: readonly SkillTarget[] | undefined;
+  readonly logger?: Logger | undefined;
+  readonly clock?: Clock | undefined;
+}
+
+/**
+ * Makes an agent from a configuration: the path of an `agent_config.yaml`, the configuration as an object, or nothing:
+ * then the file in the working directory or above it. Opens the storage, loads every skill.
+ * @throws CONFIG_NOT_FOUND, CONFIG_INVALID with all findings, SKILL_LOAD_FAILED
+ */
+export async function createAgent(
+  source?: string | AgentConfigInput,
+  options: CreateAgentOptions = {},
+): Promise<Agent> {
+  const { config, directory } = await configOf(source, options);
+  const skills: LoadedSkill[] = [];
+  for (const skill of config.skills) skills.push(await loadSkill(skill, directory));
+  for (const target of options.skills ?? []) skills.push(register(target, skills));
+  const { logger, clock } = options;
+  const runtime = new ConfigRuntime({ state: config.state, directory, logger, clock });
+  return new Agent({ config, skills, runtime, context: await runtime.contextFor({}) });
+}
+
+async function configOf(
+  source: string | AgentConfigInput | undefined,
+  { cwd = process.cwd(), env = process.env }: CreateAgentOptions,
+): Promise<{ config: AgentConfig; directory: string }> {
+  const { loadConfig, parseConfig } = await import('../config/index.js');
+  if (typeof source === 'object') return { config: parseConfig(source), directory: cwd };
+  return loadConfig({ cwd, env, ...(source !== undefined && { file: source }) });
+}
+
+function register(target: SkillTarget, others: readonly LoadedSkill[]): LoadedSkill {
+  const id = skillMetadata(target)?.id ?? target.name;
+  const fail = (message: string, fix: string, cause?: unknown): AgentUpError =>
+    new AgentUpError('SKILL_LOAD_FAILED', `skill ${id}: ${message}`, { skillId: id, fix, cause });
+  if (!id) throw fail('has no id', 'put @skill({ id }) above the class, or give the function a name');
+  if (others.some((other) => other.id === id)) throw fail('there is another skill with this id', 'give it an id of its own');
+  const config: SkillConfig = { id, handler: '', keywords: [], patterns: [], priority: 0, tags: [] };
+  return bindSkill(config, target, fail);
+}

@@ -1,0 +1,57 @@
+import { findConfig } from '../config/find-config.js';
+import type { ConversationContext } from '../conversation/conversation-context.js';
+import { AgentUpError } from '../errors.js';
+import { type StateRuntime, setDefaultRuntime } from '../skill/state-runtime.js';
+import type { StatefulOptions } from '../skill/stateful-options.js';
+import { ConfigRuntime } from './config-runtime.js';
+
+/**
+ * Gives handlers that are called outside any agent their state: as the `agent_config.yaml` says that `AGENTUP_CONFIG`
+ * names, or that lies in the working directory or above it. Without one only handlers that name their storage run.
+ */
+class DefaultRuntime implements StateRuntime {
+  #runtimes = new Map<string, Promise<ConfigRuntime>>();
+
+  // biome-ignore lint/suspicious/noExplicitAny: options of handlers with tasks of any type
+  async contextFor(options: StatefulOptions<any>): Promise<ConversationContext> {
+    const file = process.env['AGENTUP_CONFIG'] || findConfig(process.cwd());
+    if (file === undefined && options.storage === undefined) {
+      throw new AgentUpError('CONFIG_NOT_FOUND', `no agent_config.yaml in ${process.cwd()} or above it`, {
+        path: process.cwd(),
+        fix: 'run `agentup init`, or say where state is kept: @stateful({ storage: "file" })',
+      });
+    }
+    const name = file ?? '';
+    let runtime = this.#runtimes.get(name);
+    if (!runtime) {
+      runtime = load(file);
+      this.#runtimes.set(name, runtime);
+      runtime.catch(() => this.#runtimes.delete(name));
+    }
+    return (await runtime).contextFor(options);
+  }
+
+  async close(): Promise<void> {
+    const runtimes = [...this.#runtimes.values()];
+    this.#runtimes.clear();
+    await Promise.all(runtimes.map(async (runtime) => (await runtime).close()));
+  }
+}
+
+async function load(file: string | undefined): Promise<ConfigRuntime> {
+  if (file === undefined) return new ConfigRuntime({ state: undefined, directory: process.cwd() });
+  const { loadConfig } = await import('../config/index.js');
+  const { config, directory } = await loadConfig({ file });
+  return new ConfigRuntime({ state: config.state, directory });
+}
+
+const runtime = new DefaultRuntime();
+setDefaultRuntime(runtime);
+
+/**
+ * Closes the storages opened for handlers that were called outside any agent: at the end of a script or a test. The
+ * next such call opens them again.
+ */
+export async function closeStorages(): Promise<void> {
+  await runtime.close();
+}

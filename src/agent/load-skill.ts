@@ -1,0 +1,111 @@
+import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
+import type { SkillConfig } from '../config/index.js';
+import { AgentUpError, messageOf } from '../errors.js';
+import { type HandlerMetadata, handlerMetadata, handlersOf, skillMetadata } from '../skill/handler-metadata.js';
+import type { Task } from '../skill/task.js';
+import { importModule } from './import-module.js';
+
+/** A skill the agent can call. */
+export interface LoadedSkill {
+  readonly id: string;
+  readonly name: string;
+  readonly description: string | undefined;
+  readonly config: SkillConfig;
+  readonly handler: HandlerMetadata;
+  /** What `@skill()` says its id is, where the handler is a class that has one. */
+  readonly declaredId: string | undefined;
+  readonly call: (task: Task) => unknown;
+}
+
+/** A class with decorated methods, or a function made by `withState()`. */
+// biome-ignore lint/suspicious/noExplicitAny: constructors and handlers of every signature
+export type SkillTarget = (new () => any) | ((task: any) => unknown);
+
+/**
+ * Loads the code behind one entry of `skills`.
+ * @throws SKILL_LOAD_FAILED naming the skill, the file and the cause
+ */
+export async function loadSkill(config: SkillConfig, directory: string): Promise<LoadedSkill> {
+  const [path = '', exportName] = config.handler.split('#');
+  const file = resolve(directory, path);
+  const fail = (message: string, fix: string, cause?: unknown): AgentUpError =>
+    new AgentUpError('SKILL_LOAD_FAILED', `skill ${config.id}: ${message}`, {
+      skillId: config.id,
+      file,
+      fix,
+      ...(cause !== undefined && { cause }),
+    });
+  if (!existsSync(file)) throw fail(`the handler file ${path} does not exist`, 'correct `handler`, or create the file');
+  let module: Record<string, unknown>;
+  try {
+    module = await importModule(file);
+  } catch (error) {
+    throw fail(`${path} cannot be loaded: ${messageOf(error)}`, 'mend the file; its error is above', error);
+  }
+  const target = pick(module, exportName, config.id);
+  if (target === undefined) {
+    const names = Object.keys(module).join(', ') || 'nothing';
+    throw exportName === undefined
+      ? fail(
+          `${path} exports no class with a decorated method and no withState() function (it exports ${names})`,
+          'put @stateful() or @handler() on a method, or name the export: handler: file#Export',
+        )
+      : fail(`${path} has no export ${exportName} (it exports ${names})`, 'correct the name behind # in `handler`');
+  }
+  return bindSkill(config, target, fail);
+}
+
+/** The callable skill for a class or function. */
+export function bindSkill(
+  config: SkillConfig,
+  target: unknown,
+  fail: (message: string, fix: string, cause?: unknown) => AgentUpError,
+): LoadedSkill {
+  const declared = skillMetadata(target);
+  const common = {
+    id: config.id,
+    name: config.name ?? declared?.name ?? config.id,
+    description: config.description ?? declared?.description,
+    config,
+    declaredId: declared?.id,
+  };
+  const own = handlerMetadata(target);
+  if (own) return { ...common, handler: own, call: target as LoadedSkill['call'] };
+  const handlers = isClass(target) ? handlersOf(target) : [];
+  const chosen = handlers.find(({ name }) => name === 'handle') ?? (handlers.length === 1 ? handlers[0] : undefined);
+  if (!chosen || !isClass(target)) {
+    throw handlers.length > 1
+      ? fail(
+          `${(target as { name: string }).name} has several decorated methods (${handlers.map(({ name }) => name).join(', ')})`,
+          'name the one that answers messages `handle`',
+        )
+      : fail(
+          `${typeof target === 'function' ? target.name || 'the export' : 'the export'} has no decorated method`,
+          'put @stateful() or @handler() above the method that answers messages',
+        );
+  }
+  let instance: Record<string, (task: Task) => unknown>;
+  try {
+    instance = new target() as Record<string, (task: Task) => unknown>;
+  } catch (error) {
+    throw fail(`its constructor threw: ${messageOf(error)}`, 'a skill is made without arguments', error);
+  }
+  return { ...common, handler: chosen.metadata, call: (task) => instance[chosen.name]?.(task) };
+}
+
+function pick(module: Record<string, unknown>, name: string | undefined, id: string): unknown {
+  if (name !== undefined) return Object.hasOwn(module, name) ? module[name] : undefined;
+  const candidates = Object.values(module).filter(isSkillTarget);
+  const { default: preferred } = module;
+  if (isSkillTarget(preferred)) return preferred;
+  return candidates.find((target) => skillMetadata(target)?.id === id) ?? (candidates.length === 1 ? candidates[0] : undefined);
+}
+
+function isSkillTarget(value: unknown): value is SkillTarget {
+  return handlerMetadata(value) !== undefined || (isClass(value) && handlersOf(value).length > 0);
+}
+
+function isClass(value: unknown): value is { new (): unknown; readonly prototype: object; readonly name: string } {
+  return typeof value === 'function' && typeof value.prototype === 'object' && value.prototype !== null;
+}
