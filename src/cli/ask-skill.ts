@@ -1,0 +1,85 @@
+import { type Interview, usage } from './interview.js';
+import { FLAVOURS, type Flavour, type SkillAnswers } from './scaffold/skill-files.js';
+import { idFor, idProblem, lineProblem, nameProblem } from './scaffold/names.js';
+
+/** The flags that describe a new skill. */
+export interface SkillFlags {
+  readonly name?: string | undefined;
+  readonly id?: string | undefined;
+  readonly description?: string | undefined;
+  /** `--stateful` and `--no-stateful`. */
+  readonly stateful?: boolean | undefined;
+  readonly template?: string | undefined;
+}
+
+export interface SkillQuestions {
+  /** What the flags are called where they are asked for. */
+  readonly nameFlag: string;
+  readonly idFlag: string;
+  readonly nameMessage: string;
+  /** Without it the name is owed. */
+  readonly initialName?: string;
+}
+
+/** Collects what a new skill is. @throws USAGE, CANCELLED */
+export async function askSkill(
+  interview: Interview,
+  flags: SkillFlags,
+  { nameFlag, idFlag, nameMessage, initialName }: SkillQuestions,
+): Promise<SkillAnswers> {
+  const name = await interview.text({
+    flag: nameFlag,
+    message: nameMessage,
+    given: flags.name,
+    initial: initialName,
+    check: nameProblem,
+  });
+  const id = await interview.text({
+    flag: idFlag,
+    message: 'Its id',
+    given: flags.id,
+    initial: idFor(name),
+    check: idProblem,
+  });
+  const flavour = await askFlavour(interview, flags);
+  const description = await interview.text({
+    flag: '--description',
+    message: 'What it does, in a sentence',
+    given: flags.description,
+    initial: sentence(FLAVOURS[flavour].summary),
+    check: lineProblem,
+  });
+  return { id, name: name.trim(), flavour, description };
+}
+
+async function askFlavour(interview: Interview, flags: SkillFlags): Promise<Flavour> {
+  const named = Object.keys(FLAVOURS).find((flavour) => flavour === flags.template) as Flavour | undefined;
+  if (named && flags.stateful !== undefined && FLAVOURS[named].stateful !== flags.stateful) {
+    const kind = FLAVOURS[named].stateful ? 'remembers' : 'remembers nothing';
+    throw usage(`--template ${named} ${kind}: that contradicts ${flags.stateful ? '--stateful' : '--no-stateful'}`);
+  }
+  const stateful =
+    named || flags.template !== undefined
+      ? undefined
+      : await interview.confirm({
+          flag: '--stateful',
+          message: 'Does it remember the conversation?',
+          given: flags.stateful,
+          initial: true,
+        });
+  if (stateful === false) return 'plain';
+  const choices = Object.entries(FLAVOURS)
+    .filter(([, flavour]) => stateful === undefined || flavour.stateful)
+    .map(([value, { summary }]) => ({ value, name: `${value}: ${summary}` }));
+  return interview.choice<Flavour>({
+    flag: '--template',
+    message: 'Start from',
+    given: flags.template,
+    initial: 'memory',
+    choices,
+  });
+}
+
+function sentence(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}

@@ -1,0 +1,109 @@
+import { BACKENDS, type BackendName } from '../storage/open-storage.js';
+import { type Interview, usage } from './interview.js';
+import { STATE_DEFAULTS, type StateAnswers } from './scaffold/state-answers.js';
+
+/** The flags that say where conversations are kept. */
+export interface StateFlags {
+  readonly storage?: string | undefined;
+  readonly url?: string | undefined;
+  readonly keyPrefix?: string | undefined;
+  readonly storageDir?: string | undefined;
+  readonly ttl?: string | undefined;
+}
+
+const SUMMARIES: Record<BackendName, string> = {
+  file: 'files in this project, readable with any editor',
+  valkey: 'a Valkey server, shared by many processes',
+  memory: 'this process only; gone when it ends',
+};
+
+/** What belongs to one backend only, by flag. */
+const OWNERS: readonly [keyof StateFlags, flag: string, BackendName][] = [
+  ['url', '--url', 'valkey'],
+  ['keyPrefix', '--key-prefix', 'valkey'],
+  ['storageDir', '--storage-dir', 'file'],
+];
+
+/** Which of the flags were given. */
+export function stateFlagsGiven(flags: StateFlags): string[] {
+  const names: readonly (readonly [keyof StateFlags, string])[] = [
+    ['storage', '--storage'],
+    ...OWNERS.map(([key, flag]) => [key, flag] as const),
+    ['ttl', '--ttl'],
+  ];
+  return names.filter(([key]) => flags[key] !== undefined).map(([, flag]) => flag);
+}
+
+/**
+ * Collects where conversations are kept. What the present configuration says is the default; questions about a
+ * backend's own options come only where it is a new choice.
+ * @throws USAGE, CANCELLED
+ */
+export async function askState(
+  interview: Interview,
+  flags: StateFlags,
+  present: StateAnswers | undefined,
+): Promise<StateAnswers> {
+  const backend = await interview.choice<BackendName>({
+    flag: '--storage',
+    message: 'Where are conversations kept?',
+    given: flags.storage,
+    initial: present?.backend ?? 'file',
+    choices: ['file' as const, 'valkey' as const, 'memory' as const].map((value) => ({
+      value,
+      name: `${value}: ${SUMMARIES[value]}`,
+    })),
+  });
+  for (const [key, flag, owner] of OWNERS) {
+    if (flags[key] !== undefined && owner !== backend) throw usage(`${flag} belongs to --storage ${owner}`, flag);
+  }
+  const known = present?.backend === backend ? present : undefined;
+  const option = async (name: keyof typeof STATE_DEFAULTS, flag: string, message: string, given: string | undefined) =>
+    known && given === undefined
+      ? known[name]
+      : interview.text({ flag, message, given, initial: STATE_DEFAULTS[name], check: notEmpty });
+  const url = backend === 'valkey' ? await option('url', '--url', 'URL of the Valkey server', flags.url) : undefined;
+  const key_prefix =
+    backend === 'valkey'
+      ? await option('key_prefix', '--key-prefix', 'Prefix of its keys there', flags.keyPrefix)
+      : undefined;
+  const storage_dir =
+    backend === 'file' ? await option('storage_dir', '--storage-dir', 'Directory of the files', flags.storageDir) : undefined;
+  const ttl = await interview.text({
+    flag: '--ttl',
+    message: 'Forget a conversation after how many seconds (none: never)?',
+    given: flags.ttl,
+    initial: String(present?.ttl ?? 'none'),
+    check: ttlProblem,
+  });
+  return {
+    backend,
+    ...(url !== undefined && { url }),
+    ...(key_prefix !== undefined && { key_prefix }),
+    ...(storage_dir !== undefined && { storage_dir }),
+    ...ttlAnswer(ttl, present),
+  };
+}
+
+/** `none` is the default, so it is written down only to undo another value. */
+function ttlAnswer(ttl: string, present: StateAnswers | undefined): Pick<StateAnswers, 'ttl'> {
+  if (ttl === String(present?.ttl)) return { ttl: present?.ttl };
+  if (ttl === 'none') return present?.ttl === undefined ? {} : { ttl };
+  return { ttl: Number(ttl) };
+}
+
+function notEmpty(text: string): string | undefined {
+  return text.trim() === '' ? 'must not be empty' : undefined;
+}
+
+function ttlProblem(text: string): string | undefined {
+  const seconds = /^[1-9]\d*$/.test(text) ? Number(text) : Number.NaN;
+  return text === 'none' || Number.isSafeInteger(seconds)
+    ? undefined
+    : `${JSON.stringify(text)} is neither a whole number of seconds from 1 on nor none`;
+}
+
+/** Is this text the name of a backend? */
+export function isBackend(text: unknown): text is BackendName {
+  return (BACKENDS as readonly unknown[]).includes(text);
+}

@@ -1,0 +1,22 @@
+import type { Reply } from '../../agent/agent.js';
+import { reportError } from '../report-error.js';
+import type { Terminal } from '../terminal.js';
+import type { ChatSession } from './session.js';
+
+/**
+ * Sends one message and prints the answer: on stdout as it is, or as one line of JSON. A turn that fails is shown on
+ * stderr (with `json` also as a line of JSON) and thrown on.
+ */
+export async function answer(text: string, session: ChatSession, terminal: Terminal, json = false): Promise<Reply> {
+  try {
+    const reply = await session.say(text);
+    if (json) {
+      const { skillId, contextId, value } = reply;
+      terminal.verbatim(JSON.stringify({ skillId, contextId, text: reply.text, value }));
+    }
+    return reply;
+  } catch (error) {
+    reportError(error, terminal, { json, oneLine: true });
+    throw error;
+  }
+}

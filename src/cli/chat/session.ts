@@ -1,0 +1,71 @@
+import { randomUUID } from 'node:crypto';
+import type { Agent, Reply } from '../../agent/agent.js';
+import type { LoadedSkill } from '../../agent/load-skill.js';
+import type { Conversation } from '../../conversation/conversation.js';
+import { AgentUpError } from '../../errors.js';
+
+/** One conversation on the command line: what stays the same from message to message. */
+export class ChatSession {
+  readonly agent: Agent;
+  readonly userId: string | undefined;
+  contextId: string;
+  /** Always this skill; the agent's own routing when absent. */
+  skillId: string | undefined;
+  /** The skill that answered last. */
+  #last: string | undefined;
+
+  constructor(agent: Agent, options: { context?: string | undefined; user?: string | undefined; skill?: string | undefined }) {
+    this.agent = agent;
+    this.userId = options.user;
+    this.contextId = options.context ?? newContextId();
+    if (options.skill !== undefined) this.choose(options.skill);
+  }
+
+  /** Sends a message. @throws whatever the turn fails with */
+  async say(text: string): Promise<Reply> {
+    const task = {
+      id: randomUUID(),
+      contextId: this.contextId,
+      text,
+      ...(this.userId !== undefined && { userId: this.userId }),
+    };
+    const reply = await this.agent.handle(task, { skill: this.skillId });
+    this.#last = reply.skillId;
+    return reply;
+  }
+
+  /** Sends every message to one skill from here on. @throws SKILL_NOT_FOUND */
+  choose(skillId: string): void {
+    if (!this.agent.skills.some(({ id }) => id === skillId)) {
+      const known = this.agent.skills.map(({ id }) => id).join(', ');
+      throw new AgentUpError('SKILL_NOT_FOUND', `there is no skill ${JSON.stringify(skillId)}`, {
+        skillId,
+        fix: known === '' ? 'create one: agentup skill create' : `use one of: ${known}`,
+      });
+    }
+    this.skillId = skillId;
+  }
+
+  /** Begins another conversation. */
+  restart(contextId: string = newContextId()): void {
+    this.contextId = contextId;
+  }
+
+  /** What the skill at work remembers of this conversation; nothing for a skill without state. */
+  memory(): Conversation | undefined {
+    const skill = this.#skillAtWork();
+    if (skill && skill.handler.kind !== 'stateful') return undefined;
+    const scope = skill?.handler.kind === 'stateful' ? (skill.handler.options.scope ?? 'conversation') : 'conversation';
+    const context = this.agent.context.scoped({ kind: scope, userId: this.userId });
+    return context.conversation(scope === 'user' ? (this.userId ?? '') : this.contextId);
+  }
+
+  #skillAtWork(): LoadedSkill | undefined {
+    const id = this.skillId ?? this.#last ?? this.agent.config.agent.default_skill;
+    return this.agent.skills.find((skill) => skill.id === id) ?? this.agent.skills[0];
+  }
+}
+
+function newContextId(): string {
+  return `chat-${randomUUID().slice(0, 8)}`;
+}

@@ -1,0 +1,95 @@
+import { readFile } from 'node:fs/promises';
+import { basename, join, relative, resolve } from 'node:path';
+import { askSkill } from '../ask-skill.js';
+import { askState, type StateFlags } from '../ask-state.js';
+import { EXIT, type ExitCode } from '../exit-codes.js';
+import { Interview, type InterviewMode } from '../interview.js';
+import { ownPackage } from '../own-package.js';
+import { type PlaceFlags, workingDirectory } from '../place.js';
+import { reportOutcomes } from '../report-outcomes.js';
+import { mergeGitignore, mergePackage } from '../scaffold/merge.js';
+import { nameProblem, packageNameFor } from '../scaffold/names.js';
+import type { PlannedFile } from '../scaffold/plan.js';
+import { projectFiles } from '../scaffold/project-files.js';
+import { readProjectTemplates } from '../scaffold/read-templates.js';
+import type { Terminal } from '../terminal.js';
+import { conflict, writePlan } from '../write-plan.js';
+
+export interface InitOptions extends PlaceFlags, InterviewMode, StateFlags {
+  readonly dir?: string;
+  readonly name?: string;
+  readonly skill?: string;
+  readonly skillId?: string;
+  readonly description?: string;
+  readonly template?: string;
+  readonly agentup?: string;
+  readonly force?: boolean;
+}
+
+/** `agentup init [dir]`: a project with its configuration, a first skill and its test. */
+export async function run(options: InitOptions, terminal: Terminal): Promise<ExitCode> {
+  const here = workingDirectory(options, terminal);
+  const directory = resolve(here, options.dir ?? '.');
+  const interview = new Interview(terminal, options);
+  const name = await interview.text({
+    flag: '--name',
+    message: "The agent's name",
+    given: options.name,
+    initial: basename(directory) || 'agent',
+    check: nameProblem,
+  });
+  const skill = await askSkill(
+    interview,
+    {
+      name: options.skill,
+      id: options.skillId,
+      description: options.description,
+      template: options.template,
+    },
+    { nameFlag: '--skill', idFlag: '--skill-id', nameMessage: 'Its first skill', initialName: 'Assistant' },
+  );
+  const state = await askState(interview, options, undefined);
+  const own = await ownPackage();
+  const planned = projectFiles(
+    {
+      name: name.trim(),
+      packageName: packageNameFor(name),
+      skill,
+      state,
+      versions: { ...own.dependencies, ...own.devDependencies, agentup: options.agentup ?? `^${own.version}` },
+    },
+    await readProjectTemplates(skill.flavour),
+  );
+  const files = await mergeWithExisting(directory, planned, options.force);
+  const outcomes = await writePlan(directory, files, options);
+  const place = relative(here, directory);
+  reportOutcomes(terminal, options, {
+    directory,
+    outcomes,
+    skill,
+    next: [...(place === '' ? [] : [`cd ${/^[\w./-]+$/.test(place) ? place : JSON.stringify(place)}`]), 'npm install', 'npm run chat'],
+  });
+  return EXIT.done;
+}
+
+/** A package.json and a .gitignore that are there keep what they say; what is missing is added. */
+async function mergeWithExisting(
+  directory: string,
+  files: readonly PlannedFile[],
+  force: boolean | undefined,
+): Promise<PlannedFile[]> {
+  return Promise.all(
+    files.map(async (file) => {
+      if (file.path !== 'package.json' && file.path !== '.gitignore') return file;
+      const existing = await readFile(join(directory, file.path), 'utf8').catch(() => undefined);
+      if (existing === undefined) return file;
+      if (file.path === '.gitignore') {
+        return { ...file, content: mergeGitignore(existing, file.content), replaces: existing };
+      }
+      const merged = mergePackage(existing, file.content);
+      if ('text' in merged) return { ...file, content: merged.text, replaces: existing };
+      if (force) return file;
+      throw conflict([`package.json ${merged.problem}`]);
+    }),
+  );
+}

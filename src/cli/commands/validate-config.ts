@@ -1,0 +1,101 @@
+import { readFile } from 'node:fs/promises';
+import { dirname, relative, resolve } from 'node:path';
+import { checkSkills } from '../../agent/check-skills.js';
+import { type Finding, findConfig, validateConfigText } from '../../config/index.js';
+import { AgentUpError, isAgentUpError, messageOf } from '../../errors.js';
+import { EXIT, type ExitCode } from '../exit-codes.js';
+import { countText, findingsReport } from '../findings-report.js';
+import { usage } from '../interview.js';
+import { type PlaceFlags, workingDirectory } from '../place.js';
+import { type ProbeTimes, probeStorage, timesText } from '../probe-storage.js';
+import { redact } from '../redact.js';
+import type { Terminal } from '../terminal.js';
+
+export interface ValidateConfigOptions extends PlaceFlags {
+  readonly file?: string;
+  readonly strict?: boolean;
+  readonly connect?: boolean;
+  readonly json?: boolean;
+}
+
+interface Checked {
+  readonly findings: readonly Finding[];
+  readonly skills: number;
+  readonly times?: ProbeTimes;
+}
+
+/** `agentup validate-config [file]`: everything that is wrong with a configuration, at once. */
+export async function run(options: ValidateConfigOptions, terminal: Terminal): Promise<ExitCode> {
+  const cwd = workingDirectory(options, terminal);
+  const file = configFile(options, cwd);
+  const text = await readFile(file, 'utf8').catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code === 'ENOENT') throw notFound(`there is no ${file}`, file);
+    throw new AgentUpError('CONFIG_INVALID', `${file} cannot be read: ${messageOf(cause)}`, { file, cause });
+  });
+  const checked = await check(text, file, options, terminal);
+  const { findings } = checked;
+  const valid = !findings.some(({ severity }) => severity === 'error' || options.strict);
+  if (options.json) terminal.json({ valid, findings: findings.map(plain) });
+  else print(checked, valid, relative(terminal.cwd, file) || file, terminal);
+  return valid ? EXIT.done : EXIT.failed;
+}
+
+function configFile({ file, config }: ValidateConfigOptions, cwd: string): string {
+  if (file !== undefined && config !== undefined && file !== config) {
+    throw usage('the file is named twice, as the argument and with --config');
+  }
+  const named = file ?? config;
+  const found = named === undefined ? findConfig(cwd) : resolve(cwd, named);
+  if (found === undefined) throw notFound(`no agent_config.yaml in ${cwd} or above it`, cwd);
+  return found;
+}
+
+async function check(
+  text: string,
+  file: string,
+  { connect }: ValidateConfigOptions,
+  terminal: Terminal,
+): Promise<Checked> {
+  const { findings: own, config, document } = validateConfigText(text, { file, env: terminal.env });
+  if (!config) return { findings: own, skills: 0 };
+  const directory = dirname(file);
+  const findings = [...own, ...(await checkSkills({ config, file, directory, document }))];
+  const skills = config.skills.length;
+  if (!connect) return { findings, skills };
+  try {
+    return { findings, skills, times: await probeStorage(config.state, directory) };
+  } catch (error) {
+    const { line, column, frame } = document.locate(['state']);
+    const fix = isAgentUpError(error) ? error.details.fix : undefined;
+    const finding: Finding = {
+      code: isAgentUpError(error) ? error.code : 'STORAGE_FAILED',
+      severity: 'error',
+      path: 'state',
+      line,
+      column,
+      frame,
+      message: `the storage does not work: ${redact(messageOf(error))}`,
+      fix: fix ?? 'start the server, or correct state in the configuration',
+    };
+    return { findings: [...findings, finding], skills };
+  }
+}
+
+function print({ findings, skills, times }: Checked, valid: boolean, file: string, terminal: Terminal): void {
+  const { bold, green, red, yellow } = terminal.style;
+  if (findings.length > 0) terminal.result(`${findingsReport(findings, file, terminal.style)}\n`);
+  if (times) terminal.result(`${green('connected')} ${timesText(times)}`);
+  const counts = countText(findings);
+  if (!valid) terminal.result(`${red(bold('invalid'))} ${file}: ${counts}`);
+  else if (counts !== '') terminal.result(`${yellow(bold('valid'))} ${file}: ${counts}`);
+  else terminal.result(`${green(bold('valid'))} ${file}: ${skills} skill${skills === 1 ? '' : 's'}, nothing to complain about`);
+}
+
+/** The shape of `--json`: a contract. */
+function plain({ code, severity, path, line, column, message, fix }: Finding) {
+  return { code, severity, path, line, column, message: redact(message), fix: fix ?? null };
+}
+
+function notFound(message: string, path: string): AgentUpError {
+  return new AgentUpError('CONFIG_NOT_FOUND', message, { path, fix: 'run `agentup init`, or name the file' });
+}

@@ -1,0 +1,64 @@
+import { markdownText, yamlScalar, yamlString } from './literals.js';
+import type { PlannedFile } from './plan.js';
+import { handlerPath, type SkillAnswers, type SkillTemplates, skillFiles } from './skill-files.js';
+import { type StateAnswers, stateLine } from './state-answers.js';
+import { fill } from './fill.js';
+
+export interface ProjectAnswers {
+  /** The agent's name. */
+  readonly name: string;
+  readonly packageName: string;
+  readonly skill: SkillAnswers;
+  readonly state: StateAnswers;
+  /** Package name → version spec, for the dependencies of `package.json`. */
+  readonly versions: Readonly<Record<string, string>>;
+}
+
+/** The files under `templates/project`, as text. */
+export interface ProjectTemplates {
+  readonly config: string;
+  readonly packageJson: string;
+  readonly tsconfig: string;
+  readonly vitestConfig: string;
+  readonly gitignore: string;
+  readonly readme: string;
+  readonly skill: SkillTemplates;
+}
+
+/** The files of a new agent, with its first skill. */
+export function projectFiles(answers: ProjectAnswers, templates: ProjectTemplates): PlannedFile[] {
+  const { name, skill } = answers;
+  return [
+    { path: 'agent_config.yaml', content: configFile(answers, templates.config) },
+    { path: 'package.json', content: packageFile(answers, templates.packageJson) },
+    { path: 'tsconfig.json', content: templates.tsconfig },
+    { path: 'vitest.config.ts', content: templates.vitestConfig },
+    { path: '.gitignore', content: templates.gitignore },
+    { path: 'README.md', content: fill(templates.readme, { 'Template agent': markdownText(name) }) },
+    ...skillFiles(skill, templates.skill),
+  ];
+}
+
+function configFile({ name, skill, state }: ProjectAnswers, template: string): string {
+  return fill(template, {
+    '"template agent"': yamlString(name),
+    '"template name"': yamlString(skill.name),
+    '"template description"': yamlString(skill.description),
+    './src/skills/template_id.ts': `./${handlerPath(skill.id)}`,
+    template_id: yamlScalar(skill.id),
+    'state: { backend: file, storage_dir: ./conversation_states }': stateLine(state),
+  });
+}
+
+function packageFile({ packageName, versions }: ProjectAnswers, template: string): string {
+  const manifest = JSON.parse(template) as Record<'dependencies' | 'devDependencies', Record<string, string>>;
+  const pinned = (wanted: Record<string, string>) =>
+    Object.fromEntries(Object.keys(wanted).map((name) => [name, versions[name] ?? '*']));
+  const content = {
+    ...manifest,
+    name: packageName,
+    dependencies: pinned(manifest.dependencies),
+    devDependencies: pinned(manifest.devDependencies),
+  };
+  return `${JSON.stringify(content, null, 2)}\n`;
+}
