@@ -1,0 +1,177 @@
+import { describe, expect, it } from 'vitest';
+import { ConversationContext } from '../../src/conversation/conversation-context.js';
+import { AgentUpError } from '../../src/errors.js';
+import { withRuntime } from '../../src/skill/state-runtime.js';
+import type { StatefulOptions } from '../../src/skill/stateful-options.js';
+import { type Task, textOf } from '../../src/skill/task.js';
+import { withState } from '../../src/skill/with-state.js';
+import { MemoryStorage } from '../../src/storage/memory-storage.js';
+import type { StateStorage } from '../../src/storage/state-storage.js';
+
+const count = (options?: StatefulOptions) =>
+  withState(async (_task, context, contextId) => `${contextId} ${await context.incrementVariable(contextId, 'n')}`, options);
+const task = (more: Partial<Task> = {}): Task => ({ id: 't1', text: 'hi', ...more });
+
+describe('the context id', () => {
+  it.each([
+    ['task.contextId', {}, task({ contextId: 'c1' }), 'c1 1'],
+    ['task.id where there is none', {}, task(), 't1 1'],
+    ['options.contextId', { contextId: (t: Task) => `room ${t.metadata?.['room']}` }, task({ metadata: { room: 7 } }), 'room 7 1'],
+    ['the user id where the scope is the user', { scope: 'user' }, task({ userId: 'u1', contextId: 'c1' }), 'u1 1'],
+  ] as const)('is %s', async (_, options, given, expected) => {
+    expect(await count({ ...options, storage: new MemoryStorage() })(given)).toBe(expected);
+  });
+
+  it.each([
+    ['an empty contextId', {}, task({ contextId: '' })],
+    ['no id at all', {}, { text: 'hi' } as Task],
+    ['an empty answer of options.contextId', { contextId: () => '' }, task()],
+    ['no user where the scope is the user', { scope: 'user' }, task({ contextId: 'c' })],
+    ['no user where the scope is the session', { scope: 'session' }, task({ contextId: 'c' })],
+  ] as const)('is missed in %s, which is an error and never a shared bucket', async (_, options, given) => {
+    const storage = new MemoryStorage();
+    await expect(count({ ...options, storage })(given)).rejects.toMatchObject({ code: 'CONTEXT_ID_MISSING' });
+    for await (const left of storage.list({ space: 'contexts' })) expect.fail(left.key.id);
+  });
+
+  it('refuses what is no task', async () => {
+    await expect(count({ storage: new MemoryStorage() })('hi' as never)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
+  });
+});
+
+describe('scopes', () => {
+  it('keeps tenants, users and sessions apart, also where their names look alike', async () => {
+    const storage = new MemoryStorage();
+    const conversation = count({ storage });
+    const user = count({ storage, scope: 'user' });
+    const session = count({ storage, scope: 'session' });
+    const a = task({ tenantId: 'a', userId: 'b', contextId: 'c' });
+    expect(await conversation(a)).toBe('c 1');
+    expect(await conversation({ ...a, tenantId: 'a/b' })).toBe('c 1');
+    expect(await conversation({ ...a, tenantId: undefined })).toBe('c 1');
+    expect(await user(a)).toBe('b 1');
+    expect(await user({ ...a, contextId: 'other' })).toBe('b 2');
+    expect(await session(a)).toBe('c 1');
+    expect(await session({ ...a, userId: 'b2' })).toBe('c 1');
+    expect(await session({ ...a, tenantId: undefined, userId: 'a' })).toBe('c 1');
+    expect(await conversation(a)).toBe('c 2');
+  });
+
+  it("does not hand one user's conversation to another, and does not say whose it is", async () => {
+    const storage = new MemoryStorage();
+    const handler = count({ storage });
+    let calls = 0;
+    const counted = withState(() => void calls++, { storage });
+    await handler(task({ contextId: 'c', userId: 'alice' }));
+    const stolen = counted(task({ contextId: 'c', userId: 'mallory' }));
+    await expect(stolen).rejects.toMatchObject({ code: 'CONTEXT_FORBIDDEN' });
+    await expect(stolen).rejects.not.toThrow(/alice/);
+    expect(calls).toBe(0);
+    expect(await handler(task({ contextId: 'c', userId: 'alice' }))).toBe('c 2');
+    expect((await storage.read({ space: 'contexts', scope: [], id: 'c' }))?.owner).toBe('alice');
+  });
+
+  it('does not make a conversation for a user who only read', async () => {
+    const storage = new MemoryStorage();
+    await withState((_task, context, id) => context.getVariable(id, 'x'), { storage })(task({ userId: 'u' }));
+    expect(await storage.read({ space: 'contexts', scope: [], id: 't1' })).toBeUndefined();
+  });
+});
+
+describe('withState', () => {
+  it('keeps name, length and this, and passes a reply of any kind on', async () => {
+    async function greet(this: { word: string }, given: Task): Promise<object> {
+      return { said: `${this.word} ${given.text}` };
+    }
+    const wrapped = withState(greet, { storage: new MemoryStorage() });
+    expect([wrapped.name, wrapped.length]).toEqual(['greet', 1]);
+    expect(await wrapped.call({ word: 'oh' }, task())).toEqual({ said: 'oh hi' });
+  });
+
+  it('gets its storage from the agent it runs in, with its own options', async () => {
+    const storage = new MemoryStorage();
+    const asked: unknown[] = [];
+    const options = { ttl: 5 };
+    const runtime = {
+      contextFor: (given: unknown) => {
+        asked.push(given);
+        return new ConversationContext(storage, options);
+      },
+    };
+    const handler = count(options);
+    expect(await withRuntime(runtime, () => handler(task()))).toBe('t1 1');
+    expect(asked).toEqual([options]);
+    expect(await new ConversationContext(storage).getTtl('t1')).toBe(5);
+  });
+
+  it('runs on a context that is passed to it, as tests do', async () => {
+    const context = new ConversationContext(new MemoryStorage());
+    expect(await count()(task(), context)).toBe('t1 1');
+    expect(await context.getVariable('t1', 'n')).toBe(1);
+  });
+});
+
+describe('when the storage is unavailable', () => {
+  const down = (when: 'begin' | 'commit'): StateStorage => {
+    const storage = new MemoryStorage();
+    const inner = storage[when].bind(storage) as () => Promise<never>;
+    storage[when] = (async (...args: unknown[]) => {
+      if (when === 'commit' && (args[1] as unknown[]).length === 0) return inner(...(args as []));
+      throw new AgentUpError('STORAGE_UNAVAILABLE', 'down');
+    }) as never;
+    return storage;
+  };
+
+  it('fails, and does not run the handler', async () => {
+    let calls = 0;
+    const handler = withState(() => void calls++, { storage: down('begin') });
+    await expect(handler(task())).rejects.toMatchObject({ code: 'STORAGE_UNAVAILABLE' });
+    expect(calls).toBe(0);
+  });
+
+  it('runs the handler once, without memory, where it may degrade', async () => {
+    for (const when of ['begin', 'commit'] as const) {
+      const seen: boolean[] = [];
+      const handler = withState(
+        async (_task, context, id) => {
+          seen.push(context.degraded);
+          return context.incrementVariable(id, 'n');
+        },
+        { storage: down(when), onUnavailable: 'degrade' },
+      );
+      expect(await handler(task())).toBe(1);
+      expect(seen).toEqual([when === 'begin']);
+    }
+  });
+
+  it('passes on what the handler itself throws, and does not run it again', async () => {
+    let calls = 0;
+    const handler = withState(
+      () => {
+        calls++;
+        throw new AgentUpError('STORAGE_UNAVAILABLE', 'of something else');
+      },
+      { storage: new MemoryStorage(), onUnavailable: 'degrade' },
+    );
+    await expect(handler(task())).rejects.toThrow('of something else');
+    expect(calls).toBe(1);
+  });
+});
+
+describe('textOf', () => {
+  it.each([
+    ['a task', { id: 't', text: 'hi' }, 'hi'],
+    ['a string', 'hi', 'hi'],
+    ['an A2A message', { role: 'user', parts: [{ kind: 'text', text: 'a' }, { kind: 'file', file: {} }, { kind: 'text', text: 'b' }] }, 'a\nb'],
+    ['an A2A 1.0 message', { parts: [{ text: 'a' }, { data: { x: 1 } }] }, 'a'],
+    ['parts wrapped in root', { parts: [{ root: { text: 'a' } }] }, 'a'],
+    ['a request with a message', { message: { parts: [{ text: 'a' }] } }, 'a'],
+    ['an A2A task', { history: [{ role: 'user', parts: [{ text: 'old' }] }, { role: 'user', parts: [{ text: 'new' }] }, { role: 'agent', parts: [{ text: 'no' }] }] }, 'new'],
+    ['a task with a status message only', { status: { message: { parts: [{ text: 'asked' }] } } }, 'asked'],
+    ['nothing', undefined, ''],
+    ['a number', 7, ''],
+    ['no text', { parts: [{ kind: 'file' }, null] }, ''],
+  ])('of %s', (_, source, expected) => {
+    expect(textOf(source)).toBe(expected);
+  });
+});

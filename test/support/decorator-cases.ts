@@ -1,0 +1,56 @@
+import { expect, it } from 'vitest';
+import { ConversationContext } from '../../src/conversation/conversation-context.js';
+import { handlerMetadata, handlersOf, skillMetadata } from '../../src/skill/handler-metadata.js';
+import type { Task } from '../../src/skill/task.js';
+import { MemoryStorage } from '../../src/storage/memory-storage.js';
+
+interface CounterSkill {
+  handle(task: Task, context?: ConversationContext): Promise<string>;
+  greeting: string;
+}
+
+/** What each decorator dialect made of the same class and of the same mistakes. */
+export interface Dialect {
+  Counter: new () => CounterSkill;
+  Child: new () => CounterSkill;
+  misuse: Record<'class' | 'field' | 'accessor' | 'getter', () => unknown>;
+}
+
+/** The cases that must hold in both dialects. */
+export function decoratorCases({ Counter, Child, misuse }: Dialect): void {
+  const fresh = () => new ConversationContext(new MemoryStorage());
+  const task = { id: 't1', contextId: 'c1', text: 'hi' };
+
+  it('injects the context and the id of its conversation', async () => {
+    const context = fresh();
+    const counter = new Counter();
+    expect(await counter.handle(task, context)).toBe('hello c1 1');
+    expect(await counter.handle(task, context)).toBe('hello c1 2');
+    expect(await counter.handle({ ...task, contextId: 'c2' }, context)).toBe('hello c2 1');
+  });
+
+  it('keeps `this`, the name and the length, and stores nothing on the instance', async () => {
+    const counter = new Counter();
+    counter.greeting = 'hola';
+    expect(await counter.handle(task, fresh())).toBe('hola c1 1');
+    expect(Object.keys(counter)).toEqual(['greeting']);
+    expect(counter.handle.name).toBe('handle');
+    expect(counter.handle.length).toBe(1);
+  });
+
+  it('records what it knows of the class and its methods', () => {
+    expect(skillMetadata(Counter)).toMatchObject({ id: 'counter', description: 'Counts' });
+    expect(handlersOf(Counter)).toMatchObject([{ name: 'handle', metadata: { kind: 'stateful', options: { ttl: 60 } } }]);
+    expect(handlerMetadata(Counter.prototype.handle)?.kind).toBe('stateful');
+  });
+
+  it('follows inheritance: the child has the method of its parent, and its own id only where it says so', async () => {
+    expect(handlersOf(Child)).toMatchObject([{ name: 'handle' }]);
+    expect(skillMetadata(Child)).toBeUndefined();
+    expect(await new Child().handle(task, fresh())).toBe('child c1 1');
+  });
+
+  it.each(['class', 'field', 'accessor', 'getter'] as const)('refuses to stand on a %s', (kind) => {
+    expect(misuse[kind]).toThrowError(expect.objectContaining({ code: 'DECORATOR_MISUSE' }));
+  });
+}

@@ -1,0 +1,98 @@
+// Compiled, never run: each @ts-expect-error below is a mistake that must not compile.
+import 'reflect-metadata';
+import { type ConversationContext, handler, injected, skill, stateful, type Task, withState } from '../../../src/index.js';
+
+@skill({ id: 'typed' })
+export class Typed {
+  @stateful()
+  async handle(task: Task, context: ConversationContext = injected(), contextId: string = injected()): Promise<number> {
+    const theme = await context.getVariable(contextId, 'preferences', { theme: 'light' });
+    const name: string = theme.theme;
+    const count: number = await context.incrementVariable(contextId, name + task.text);
+    return count;
+  }
+
+  @stateful({ storage: 'memory' })
+  async onlyTask(task: Task) {
+    return task.id;
+  }
+
+  @stateful<Order>({ contextId: (order) => order.orderId })
+  async ownTask(order: Order, context: ConversationContext = injected()) {
+    return context.getTtl(order.orderId);
+  }
+
+  @handler()
+  plain(task: Task): string {
+    return task.text;
+  }
+
+  // @ts-expect-error a handler takes a task, not a number
+  @stateful()
+  async wrongTask(task: number, context: ConversationContext = injected()) {
+    return [task, context];
+  }
+
+  // @ts-expect-error the second parameter is the context
+  @stateful()
+  async wrongContext(task: Task, context: Date = injected()) {
+    return [task, context];
+  }
+
+  // @ts-expect-error the third parameter is the id of the context
+  @stateful()
+  async wrongContextId(task: Task, context: ConversationContext = injected(), contextId: number = injected()) {
+    return [task, context, contextId];
+  }
+
+  // @ts-expect-error a turn takes time: the method returns a promise
+  @stateful()
+  sync(task: Task): string {
+    return task.text;
+  }
+
+  // @ts-expect-error no such backend
+  @stateful({ storage: 'redis' })
+  async wrongBackend(task: Task) {
+    return task;
+  }
+
+  // @ts-expect-error seconds are a number
+  @stateful({ ttl: '1h' })
+  async wrongTtl(task: Task) {
+    return task;
+  }
+
+  // @ts-expect-error a field is no method
+  @stateful()
+  field = 1;
+}
+
+interface Order extends Task {
+  readonly orderId: string;
+}
+
+export async function callers(typed: Typed, context: ConversationContext): Promise<void> {
+  const count: number = await typed.handle({ id: 't', text: 'hi' });
+  await typed.handle({ id: 't', contextId: 'c', messageId: 'm', text: 'hi', userId: 'u', tenantId: 'a' });
+  await typed.handle({ id: 't', text: 'a context of my own' }, context);
+  // @ts-expect-error a task has a text
+  await typed.handle({ id: 't' });
+  // @ts-expect-error a task is an object
+  await typed.handle('hi');
+  // @ts-expect-error the task is owed
+  await typed.handle();
+  // @ts-expect-error a string is no context
+  await typed.handle({ id: 't', text: 'hi' }, 'context');
+
+  const greet = withState(async (task, inside, contextId) => {
+    const visits: number = await inside.incrementVariable(contextId, 'visits');
+    return `${task.text} ${visits}`;
+  });
+  const greeting: string = await greet({ id: 't', text: 'hi' });
+  // @ts-expect-error a function takes a task as well
+  await greet('hi');
+  // @ts-expect-error a handler's first parameter is the task
+  withState(async (task: Date) => task);
+  console.log(count, greeting);
+}
