@@ -22,7 +22,7 @@ export function yamlScalar(text: string): string {
 
 /** The same text for a configuration value, where `${NAME}` would be replaced. */
 export function escapeInterpolation(text: string): string {
-  return text.replaceAll('${', '$${');
+  return text.replaceAll('${', () => '$${');
 }
 
 /** A text for Markdown, with nothing in it that Markdown would act on. */

@@ -1,0 +1,22 @@
+/** Names that break generators: quotes, comments, templates, other scripts, words that mean something. */
+export const NASTY_NAMES: readonly string[] = [
+  `It's "quoted"`,
+  'back`tick` and \\ backslash\\',
+  'end */ of // comment <!-- --> # here',
+  '${process.exit(1)} and $& $1 $$',
+  '日本語のスキル',
+  '🤖🚀',
+  'Überraschung: é ñ ø',
+  'class',
+  'default',
+  '404 not found',
+  'constructor',
+  '__proto__',
+  'null',
+  '- [x] yaml: {a: b}, &anchor *alias !tag | > %',
+  ' surrounded by blanks ',
+  'עברית \u202E turned',
+  'ConversationContext',
+  "'template description' TemplateSkill './skill.js'",
+  'con',
+];

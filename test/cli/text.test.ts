@@ -1,0 +1,54 @@
+import { describe, expect, it } from 'vitest';
+import { nearest } from '../../src/cli/nearest.js';
+import { redact } from '../../src/cli/redact.js';
+import { styleFor, wantsColour } from '../../src/cli/style.js';
+import { table } from '../../src/cli/table.js';
+
+describe('redact', () => {
+  it('hides the password of every url, whatever is in it', () => {
+    expect(redact('valkey://ana:s3cret@host:1 and redis://:p@ss:w@host')).toBe(
+      'valkey://ana:***@host:1 and redis://:***@host',
+    );
+    expect(redact('valkey://host:6379/0 mail a@b')).toBe('valkey://host:6379/0 mail a@b');
+  });
+});
+
+describe('wantsColour', () => {
+  it.each([
+    [{ isTTY: true }, {}, true],
+    [{}, {}, false],
+    [{ isTTY: true }, { NO_COLOR: '1' }, false],
+    [{ isTTY: true }, { NO_COLOR: '' }, true],
+    [{ isTTY: true }, { TERM: 'dumb' }, false],
+    [{}, { FORCE_COLOR: '1' }, true],
+    [{}, { FORCE_COLOR: '' }, true],
+    [{ isTTY: true }, { FORCE_COLOR: '0' }, false],
+  ])('%j %j: %s', (stream, env, wanted) => {
+    expect(wantsColour(stream, env)).toBe(wanted);
+  });
+
+  it('leaves text alone where colours are off', () => {
+    expect(styleFor(false).red('x')).toBe('x');
+    expect(styleFor(true).red('x')).toBe('\u001b[31mx\u001b[39m');
+  });
+});
+
+describe('table', () => {
+  it('lines columns up by what a terminal shows', () => {
+    expect(table([['id', 'name'], ['\u001b[31mab\u001b[39m', '日本'], ['日本', 'x']])).toBe(
+      ['id    name', '\u001b[31mab\u001b[39m    日本', '日本  x'].join('\n'),
+    );
+  });
+});
+
+describe('nearest', () => {
+  it.each([
+    ['histroy', 'history'],
+    ['hist', 'history'],
+    ['quit', 'quit'],
+    ['xyzzy', undefined],
+    ['', undefined],
+  ])('%s: %s', (word, meant) => {
+    expect(nearest(word, ['help', 'history', 'vars', 'quit'])).toBe(meant);
+  });
+});
