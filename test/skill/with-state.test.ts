@@ -1,3 +1,4 @@
+import '../../src/agent/default-runtime.js';
 import { describe, expect, it } from 'vitest';
 import { ConversationContext } from '../../src/conversation/conversation-context.js';
 import { AgentUpError } from '../../src/errors.js';
