@@ -1,6 +1,5 @@
 import { statSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { type LoadedConfig, loadConfig } from '../config/index.js';
 import { usage } from './interview.js';
 import type { Terminal } from './terminal.js';
 
@@ -18,10 +17,4 @@ export function workingDirectory(flags: PlaceFlags, terminal: Terminal): string 
     throw usage(`--cwd: ${directory} is not a directory`, '--cwd');
   }
   return directory;
-}
-
-/** The configuration a command works with. @throws CONFIG_NOT_FOUND, CONFIG_INVALID */
-export function openConfig(flags: PlaceFlags, terminal: Terminal): Promise<LoadedConfig> {
-  const cwd = workingDirectory(flags, terminal);
-  return loadConfig({ cwd, env: terminal.env, ...(flags.config !== undefined && { file: flags.config }) });
 }

@@ -62,35 +62,34 @@ export async function runProgram(argv: readonly string[], terminal: Terminal): P
       program
         .command('init')
         .description('create an agent: a project with its configuration, a first skill and its test')
-        .argument('[dir]', 'where; default: here'),
-    )
-      .option('--name <name>', "the agent's name; default: that of the directory")
-      .option('--skill <name>', 'the name of its first skill')
-      .option('--skill-id <id>', "the first skill's id; default: made from its name")
-      .option('--description <text>', 'what the first skill does')
-      .option('--agentup <spec>', 'how package.json asks for agentup; default: this version')
-      .option(...CWD),
+        .argument('[dir]', 'where; default: here')
+        .option('--name <name>', "the agent's name; default: that of the directory")
+        .option('--skill <name>', 'the name of its first skill')
+        .option('--skill-id <id>', "the first skill's id; default: made from its name")
+        .option('--description <text>', 'what the first skill does')
+        .option('--agentup <spec>', 'how package.json asks for agentup; default: this version'),
+    ).option(...CWD),
     () => import('./commands/init.js'),
     ['init my-agent', 'init my-agent --yes --template tasks --storage file', 'init . --dry-run'],
   );
 
-  const skill = program.command('skill').description('create and list skills');
+  const skill = program.command('skill').description('create and list skills').helpCommand(false);
   define(
     scaffoldOptions(
       skill
         .command('create')
         .description('create a skill: its handler, its test, its entry in agent_config.yaml')
-        .argument('[name]', 'what people call it; any text on one line'),
+        .argument('[name]', 'what people call it; any text on one line')
+        .addOption(new Option('--name <text>', 'the name, as a flag').hideHelp())
+        .option('--id <id>', 'its id and file name; default: made from the name')
+        .option('--description <text>', 'what it does')
+        .option('--stateful', 'it remembers (the default)')
+        .option('--no-stateful', 'it remembers nothing')
+        .option('--keyword <word>', 'a word that sends a message to it; may be repeated', many)
+        .option('--pattern <regex>', 'a regular expression that does, case-insensitive; may be repeated', many)
+        .option('--priority <number>', 'skills with a higher one are tried first; default 0')
+        .option('--default', 'it answers when nothing else matches'),
     )
-      .addOption(new Option('--name <text>', 'the name, as a flag').hideHelp())
-      .option('--id <id>', 'its id and file name; default: made from the name')
-      .option('--description <text>', 'what it does')
-      .option('--stateful', 'it remembers (the default)')
-      .option('--no-stateful', 'it remembers nothing')
-      .option('--keyword <word>', 'a word that sends a message to it; may be repeated', many)
-      .option('--pattern <regex>', 'a regular expression that does, case-insensitive; may be repeated', many)
-      .option('--priority <number>', 'skills with a higher one are tried first; default 0')
-      .option('--default', 'it answers when nothing else matches')
       .option(...CONFIG)
       .option(...CWD),
     () => import('./commands/skill-create.js'),

@@ -1,5 +1,6 @@
 import { EXIT, type ExitCode } from '../exit-codes.js';
-import { openConfig, type PlaceFlags } from '../place.js';
+import { openConfig } from '../open-config.js';
+import type { PlaceFlags } from '../place.js';
 import { table } from '../table.js';
 import type { Terminal } from '../terminal.js';
 
