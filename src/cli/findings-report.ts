@@ -1,8 +1,12 @@
 import type { Finding } from '../config/index.js';
+import type { ErrorCode } from '../errors.js';
 import type { Style } from './style.js';
 
+/** A finding of the configuration, or of connecting to its storage, which has the code of the error. */
+export type Reported = Omit<Finding, 'code'> & { readonly code: Finding['code'] | ErrorCode };
+
 /** `2 errors, 1 warning` */
-export function countText(findings: readonly Finding[]): string {
+export function countText(findings: readonly Reported[]): string {
   const errors = findings.filter(({ severity }) => severity === 'error').length;
   const warnings = findings.length - errors;
   return [
@@ -12,11 +16,11 @@ export function countText(findings: readonly Finding[]): string {
 }
 
 /** All findings with their frames, for people. Readable without colour: nothing is said by colour alone. */
-export function findingsReport(findings: readonly Finding[], file: string, style: Style): string {
+export function findingsReport(findings: readonly Reported[], file: string, style: Style): string {
   return findings.map((finding) => findingText(finding, file, style)).join('\n\n');
 }
 
-function findingText(finding: Finding, file: string, { bold, dim, red, yellow, green }: Style): string {
+function findingText(finding: Reported, file: string, { bold, dim, red, yellow, green }: Style): string {
   const { code, severity, path, line, column, message, fix, frame } = finding;
   const mark = severity === 'error' ? red(bold('error')) : yellow(bold('warning'));
   const where = `${file}:${line}:${column}`;

@@ -1,5 +1,4 @@
 import { describe, expect, it } from 'vitest';
-import { nearest } from '../../src/cli/nearest.js';
 import { redact } from '../../src/cli/redact.js';
 import { styleFor, wantsColour } from '../../src/cli/style.js';
 import { table } from '../../src/cli/table.js';
@@ -38,17 +37,5 @@ describe('table', () => {
     expect(table([['id', 'name'], ['\u001b[31mab\u001b[39m', '日本'], ['日本', 'x']])).toBe(
       ['id    name', '\u001b[31mab\u001b[39m    日本', '日本  x'].join('\n'),
     );
-  });
-});
-
-describe('nearest', () => {
-  it.each([
-    ['histroy', 'history'],
-    ['hist', 'history'],
-    ['quit', 'quit'],
-    ['xyzzy', undefined],
-    ['', undefined],
-  ])('%s: %s', (word, meant) => {
-    expect(nearest(word, ['help', 'history', 'vars', 'quit'])).toBe(meant);
   });
 });

@@ -1,4 +1,4 @@
-import { nearest } from '../nearest.js';
+import { closest } from '../../config/suggest.js';
 import type { Terminal } from '../terminal.js';
 import type { ChatSession } from './session.js';
 
@@ -83,7 +83,7 @@ export async function runSlashCommand(
   const [, name = '', argument = ''] = /^\/(\S*)\s*(.*)$/s.exec(line) ?? [];
   const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
   if (command) return command.run(argument.trim(), session, terminal);
-  const meant = nearest(name, Object.keys(COMMANDS));
+  const meant = closest(name, Object.keys(COMMANDS));
   terminal.note(`  there is no /${name}${meant ? `; did you mean /${meant}?` : ''} /help lists them`);
   return undefined;
 }

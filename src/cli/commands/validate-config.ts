@@ -1,10 +1,10 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, relative, resolve } from 'node:path';
 import { checkSkills } from '../../agent/check-skills.js';
-import { type Finding, findConfig, validateConfigText } from '../../config/index.js';
+import { findConfig, validateConfigText } from '../../config/index.js';
 import { AgentUpError, isAgentUpError, messageOf } from '../../errors.js';
 import { EXIT, type ExitCode } from '../exit-codes.js';
-import { countText, findingsReport } from '../findings-report.js';
+import { countText, findingsReport, type Reported } from '../findings-report.js';
 import { usage } from '../interview.js';
 import { type PlaceFlags, workingDirectory } from '../place.js';
 import { type ProbeTimes, probeStorage, timesText } from '../probe-storage.js';
@@ -19,7 +19,7 @@ export interface ValidateConfigOptions extends PlaceFlags {
 }
 
 interface Checked {
-  readonly findings: readonly Finding[];
+  readonly findings: readonly Reported[];
   readonly skills: number;
   readonly times?: ProbeTimes;
 }
@@ -67,7 +67,7 @@ async function check(
   } catch (error) {
     const { line, column, frame } = document.locate(['state']);
     const fix = isAgentUpError(error) ? error.details.fix : undefined;
-    const finding: Finding = {
+    const finding: Reported = {
       code: isAgentUpError(error) ? error.code : 'STORAGE_FAILED',
       severity: 'error',
       path: 'state',
@@ -92,7 +92,7 @@ function print({ findings, skills, times }: Checked, valid: boolean, file: strin
 }
 
 /** The shape of `--json`: a contract. */
-function plain({ code, severity, path, line, column, message, fix }: Finding) {
+function plain({ code, severity, path, line, column, message, fix }: Reported) {
   return { code, severity, path, line, column, message: redact(message), fix: fix ?? null };
 }
 

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { SKILL_ID, suggestSkillId } from '../../config/skill-id.js';
 
 const LONE_SURROGATE = /[\uD800-\uDBFF](?![\uDC00-\uDFFF])|(?<![\uD800-\uDBFF])[\uDC00-\uDFFF]/;
 const CONTROL = /[\p{Cc}\p{Zl}\p{Zp}\uFEFF\uFFFE\uFFFF]/u;
@@ -22,10 +23,10 @@ export function lineProblem(text: string, max = 500): string | undefined {
 
 /** The sentence that says why a text is no skill id, or nothing. Ids are file names too. */
 export function idProblem(text: string): string | undefined {
-  if (!/^[a-z][a-z0-9_-]*$/.test(text)) {
+  if (text.length > MAX_ID) return `must have at most ${MAX_ID} characters`;
+  if (!SKILL_ID.test(text)) {
     return 'must begin with a lower-case letter and hold only lower-case letters, digits, _ and -';
   }
-  if (text.length > MAX_ID) return `must have at most ${MAX_ID} characters`;
   if (DEVICE.test(text)) return `${text} is the name of a device on Windows; choose another`;
   return undefined;
 }
@@ -35,9 +36,7 @@ export function idProblem(text: string): string | undefined {
  * of its digest, the same every time.
  */
 export function idFor(name: string): string {
-  let id = words(name).join('_').slice(0, MAX_ID).replace(/_+$/, '');
-  if (id === '') id = `skill_${createHash('sha256').update(name).digest('hex').slice(0, 8)}`;
-  if (/^\d/.test(id)) id = `skill_${id}`.slice(0, MAX_ID);
+  const id = suggestSkillId(name) ?? `skill_${createHash('sha256').update(name).digest('hex').slice(0, 8)}`;
   return DEVICE.test(id) ? `${id}_skill` : id;
 }
 
