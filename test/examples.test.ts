@@ -1,0 +1,42 @@
+import { cp, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { type LinkedProject, linkedProject } from './support/linked-project.js';
+
+let project: LinkedProject;
+beforeEach(async () => {
+  project = await linkedProject();
+  await cp('examples', join(project.directory, 'examples'), {
+    recursive: true,
+    filter: (path) => !path.includes('conversation_states'),
+  });
+});
+afterEach(() => project.remove());
+
+describe('the examples', () => {
+  it('conversation memory: a second process remembers the first', async () => {
+    const run = () => project.tsx('examples/conversation-memory/main.ts');
+    const first = await run();
+    expect(first).toMatchObject({ code: 0, stderr: '' });
+    expect(first.stdout).toContain('agent  Nice to meet you, Alice.');
+    const second = await run();
+    expect(second).toMatchObject({ code: 0, stderr: '' });
+    expect(second.stdout).toContain('This is message 4 of our conversation: your name is Alice, you like jasmine tea');
+    expect(await readdir(join(project.directory, 'examples/conversation-memory/conversation_states/contexts'))).toContain('alice.jsonl');
+  });
+
+  it('multi-session task: each session is a process and a conversation of its own, the task goes on to its end', async () => {
+    const run = () => project.tsx('examples/multi-session-task/main.ts');
+    const said: string[] = [];
+    for (let session = 0; session < 5; session++) {
+      const { code, stdout, stderr } = await run();
+      expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+      said.push(stdout);
+    }
+    expect(said[0]).toContain('agent  Started "quarterly forecast"');
+    expect(said[0]).toContain('agent  "quarterly forecast" is paused, 1 of 4 steps done.');
+    expect(said[1]).toContain('agent  "quarterly forecast" is running, 1 of 4 steps done.');
+    expect(said[3]).toContain('agent  "quarterly forecast" is completed.');
+    expect(said[4]).toContain('agent  Started "quarterly forecast"');
+  });
+});

@@ -1,0 +1,62 @@
+import { execFile } from 'node:child_process';
+import { mkdir, mkdtemp, realpath, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+
+const ROOT = resolve(import.meta.dirname, '../..');
+
+export interface Finished {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** An empty project with this package, as built, and what a user would install beside it. */
+export interface LinkedProject {
+  readonly directory: string;
+  write(files: Readonly<Record<string, string>>): Promise<void>;
+  /** Runs `node` here. Never rejects on an exit code. */
+  node(args: readonly string[], options?: { env?: Record<string, string>; input?: string }): Promise<Finished>;
+  /** Runs a TypeScript file. */
+  tsx(file: string, options?: { env?: Record<string, string> }): Promise<Finished>;
+  /** Runs the command line. */
+  agentup(args: readonly string[], options?: { env?: Record<string, string>; input?: string }): Promise<Finished>;
+  remove(): Promise<void>;
+}
+
+export async function linkedProject(): Promise<LinkedProject> {
+  const directory = await realpath(await mkdtemp(join(tmpdir(), 'agentup-project-')));
+  await mkdir(join(directory, 'node_modules'));
+  await symlink(ROOT, join(directory, 'node_modules/agentup'), 'dir');
+  for (const name of ['reflect-metadata', 'zod', 'tsx']) {
+    await symlink(join(ROOT, 'node_modules', name), join(directory, 'node_modules', name), 'dir');
+  }
+  await writeFile(join(directory, 'package.json'), '{ "type": "module" }\n');
+  await writeFile(join(directory, 'tsconfig.json'), '{ "compilerOptions": { "experimentalDecorators": true } }\n');
+
+  const node: LinkedProject['node'] = (args, { env = {}, input } = {}) =>
+    new Promise((done) => {
+      const child = execFile(
+        process.execPath,
+        args,
+        { cwd: directory, env: { ...process.env, NO_COLOR: '1', ...env } },
+        (error, stdout, stderr) => {
+          done({ code: error ? (typeof error.code === 'number' ? error.code : 1) : 0, stdout, stderr });
+        },
+      );
+      child.stdin?.end(input ?? '');
+    });
+  return {
+    directory,
+    node,
+    async write(files) {
+      for (const [name, text] of Object.entries(files)) {
+        await mkdir(dirname(join(directory, name)), { recursive: true });
+        await writeFile(join(directory, name), text);
+      }
+    },
+    tsx: (file, options) => node(['--import', 'tsx', file], options),
+    agentup: (args, options) => node([join(ROOT, 'bin/agentup.js'), ...args], options),
+    remove: () => rm(directory, { recursive: true, force: true }),
+  };
+}
