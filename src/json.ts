@@ -56,22 +56,38 @@ function inspect(value: unknown, path: (string | number)[], above: object[]): bo
       path.pop();
     }
     if (Object.keys(value).length !== value.length) refuse(path, 'an array with named properties');
+    refuseInstance(value, isPlainArray(value), path);
   } else {
-    const prototype: unknown = Object.getPrototypeOf(value);
-    // A plain object of another realm (vm, worker) has a foreign Object.prototype: one whose own prototype is null.
-    if (prototype !== null && prototype !== Object.prototype && Object.getPrototypeOf(prototype) !== null) {
-      refuse(path, `an instance of ${(value as object).constructor?.name ?? 'a class'}`);
-    }
+    refuseInstance(value, isPlainObject(value), path);
     for (const name of Object.keys(value)) {
       path.push(name);
       if (inspect((value as Record<string, unknown>)[name], path, above)) negativeZero = true;
       path.pop();
     }
-    if (typeof (value as { toJSON?: unknown }).toJSON === 'function') refuse(path, 'an object with a toJSON method');
-    if (Object.getOwnPropertySymbols(value).length > 0) refuse(path, 'an object with a symbol property');
   }
+  if (typeof (value as { toJSON?: unknown }).toJSON === 'function') refuse(path, 'an object with a toJSON method');
+  if (Object.getOwnPropertySymbols(value).length > 0) refuse(path, 'an object with a symbol property');
   above.pop();
   return negativeZero;
+}
+
+function refuseInstance(value: object, plain: boolean, path: readonly (string | number)[]): void {
+  if (plain) return;
+  const name: unknown = (value as { constructor?: { name?: unknown } }).constructor?.name;
+  refuse(path, `an instance of ${typeof name === 'string' && name !== '' ? name : 'a class'}`);
+}
+
+// An object of another realm (vm, worker) has foreign prototypes, so they are told by their own prototypes.
+
+function isPlainObject(value: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === null || prototype === Object.prototype || Object.getPrototypeOf(prototype) === null;
+}
+
+function isPlainArray(value: object): boolean {
+  const prototype: object | null = Object.getPrototypeOf(value);
+  if (prototype === Array.prototype) return true;
+  return prototype !== null && !isPlainObject(value) && isPlainObject(prototype);
 }
 
 function write(value: unknown): string {

@@ -1,6 +1,6 @@
 import { AgentUpError } from '../errors.js';
 import { appendToken, integerOf, type Token } from '../json.js';
-import { checkId, type RecordKey } from './keys.js';
+import { checkId, checkSpace, type RecordKey } from './keys.js';
 import type { BeginOptions, Change, CommitCondition, CommitOptions, Expiry, StateRecord } from './state-storage.js';
 
 /** Longest time to live: 100 years, in seconds. */
@@ -24,6 +24,7 @@ export function expirySeconds(expiry: Expiry): number | 'none' {
 
 /** Refuses a key that no backend could hold. */
 export function checkKey(key: RecordKey): void {
+  checkSpace(key.space);
   checkId(key.id, 'id');
   for (const part of key.scope) checkId(part, 'scope');
 }
@@ -51,9 +52,15 @@ export function checkCommit(key: RecordKey, changes: readonly Change[], options:
   for (const change of changes) {
     switch (change.op) {
       case 'set':
+        checkId(change.field, 'field');
+        checkToken(change.value, 'value');
+        break;
       case 'remove':
+        checkId(change.field, 'field');
+        break;
       case 'append':
         checkId(change.field, 'field');
+        checkToken(change.item, 'item');
         break;
       case 'increment':
         checkId(change.field, 'field');
@@ -64,14 +71,37 @@ export function checkCommit(key: RecordKey, changes: readonly Change[], options:
           });
         }
         break;
+      case 'log':
+        checkToken(change.entry, 'entry');
+        break;
       case 'owner':
         if (change.owner !== undefined) checkId(change.owner, 'owner');
+        break;
+      case 'clearLog':
+      case 'clearFields':
+      case 'touch':
+        break;
+      default:
+        throw new AgentUpError('INVALID_ARGUMENT', `unknown change ${JSON.stringify((change as Change).op)}`, {
+          argument: 'changes',
+        });
     }
   }
   if (options.expiry) checkTtl(expirySeconds(options.expiry));
   if (options.logMax !== undefined) checkCount(options.logMax, 'logMax', 0);
   if (options.maxFields !== undefined) checkCount(options.maxFields, 'maxFields', 0);
-  if (options.lease?.keepMs !== undefined) checkCount(options.lease.keepMs, 'keepMs', 1);
+  if (options.commitId !== undefined) checkId(options.commitId, 'commitId');
+  if (options.lease) {
+    checkId(options.lease.token, 'token');
+    if (options.lease.keepMs !== undefined) checkCount(options.lease.keepMs, 'keepMs', 1);
+  }
+}
+
+/** A value that was not encoded would be stored as something no reader can decode. */
+function checkToken(token: unknown, argument: string): void {
+  if (typeof token !== 'string' || token === '') {
+    throw new AgentUpError('INVALID_ARGUMENT', `${argument} is not a token; make one with encode`, { argument });
+  }
 }
 
 /** Does the commit write anything, or only renew or release a lease? */

@@ -14,10 +14,22 @@ export interface RecordKey {
 /** Longest `scope` part or `id`, in characters. */
 export const MAX_ID_LENGTH = 1024;
 
+const SPACE = /^[a-z0-9-]+$/;
 const SAFE = /^[a-z0-9_-]*$/;
 const LONE_SURROGATE = /[\uD800-\uDBFF](?![\uDC00-\uDFFF])|(?<![\uD800-\uDBFF])[\uDC00-\uDFFF]/;
 const HEX = Array.from({ length: 256 }, (_, byte) => `%${byte.toString(16).padStart(2, '0')}`);
 const encoder = new TextEncoder();
+
+/** Refuses what is not the name of a space. */
+export function checkSpace(space: unknown): asserts space is string {
+  if (typeof space !== 'string' || !SPACE.test(space)) {
+    throw new AgentUpError(
+      'INVALID_ARGUMENT',
+      `${typeof space === 'string' ? JSON.stringify(space) : typeof space} is not a space: lower-case letters, digits, -`,
+      { argument: 'space' },
+    );
+  }
+}
 
 /** Refuses what no key can be made of. `argument` names it in the error. */
 export function checkId(text: unknown, argument: string): asserts text is string {

@@ -2,6 +2,7 @@ import { type Clock, systemClock } from '../clock.js';
 import { AgentUpError } from '../errors.js';
 import type { Token } from '../json.js';
 import { checkBegin, checkCommit, checkKey, checkTtl, meets, plan, writes } from './changes.js';
+import { checkList, checkRead, checkReadLog, checkSweep } from './check-queries.js';
 import { containerText, keyText, type RecordKey } from './keys.js';
 import {
   type BeginOptions,
@@ -31,7 +32,9 @@ interface Body {
   readonly key: RecordKey;
   readonly text: string;
   readonly fields: Map<string, Token>;
+  /** The kept entries begin at `logHead`; see `cap`. */
   log: Token[];
+  logHead: number;
   logDropped: number;
   version: number;
   owner: string | undefined;
@@ -42,6 +45,7 @@ interface Body {
   ownTtl: number | 'none' | undefined;
 }
 
+/** Who holds the lease of a record, and who is next. A moment that has passed means nobody. */
 interface Gate {
   token: string;
   until: number;
@@ -80,19 +84,18 @@ export class MemoryStorage implements StateStorage {
     const text = keyText(key);
     const now = this.#clock.now();
     let gate = this.#gates.get(text);
-    if (gate && gate.token !== options.token) {
-      const held = gate.until > now;
-      if (held || (gate.nextUntil > now && gate.next !== options.token)) {
-        if (gate.nextUntil <= now || gate.next === options.token) {
-          gate.next = options.token;
-          gate.nextUntil = now + RESERVATION_MS;
-        }
-        return { busy: true, retryAfterMs: Math.max(1, (held ? gate.until : gate.nextUntil) - now) };
-      }
-    }
     if (!gate) {
       gate = { token: '', until: 0, next: '', nextUntil: 0 };
       this.#gates.set(text, gate);
+    }
+    const held = gate.until > now;
+    const reserved = gate.nextUntil > now;
+    if (held ? gate.token !== options.token : reserved && gate.next !== options.token) {
+      if (!reserved || gate.next === options.token) {
+        gate.next = options.token;
+        gate.nextUntil = now + RESERVATION_MS;
+      }
+      return { busy: true, retryAfterMs: (held ? gate.until : gate.nextUntil) - now };
     }
     gate.token = options.token;
     gate.until = now + options.leaseMs;
@@ -103,25 +106,22 @@ export class MemoryStorage implements StateStorage {
 
   async read(key: RecordKey, options: ReadOptions = {}): Promise<StateRecord | undefined> {
     this.#open();
-    checkKey(key);
+    checkRead(key, options);
     const body = this.#find(key.space, keyText(key), this.#clock.now());
     return body && copy(body, options.log ?? 0, options.fields);
   }
 
   async readLog(key: RecordKey, options: LogOptions = {}): Promise<LogPage> {
     this.#open();
-    checkKey(key);
+    checkReadLog(key, options);
     const body = this.#find(key.space, keyText(key), this.#clock.now());
     if (!body) return { entries: [], start: 0, total: 0, dropped: 0 };
-    const { log, logDropped } = body;
-    const end = Math.max(0, Math.min(log.length, (options.before ?? Number.POSITIVE_INFINITY) - logDropped));
-    const start = Math.max(0, end - (options.limit ?? end));
-    return {
-      entries: log.slice(start, end),
-      start: logDropped + start,
-      total: logDropped + log.length,
-      dropped: logDropped,
-    };
+    const { log, logHead, logDropped: dropped } = body;
+    const total = totalOf(body);
+    const end = Math.max(dropped, Math.min(total, options.before ?? total));
+    const start = Math.max(dropped, end - (options.limit ?? end));
+    const at = logHead - dropped;
+    return { entries: log.slice(at + start, at + end), start, total, dropped };
   }
 
   async commit(
@@ -134,8 +134,10 @@ export class MemoryStorage implements StateStorage {
     const { lease, commitId } = options;
     const text = keyText(key);
     const now = this.#clock.now();
-    const seen = commitId === undefined ? undefined : this.#seen(text + commitId, now);
-    if (seen) return seen;
+    // No key text holds a blank.
+    const seenId = commitId === undefined ? undefined : `${text} ${commitId}`;
+    const seen = seenId === undefined ? undefined : this.#seen(seenId, now);
+    if (seen) return { ...seen, incremented: new Map(seen.incremented) };
     const gate = lease && this.#gates.get(text);
     if (lease && (gate?.token !== lease.token || gate.until <= now)) {
       throw new AgentUpError('LEASE_LOST', `the lease on ${key.id} was lost before the commit`, {
@@ -155,7 +157,9 @@ export class MemoryStorage implements StateStorage {
       else if (gate.nextUntil > now) gate.until = 0;
       else this.#gates.delete(text);
     }
-    if (commitId !== undefined) this.#seenCommits.set(text + commitId, { at: now, answer });
+    if (seenId !== undefined) {
+      this.#seenCommits.set(seenId, { at: now, answer: { ...answer, incremented: new Map(answer.incremented) } });
+    }
     return answer;
   }
 
@@ -169,6 +173,7 @@ export class MemoryStorage implements StateStorage {
 
   async *list(query: ListQuery): AsyncIterable<RecordInfo> {
     this.#open();
+    checkList(query);
     const now = this.#clock.now();
     const space = this.#spaces.get(query.space);
     if (!space) return;
@@ -193,14 +198,16 @@ export class MemoryStorage implements StateStorage {
       found.push(body);
     }
     found.sort((a, b) => (a.text < b.text ? -1 : 1));
-    for (const { key, owner, createdAt, updatedAt, expiresAt } of found) {
+    for (const body of found) {
       this.#open();
-      yield { key, owner, createdAt, updatedAt, expiresAt };
+      const gone = space.bodies.get(body.text) !== body || isExpired(body, this.#clock.now());
+      if (!gone) yield infoOf(body);
     }
   }
 
   async sweep(query: SweepQuery): Promise<number> {
     this.#open();
+    checkSweep(query);
     const now = this.#clock.now();
     const container = query.scope && containerText({ space: query.space, scope: query.scope });
     let removed = 0;
@@ -255,13 +262,11 @@ export class MemoryStorage implements StateStorage {
     }
     if (planned.clearLog) {
       body.log = [];
+      body.logHead = 0;
       body.logDropped = 0;
     }
     for (const entry of planned.log) body.log.push(entry);
-    for (let over = body.log.length - (options.logMax ?? Number.POSITIVE_INFINITY); over > 0; over--) {
-      body.log.shift();
-      body.logDropped++;
-    }
+    if (options.logMax !== undefined) cap(body, options.logMax);
     if (planned.owner) this.#own(body, planned.owner.value);
     if (options.expiry) {
       if ('set' in options.expiry) body.ownTtl = options.expiry.set;
@@ -280,7 +285,7 @@ export class MemoryStorage implements StateStorage {
       updatedAt: now,
       expiresAt: body.expiresAt,
       incremented: planned.incremented,
-      logTotal: body.logDropped + body.log.length,
+      logTotal: totalOf(body),
     };
   }
 
@@ -299,6 +304,7 @@ export class MemoryStorage implements StateStorage {
       text,
       fields: new Map(),
       log: [],
+      logHead: 0,
       logDropped: 0,
       version: 0,
       owner: undefined,
@@ -352,6 +358,26 @@ function isExpired(body: Body, now: number): boolean {
   return body.expiresAt !== undefined && body.expiresAt <= now;
 }
 
+function totalOf(body: Body): number {
+  return body.logDropped + body.log.length - body.logHead;
+}
+
+/** Drops old entries by moving the head: taking them out of a long array each time would copy all of it. */
+function cap(body: Body, max: number): void {
+  const over = body.log.length - body.logHead - max;
+  if (over <= 0) return;
+  body.logHead += over;
+  body.logDropped += over;
+  if (body.logHead < 64 + max) return;
+  body.log = body.log.slice(body.logHead);
+  body.logHead = 0;
+}
+
+function infoOf({ key, owner, createdAt, updatedAt, expiresAt }: Body): RecordInfo {
+  const ownKey = { space: key.space, scope: [...key.scope], id: key.id };
+  return { key: ownKey, owner, createdAt, updatedAt, expiresAt };
+}
+
 function copy(body: Body, log: number, only?: readonly string[]): StateRecord {
   let { fields } = body;
   if (only) {
@@ -363,8 +389,8 @@ function copy(body: Body, log: number, only?: readonly string[]): StateRecord {
   } else fields = new Map(fields);
   return {
     fields,
-    log: log === 0 ? [] : body.log.slice(-log),
-    logTotal: body.logDropped + body.log.length,
+    log: body.log.slice(Math.max(body.logHead, body.log.length - log)),
+    logTotal: totalOf(body),
     logDropped: body.logDropped,
     version: body.version,
     owner: body.owner,
@@ -381,7 +407,7 @@ function untouched(body: Body | undefined, now: number): Committed {
     updatedAt: body?.updatedAt ?? now,
     expiresAt: body?.expiresAt,
     incremented: new Map(),
-    logTotal: body ? body.logDropped + body.log.length : 0,
+    logTotal: body ? totalOf(body) : 0,
   };
 }
 
