@@ -1,6 +1,6 @@
 import { type Interview, usage } from './interview.js';
 import { FLAVOURS, type Flavour, type SkillAnswers } from './scaffold/skill-files.js';
-import { idFor, idProblem, lineProblem, nameProblem } from './scaffold/names.js';
+import { idFor, idProblem, nameProblem } from './scaffold/names.js';
 
 /** The flags that describe a new skill. */
 export interface SkillFlags {
@@ -47,7 +47,7 @@ export async function askSkill(
     message: 'What it does, in a sentence',
     given: flags.description,
     initial: sentence(FLAVOURS[flavour].summary),
-    check: lineProblem,
+    check: (text) => nameProblem(text, 500),
   });
   return { id, name: name.trim(), flavour, description };
 }

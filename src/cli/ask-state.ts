@@ -1,5 +1,7 @@
+import { MAX_TTL } from '../storage/changes.js';
 import { BACKENDS, type BackendName } from '../storage/open-storage.js';
 import { type Interview, usage } from './interview.js';
+import { nameProblem } from './scaffold/names.js';
 import { STATE_DEFAULTS, type StateAnswers } from './scaffold/state-answers.js';
 
 /** The flags that say where conversations are kept. */
@@ -61,7 +63,7 @@ export async function askState(
   const option = async (name: keyof typeof STATE_DEFAULTS, flag: string, message: string, given: string | undefined) =>
     known && given === undefined
       ? known[name]
-      : interview.text({ flag, message, given, initial: STATE_DEFAULTS[name], check: notEmpty });
+      : interview.text({ flag, message, given, initial: STATE_DEFAULTS[name], check: await checkOf(name) });
   const url = backend === 'valkey' ? await option('url', '--url', 'URL of the Valkey server', flags.url) : undefined;
   const key_prefix =
     backend === 'valkey'
@@ -92,15 +94,20 @@ function ttlAnswer(ttl: string, present: StateAnswers | undefined): Pick<StateAn
   return { ttl: Number(ttl) };
 }
 
-function notEmpty(text: string): string | undefined {
-  return text.trim() === '' ? 'must not be empty' : undefined;
+type Check = (text: string) => string | undefined;
+
+async function checkOf(name: keyof typeof STATE_DEFAULTS): Promise<Check> {
+  if (name !== 'url') return (text) => nameProblem(text, 500);
+  const { urlProblem } = await import('../config/url-problem.js');
+  // What the environment will say cannot be known here.
+  return (text) => nameProblem(text, 500) ?? (text.includes('${') ? undefined : urlProblem(text)?.message);
 }
 
 function ttlProblem(text: string): string | undefined {
   const seconds = /^[1-9]\d*$/.test(text) ? Number(text) : Number.NaN;
-  return text === 'none' || Number.isSafeInteger(seconds)
+  return text === 'none' || seconds <= MAX_TTL
     ? undefined
-    : `${JSON.stringify(text)} is neither a whole number of seconds from 1 on nor none`;
+    : `${JSON.stringify(text)} is neither a whole number of seconds from 1 to ${MAX_TTL} nor none`;
 }
 
 /** Is this text the name of a backend? */

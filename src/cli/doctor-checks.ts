@@ -7,7 +7,7 @@ import { ownPackage } from './own-package.js';
 import { openConfig } from './open-config.js';
 import type { PlaceFlags } from './place.js';
 import { probeStorage, timesText } from './probe-storage.js';
-import { redact } from './redact.js';
+import { redactText } from '../redact.js';
 import type { Terminal } from './terminal.js';
 import { type CompilerOptions, compilerOptions, findTsconfig } from './tsconfig-file.js';
 
@@ -115,5 +115,5 @@ function atLeast(actual: string, wanted: string): boolean {
 }
 
 function firstLine(error: unknown): string {
-  return redact(messageOf(error)).split('\n')[0] ?? '';
+  return redactText(messageOf(error)).split('\n')[0] ?? '';
 }

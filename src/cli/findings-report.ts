@@ -39,3 +39,8 @@ function frameLine(text: string, style: Pick<Style, 'bold' | 'dim' | 'red' | 'ye
   if (text.startsWith('>')) return style.bold(text);
   return style.dim(text);
 }
+
+/** Is this one of the findings an error carries? */
+export function isReported(issue: unknown): issue is Reported {
+  return typeof issue === 'object' && issue !== null && 'frame' in issue && 'line' in issue;
+}

@@ -1,4 +1,3 @@
-import { redact } from './redact.js';
 import { type Style, styleFor, wantsColour } from './style.js';
 
 type Input = NodeJS.ReadStream;
@@ -45,21 +44,21 @@ export class Terminal {
 
   /** A line of the result. */
   result(text: string): void {
-    this.stdout.write(`${redact(text)}\n`);
+    this.stdout.write(`${text}\n`);
   }
 
   /** The whole result, as JSON. */
   json(value: unknown): void {
-    this.stdout.write(`${redact(JSON.stringify(value, null, 2))}\n`);
+    this.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
   }
 
-  /** A line of somebody else's words, exactly as they are. */
-  verbatim(text: string): void {
-    this.stdout.write(`${text}\n`);
+  /** A value on one line, for results that come one by one. */
+  jsonLine(value: unknown): void {
+    this.stdout.write(`${JSON.stringify(value)}\n`);
   }
 
   /** A line of diagnostics. */
   note(text: string): void {
-    this.stderr.write(`${redact(text)}\n`);
+    this.stderr.write(`${text}\n`);
   }
 }

@@ -1,16 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { redact } from '../../src/cli/redact.js';
 import { styleFor, wantsColour } from '../../src/cli/style.js';
 import { table } from '../../src/cli/table.js';
-
-describe('redact', () => {
-  it('hides the password of every url, whatever is in it', () => {
-    expect(redact('valkey://ana:s3cret@host:1 and redis://:p@ss:w@host')).toBe(
-      'valkey://ana:***@host:1 and redis://:***@host',
-    );
-    expect(redact('valkey://host:6379/0 mail a@b')).toBe('valkey://host:6379/0 mail a@b');
-  });
-});
 
 describe('wantsColour', () => {
   it.each([

@@ -12,7 +12,7 @@ export async function answer(text: string, session: ChatSession, terminal: Termi
     const reply = await session.say(text);
     if (json) {
       const { skillId, contextId, value } = reply;
-      terminal.verbatim(JSON.stringify({ skillId, contextId, text: reply.text, value }));
+      terminal.jsonLine({ skillId, contextId, text: reply.text, value });
     }
     return reply;
   } catch (error) {

@@ -14,7 +14,7 @@ export async function chatLines(session: ChatSession, terminal: Terminal, json: 
     if (line.trim() === '') continue;
     try {
       const reply = await answer(line, session, terminal, json);
-      if (!json) terminal.verbatim(reply.text);
+      if (!json) terminal.result(reply.text);
     } catch {
       status = EXIT.failed;
     }

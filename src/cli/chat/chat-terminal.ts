@@ -145,7 +145,7 @@ async function speak(text: string, session: ChatSession, terminal: Terminal): Pr
   };
   try {
     const reply = await answer(text, session, terminal).finally(clear);
-    terminal.verbatim(terminal.stdout.isTTY ? `${green(bold(reply.skillId))} ${dim('›')} ${reply.text}` : reply.text);
+    terminal.result(terminal.stdout.isTTY ? `${green(bold(reply.skillId))} ${dim('›')} ${reply.text}` : reply.text);
   } catch {
     // `answer` has shown it, and the chat goes on.
   }

@@ -55,7 +55,7 @@ async function converse(
   if (once === undefined) return chatLines(session, terminal, json);
   try {
     const reply = await answer(once, session, terminal, json);
-    if (!json) terminal.verbatim(reply.text);
+    if (!json) terminal.result(reply.text);
     return EXIT.done;
   } catch (error) {
     return exitCodeOf(error);

@@ -1,14 +1,14 @@
-import { readFile } from 'node:fs/promises';
-import { dirname, relative, resolve } from 'node:path';
+import { dirname, relative } from 'node:path';
 import { checkSkills } from '../../agent/check-skills.js';
-import { findConfig, validateConfigText } from '../../config/index.js';
-import { AgentUpError, isAgentUpError, messageOf } from '../../errors.js';
+import { validateConfigText } from '../../config/index.js';
+import { isAgentUpError, messageOf } from '../../errors.js';
+import { redactText } from '../../redact.js';
+import { type ConfigText, readConfigText } from '../config-text.js';
 import { EXIT, type ExitCode } from '../exit-codes.js';
 import { countText, findingsReport, type Reported } from '../findings-report.js';
 import { usage } from '../interview.js';
 import { type PlaceFlags, workingDirectory } from '../place.js';
 import { type ProbeTimes, probeStorage, timesText } from '../probe-storage.js';
-import { redact } from '../redact.js';
 import type { Terminal } from '../terminal.js';
 
 export interface ValidateConfigOptions extends PlaceFlags {
@@ -26,36 +26,18 @@ interface Checked {
 
 /** `agentup validate-config [file]`: everything that is wrong with a configuration, at once. */
 export async function run(options: ValidateConfigOptions, terminal: Terminal): Promise<ExitCode> {
-  const cwd = workingDirectory(options, terminal);
-  const file = configFile(options, cwd);
-  const text = await readFile(file, 'utf8').catch((cause: NodeJS.ErrnoException) => {
-    if (cause.code === 'ENOENT') throw notFound(`there is no ${file}`, file);
-    throw new AgentUpError('CONFIG_INVALID', `${file} cannot be read: ${messageOf(cause)}`, { file, cause });
-  });
-  const checked = await check(text, file, options, terminal);
-  const { findings } = checked;
-  const valid = !findings.some(({ severity }) => severity === 'error' || options.strict);
-  if (options.json) terminal.json({ valid, findings: findings.map(plain) });
-  else print(checked, valid, relative(terminal.cwd, file) || file, terminal);
+  if (options.file !== undefined && options.config !== undefined && options.file !== options.config) {
+    throw usage('the file is named twice, as the argument and with --config');
+  }
+  const source = await readConfigText(workingDirectory(options, terminal), options.file ?? options.config);
+  const checked = await check(source, options, terminal);
+  const valid = !checked.findings.some(({ severity }) => severity === 'error' || options.strict);
+  if (options.json) terminal.json({ valid, findings: checked.findings.map(plain) });
+  else print(checked, valid, relative(terminal.cwd, source.file) || source.file, terminal);
   return valid ? EXIT.done : EXIT.failed;
 }
 
-function configFile({ file, config }: ValidateConfigOptions, cwd: string): string {
-  if (file !== undefined && config !== undefined && file !== config) {
-    throw usage('the file is named twice, as the argument and with --config');
-  }
-  const named = file ?? config;
-  const found = named === undefined ? findConfig(cwd) : resolve(cwd, named);
-  if (found === undefined) throw notFound(`no agent_config.yaml in ${cwd} or above it`, cwd);
-  return found;
-}
-
-async function check(
-  text: string,
-  file: string,
-  { connect }: ValidateConfigOptions,
-  terminal: Terminal,
-): Promise<Checked> {
+async function check({ text, file }: ConfigText, { connect }: ValidateConfigOptions, terminal: Terminal): Promise<Checked> {
   const { findings: own, config, document } = validateConfigText(text, { file, env: terminal.env });
   if (!config) return { findings: own, skills: 0 };
   const directory = dirname(file);
@@ -66,7 +48,6 @@ async function check(
     return { findings, skills, times: await probeStorage(config.state, directory) };
   } catch (error) {
     const { line, column, frame } = document.locate(['state']);
-    const fix = isAgentUpError(error) ? error.details.fix : undefined;
     const finding: Reported = {
       code: isAgentUpError(error) ? error.code : 'STORAGE_FAILED',
       severity: 'error',
@@ -74,8 +55,8 @@ async function check(
       line,
       column,
       frame,
-      message: `the storage does not work: ${redact(messageOf(error))}`,
-      fix: fix ?? 'start the server, or correct state in the configuration',
+      message: `the storage does not work: ${redactText(messageOf(error))}`,
+      fix: (isAgentUpError(error) && error.details.fix) || 'start the server, or correct `state`',
     };
     return { findings: [...findings, finding], skills };
   }
@@ -93,9 +74,5 @@ function print({ findings, skills, times }: Checked, valid: boolean, file: strin
 
 /** The shape of `--json`: a contract. */
 function plain({ code, severity, path, line, column, message, fix }: Reported) {
-  return { code, severity, path, line, column, message: redact(message), fix: fix ?? null };
-}
-
-function notFound(message: string, path: string): AgentUpError {
-  return new AgentUpError('CONFIG_NOT_FOUND', message, { path, fix: 'run `agentup init`, or name the file' });
+  return { code, severity, path, line, column, message, fix: fix ?? null };
 }

@@ -10,11 +10,6 @@ const MAX_ID = 64;
 /** The sentence that says why a text is no name, or nothing. Anything on one line of at most `max` characters is. */
 export function nameProblem(text: string, max = 100): string | undefined {
   if (text.trim() === '') return 'must not be empty';
-  return lineProblem(text, max);
-}
-
-/** The same for a text that may be empty, a description. */
-export function lineProblem(text: string, max = 500): string | undefined {
   if (CONTROL.test(text)) return 'must be one line, without control characters';
   if (LONE_SURROGATE.test(text)) return 'holds half of a character (a lone surrogate)';
   if ([...text].length > max) return `must have at most ${max} characters`;

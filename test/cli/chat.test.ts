@@ -1,0 +1,214 @@
+import { readdir, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { freshProject } from './project.js';
+import { KEYS, runCli, Typist } from './run-cli.js';
+
+let cwd: string;
+
+const FRAGILE = `import { injected, skill, stateful, type ConversationContext, type Task } from 'agentup';
+
+@skill({ id: 'fragile', description: 'Fails when told to' })
+export class Fragile {
+  @stateful()
+  async handle(task: Task, context: ConversationContext = injected(), contextId: string = injected()): Promise<string> {
+    const seen = await context.incrementVariable(contextId, 'seen');
+    if (task.text === 'fail') throw new Error('told to fail, with valkey://ana:s3cret@host in it');
+    if (task.text === 'hang') await new Promise((resolve) => setTimeout(resolve, 60_000));
+    return \`seen \${seen}\`;
+  }
+}
+`;
+
+beforeAll(async () => {
+  cwd = await freshProject();
+  await writeFile(join(cwd, 'src/skills/fragile.ts'), FRAGILE);
+  await writeFile(
+    join(cwd, 'agent_config.yaml'),
+    [
+      'agent: { name: Test agent, default_skill: assistant }',
+      'skills:',
+      '  - { id: assistant, handler: ./src/skills/assistant.ts }',
+      '  - { id: fragile, handler: ./src/skills/fragile.ts, keywords: [fail, hang] }',
+      'state: { backend: file }',
+      '',
+    ].join('\n'),
+  );
+});
+
+afterAll(async () => {
+  await rm(cwd, { recursive: true, force: true });
+});
+
+describe('agentup chat --once', () => {
+  it('remembers from one process to the next, with nothing but the answer on stdout', async () => {
+    const first = await runCli(['chat', '--once', 'My name is Ada', '--context', 'once'], { cwd });
+    expect(first.stdout).toBe('Hello Ada. This is message 1.\n');
+    expect(first.status).toBe(0);
+    const second = await runCli(['chat', '--once', 'hello', '--context', 'once'], { cwd });
+    expect(second.stdout).toBe('Hello Ada. This is message 2. Before that you said "My name is Ada".\n');
+  });
+
+  it('begins a new conversation without --context, and says how to come back', async () => {
+    const { stdout, stderr } = await runCli(['chat', '--once', 'hello'], { cwd });
+    expect(stdout).toContain('message 1');
+    const id = /--context (\S+)/.exec(stderr)?.[1] ?? '';
+    expect((await runCli(['chat', '--once', 'hello', '--context', id], { cwd })).stdout).toContain('message 2');
+  });
+
+  it('answers as JSON', async () => {
+    const ran = await runCli(['chat', '--json', '--once', 'hello', '--context', 'json'], { cwd });
+    expect(ran.stderr).toBe('');
+    expect(JSON.parse(ran.stdout)).toEqual({
+      skillId: 'assistant',
+      contextId: 'json',
+      text: 'Hello. This is message 1.',
+      value: 'Hello. This is message 1.',
+    });
+  });
+
+  it('ends with 1 when the turn fails, shows why without secrets, and keeps nothing of it', async () => {
+    const failed = await runCli(['chat', '--once', 'fail', '--context', 'failing'], { cwd });
+    expect(failed).toMatchObject({ status: 1, stdout: '' });
+    expect(failed.stderr).toContain('told to fail');
+    expect(failed.stderr).not.toContain('s3cret');
+    const next = await runCli(['chat', '--once', 'ok', '--skill', 'fragile', '--context', 'failing'], { cwd });
+    expect(next.stdout).toBe('seen 1\n');
+  });
+
+  it('hands the conversation of one user to no other', async () => {
+    const chat = (user: string) => runCli(['chat', '--once', 'hello', '--context', 'owned', '--user', user, '--json'], { cwd });
+    expect((await chat('ana')).status).toBe(0);
+    const ben = await chat('ben');
+    expect(ben.status).toBe(1);
+    expect(JSON.parse(ben.stdout)).toMatchObject({ error: { code: 'CONTEXT_FORBIDDEN' } });
+  });
+
+  it.each([
+    [['--context', ''], 2],
+    [['--user', ' '], 2],
+    [['--skill', 'nobody'], 1],
+    [['--config', 'gone.yaml'], 3],
+  ])('ends with the right status for %j', async (args, status) => {
+    expect((await runCli(['chat', '--once', 'hello', ...args], { cwd })).status).toBe(status);
+  });
+
+  it('takes ids of any characters, and leaves the directory of the conversations', async () => {
+    const before = await readdir(cwd);
+    for (const id of ['../../escape', 'a/b:*[\u0001', 'Ünï🤖']) {
+      expect((await runCli(['chat', '--once', 'hello', `--context=${id}`], { cwd })).status).toBe(0);
+    }
+    expect(await readdir(cwd)).toEqual(before);
+  });
+});
+
+describe('agentup chat with a pipe', () => {
+  it('answers each line on stdout, goes on after a failing one, and says so in the end', async () => {
+    const input = 'My name is Ada\n\nfail\nhello\r\nlast one without an end';
+    const ran = await runCli(['chat', '--context', 'piped'], { cwd, input });
+    expect(ran.stdout.trim().split('\n')).toEqual([
+      'Hello Ada. This is message 1.',
+      'Hello Ada. This is message 2. Before that you said "My name is Ada".',
+      'Hello Ada. This is message 3. Before that you said "hello".',
+    ]);
+    expect(ran.stderr).toContain('told to fail');
+    expect(ran.status).toBe(1);
+  });
+
+  it('prints a line of JSON for each, errors included', async () => {
+    const ran = await runCli(['chat', '--json', '--context', 'piped-json'], { cwd, input: 'hello\nfail\n' });
+    const lines = ran.stdout.trim().split('\n').map((line) => JSON.parse(line) as Record<string, unknown>);
+    expect(lines).toMatchObject([{ skillId: 'assistant' }, { error: { message: expect.stringContaining('told to fail') } }]);
+  });
+
+  it('does nothing with nothing', async () => {
+    expect(await runCli(['chat'], { cwd, input: '' })).toMatchObject({ status: 0, stdout: '' });
+  });
+});
+
+describe('agentup chat at a terminal', () => {
+  async function chat(args: string[], talk: (typist: Typist) => Promise<void>): Promise<number> {
+    const typist = new Typist(['chat', ...args], { cwd });
+    try {
+      await typist.sees('you');
+      await talk(typist);
+      return await typist.exited;
+    } finally {
+      typist.stop();
+    }
+  }
+
+  it('talks, knows its commands, and leaves with /quit', async () => {
+    const status = await chat(['--context', 'tty'], async (typist) => {
+      typist.type(`My name is Ada${KEYS.enter}`);
+      await typist.sees('Hello Ada. This is message 1.');
+      typist.type(`/vars${KEYS.enter}`);
+      await typist.sees('name = "Ada"');
+      typist.type(`/history${KEYS.enter}`);
+      await typist.sees('user: My name is Ada');
+      await typist.sees('assistant: Hello Ada.');
+      typist.type(`/skill fragile${KEYS.enter}`);
+      await typist.sees('everything goes to fragile');
+      typist.type(`anything${KEYS.enter}`);
+      await typist.sees('seen 1');
+      typist.type(`/skill nobody${KEYS.enter}`);
+      await typist.sees('there is no skill "nobody"');
+      typist.type(`/skill auto${KEYS.enter}`);
+      await typist.sees('the agent chooses');
+      typist.type(`/histroy${KEYS.enter}`);
+      await typist.sees('did you mean /history?');
+      typist.type(`//slash${KEYS.enter}`);
+      await typist.sees('message 2');
+      typist.type(`/new elsewhere${KEYS.enter}`);
+      await typist.sees('conversation elsewhere');
+      typist.type(`/vars${KEYS.enter}`);
+      await typist.sees('there are no variables');
+      typist.type(`/he${KEYS.tab}${KEYS.enter}`);
+      await typist.sees('/quit');
+      typist.type(`/quit${KEYS.enter}`);
+    });
+    expect(status).toBe(0);
+  });
+
+  it('shows a turn that fails, and goes on', async () => {
+    const status = await chat(['--context', 'tty-fail'], async (typist) => {
+      typist.type(`fail${KEYS.enter}`);
+      await typist.sees('told to fail');
+      typist.type(`hello${KEYS.enter}`);
+      await typist.sees('message 1');
+      typist.type(KEYS.ctrlD);
+    });
+    expect(status).toBe(0);
+  });
+
+  it('says on leaving how to come back', async () => {
+    let shown = '';
+    await chat([], async (typist) => {
+      typist.type(KEYS.ctrlD);
+      await typist.exited;
+      shown = typist.shown;
+    });
+    expect(shown.match(/agentup chat --context (chat-\w+)/g)).toHaveLength(2);
+  });
+
+  it('takes back a half-written line on Ctrl-C, and leaves with 130 on an empty one', async () => {
+    const status = await chat(['--context', 'tty-c'], async (typist) => {
+      typist.type(`rubbish${KEYS.ctrlC}hello${KEYS.enter}`);
+      await typist.sees('message 1');
+      typist.type(KEYS.ctrlC);
+    });
+    expect(status).toBe(130);
+  });
+
+  it('leaves at once on Ctrl-C while a turn runs, and keeps nothing of it', async () => {
+    const status = await chat(['--context', 'tty-hang'], async (typist) => {
+      typist.type(`hang${KEYS.enter}`);
+      await typist.sees('…');
+      typist.type(KEYS.ctrlC);
+      await typist.sees('left before the answer came');
+    });
+    expect(status).toBe(130);
+    const next = await runCli(['chat', '--once', 'ok', '--skill', 'fragile', '--context', 'tty-hang'], { cwd });
+    expect(next.stdout).toBe('seen 1\n');
+  });
+});

@@ -1,0 +1,98 @@
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { freshProject } from './project.js';
+import { runCli } from './run-cli.js';
+
+interface Report {
+  healthy: boolean;
+  checks: { name: string; status: 'ok' | 'warn' | 'fail'; message: string; fix?: string }[];
+}
+
+let cwd: string;
+
+beforeAll(async () => {
+  cwd = await freshProject();
+});
+
+afterAll(async () => {
+  await rm(cwd, { recursive: true, force: true });
+});
+
+async function doctor(...args: string[]): Promise<Report & { status: number | null; of: Record<string, string> }> {
+  const { status, stdout } = await runCli(['doctor', '--json', ...args], { cwd });
+  const report = JSON.parse(stdout) as Report;
+  return { ...report, status, of: Object.fromEntries(report.checks.map((check) => [check.name, check.status])) };
+}
+
+async function config(name: string, yaml: string): Promise<string[]> {
+  await writeFile(join(cwd, name), yaml);
+  return ['--config', name];
+}
+
+describe('agentup doctor', () => {
+  it('finds a new project in good health, and leaves nothing behind', async () => {
+    const ran = await runCli(['doctor'], { cwd });
+    expect(ran).toMatchObject({ status: 0, stderr: '' });
+    expect(ran.stdout).toContain('All is well.');
+    expect(ran.stdout).toMatch(/ok +storage +file: open [\d.]+ ms/);
+    const { of } = await doctor();
+    expect(of).toEqual({ Node: 'ok', configuration: 'ok', TypeScript: 'ok', storage: 'ok', skills: 'ok' });
+    expect((await readdir(join(cwd, 'conversation_states'), { recursive: true })).join()).not.toContain('probe');
+  });
+
+  it('says what to do without a configuration', async () => {
+    const empty = await mkdtemp(join(tmpdir(), 'cli-doctor-'));
+    try {
+      const { healthy, checks, status } = await doctor('--cwd', empty);
+      expect({ healthy, status }).toEqual({ healthy: false, status: 1 });
+      expect(checks.find(({ name }) => name === 'configuration')).toMatchObject({ status: 'fail', fix: 'run: agentup init' });
+      expect(checks.find(({ name }) => name === 'TypeScript')).toMatchObject({ status: 'warn' });
+    } finally {
+      await rm(empty, { recursive: true, force: true });
+    }
+  });
+
+  it('points to validate-config where the configuration is invalid', async () => {
+    const { checks, status } = await doctor(...(await config('invalid.yaml', 'state: { backend: nothing }\n')));
+    expect(status).toBe(1);
+    expect(checks.find(({ name }) => name === 'configuration')?.fix).toContain('validate-config');
+  });
+
+  it('fails where the storage is down or a skill does not load', async () => {
+    await writeFile(join(cwd, 'broken.ts'), 'export const oops = ;\n');
+    const yaml = [
+      'skills: [{ id: broken, handler: ./broken.ts }]',
+      'state: { backend: valkey, url: "valkey://:s3cret@127.0.0.1:1", key_prefix: "x:" }',
+    ];
+    const report = await doctor(...(await config('down.yaml', `${yaml.join('\n')}\n`)));
+    expect(report).toMatchObject({ healthy: false, status: 1, of: { configuration: 'ok', storage: 'fail', skills: 'fail' } });
+    expect(JSON.stringify(report)).not.toContain('s3cret');
+    for (const { status, fix } of report.checks) if (status !== 'ok') expect(fix).toBeTypeOf('string');
+  });
+
+  it('warns of a memory that does not last, and of an agent without skills', async () => {
+    const report = await doctor(...(await config('memory.yaml', 'state: { backend: memory }\n')));
+    expect(report).toMatchObject({ healthy: true, status: 0, of: { storage: 'warn', skills: 'warn' } });
+  });
+
+  it('reads tsconfig with comments, and what it extends', async () => {
+    const project = await freshProject();
+    try {
+      const check = async (): Promise<Report['checks'][number] | undefined> => {
+        const { stdout } = await runCli(['doctor', '--json'], { cwd: project });
+        return (JSON.parse(stdout) as Report).checks.find(({ name }) => name === 'TypeScript');
+      };
+      await writeFile(join(project, 'base.json'), '{ "compilerOptions": { "strict": true, } } // strict');
+      await writeFile(join(project, 'tsconfig.json'), '{ /* mine */ "extends": "./base", "compilerOptions": {} }');
+      expect(await check()).toMatchObject({ status: 'ok', message: expect.stringContaining('standard decorators') });
+      await writeFile(join(project, 'tsconfig.json'), '{ "compilerOptions": { "experimentalDecorators": true } }');
+      expect(await check()).toMatchObject({ status: 'warn', message: expect.stringContaining('not strict, legacy') });
+      await writeFile(join(project, 'tsconfig.json'), '{ "extends": "./tsconfig.json" }');
+      expect(await check()).toMatchObject({ status: 'fail' });
+    } finally {
+      await rm(project, { recursive: true, force: true });
+    }
+  });
+});
