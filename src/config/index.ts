@@ -1,0 +1,33 @@
+export { ConfigDocument, type Location } from './config-document.js';
+export { CONFIG_FILE, findConfig } from './find-config.js';
+export {
+  FINDING_CODES,
+  type Finding,
+  type FindingCode,
+  type Path,
+  type Problem,
+  pathText,
+  type Severity,
+} from './finding.js';
+export { type Environment, escapeInterpolation, interpolate } from './interpolate.js';
+export {
+  type FileValidation,
+  type LoadedConfig,
+  type LoadOptions,
+  loadConfig,
+  parseConfig,
+  validateConfigFile,
+} from './load-config.js';
+export {
+  type AgentConfig,
+  type AgentConfigInput,
+  BACKEND_OPTIONS,
+  BACKENDS,
+  configSchema,
+  type SkillConfig,
+  type SkillConfigInput,
+  type StateConfig,
+  type StateConfigInput,
+} from './schema.js';
+export { SKILL_ID, suggestSkillId } from './skill-id.js';
+export { type ValidateOptions, type Validation, validateConfigText } from './validate-config-text.js';

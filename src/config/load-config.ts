@@ -1,0 +1,138 @@
+import { isUtf8 } from 'node:buffer';
+import { existsSync, readFileSync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
+import { AgentUpError } from '../errors.js';
+import { checkValues } from './check-values.js';
+import { ConfigDocument } from './config-document.js';
+import { CONFIG_FILE, findConfig } from './find-config.js';
+import type { Finding, Problem } from './finding.js';
+import type { Environment } from './interpolate.js';
+import type { AgentConfig, AgentConfigInput } from './schema.js';
+import { type Validation, validateConfigText } from './validate-config-text.js';
+
+export interface LoadOptions {
+  /** The file. Default: the `agent_config.yaml` in `cwd` or above it. */
+  readonly file?: string | undefined;
+  /** Where to look, and what a relative `file` starts from. Default: the working directory. */
+  readonly cwd?: string | undefined;
+  /** What `${NAME}` refers to. Default: `process.env`. */
+  readonly env?: Environment | undefined;
+}
+
+/** A configuration that may be used, and where it comes from. */
+export interface LoadedConfig {
+  readonly config: AgentConfig;
+  /** Absolute path. */
+  readonly file: string;
+  /** What relative paths in it start from. */
+  readonly directory: string;
+  readonly document: ConfigDocument;
+  /** What is worth knowing though it stops nothing. */
+  readonly warnings: readonly Finding[];
+}
+
+/** What there is to say about a configuration file. */
+export interface FileValidation extends Validation {
+  /** Absolute path. */
+  readonly file: string;
+  readonly directory: string;
+}
+
+/**
+ * Finds, reads and checks a configuration.
+ * @throws CONFIG_NOT_FOUND; CONFIG_INVALID with all findings in `details.issues`
+ */
+export async function loadConfig(options: LoadOptions = {}): Promise<LoadedConfig> {
+  const { findings, config, ...where } = validateConfigFile(options);
+  if (config === undefined) throw invalid(basename(where.file), findings, where.file);
+  return { ...where, config, warnings: findings };
+}
+
+/**
+ * Finds, reads and checks a configuration, and reports what is wrong with it instead of throwing.
+ * @throws CONFIG_NOT_FOUND
+ */
+export function validateConfigFile({ file: given, cwd = process.cwd(), env }: LoadOptions = {}): FileValidation {
+  const file = given === undefined ? findConfig(cwd) : resolve(cwd, given);
+  if (file === undefined) throw notFound(`no ${CONFIG_FILE} in ${resolve(cwd)} or above it`, resolve(cwd));
+  const where = { file, directory: dirname(file) };
+  let bytes: Buffer;
+  try {
+    bytes = readFileSync(file);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' || code === 'ENOTDIR') throw notFound(`there is no file ${file}`, file, error);
+    if (code === 'EISDIR') throw notFound(`${file} is a directory`, file, error);
+    return {
+      ...where,
+      ...onlyProblem('', { code: 'FILE_UNREADABLE', path: [], message: `the file cannot be read (${code})` }),
+    };
+  }
+  if (!isUtf8(bytes)) return { ...where, ...onlyProblem(...notUtf8(bytes)) };
+  return { ...where, ...validateConfigText(bytes.toString('utf8'), { file, env }) };
+}
+
+/**
+ * A configuration given as an object, with its defaults. The environment is not looked at: code has better means.
+ * @throws CONFIG_INVALID with all findings in `details.issues`
+ */
+export function parseConfig(input: AgentConfigInput): AgentConfig {
+  const { problems, config } = checkValues({ value: input });
+  const document = new ConfigDocument('');
+  const findings = problems.map((problem) => document.finding(problem));
+  if (config === undefined || findings.some(({ severity }) => severity === 'error')) {
+    throw invalid('the configuration', findings);
+  }
+  return config;
+}
+
+function onlyProblem(text: string, problem: Problem): Validation {
+  const document = new ConfigDocument(text);
+  return { findings: [document.finding(problem)], document };
+}
+
+/** Points at the first byte that is no UTF-8. */
+function notUtf8(bytes: Buffer): [text: string, problem: Problem] {
+  const problem = (message: string, range: readonly [number, number]): Problem => ({
+    code: 'NOT_UTF8',
+    path: [],
+    message,
+    fix: 'save the file as UTF-8',
+    range,
+  });
+  if (/^(\xff\xfe|\xfe\xff)/.test(bytes.toString('latin1', 0, 2))) return ['', problem('the file is UTF-16', [0, 0])];
+  let start = 0;
+  for (;;) {
+    const newline = bytes.indexOf(0x0a, start);
+    const end = newline < 0 ? bytes.length : newline + 1;
+    if (!isUtf8(bytes.subarray(start, end)) || newline < 0) break;
+    start = end;
+  }
+  const before = bytes.toString('utf8', 0, start);
+  const offset = before.length + bytes.toString('utf8', start).indexOf('\uFFFD');
+  const bom = before.startsWith('\uFEFF') ? 1 : 0;
+  return [bytes.toString('utf8'), problem('here is a byte that is not UTF-8', [offset - bom, offset - bom + 1])];
+}
+
+function notFound(message: string, path: string, cause?: unknown): AgentUpError {
+  const other = join(path, 'agent_config.yml');
+  return new AgentUpError('CONFIG_NOT_FOUND', message, {
+    path,
+    fix: existsSync(other) ? `rename ${other} to ${CONFIG_FILE}` : 'run `agentup init`, or name the file',
+    ...(cause !== undefined && { cause }),
+  });
+}
+
+function invalid(name: string, findings: readonly Finding[], file?: string): AgentUpError {
+  const errors = findings.filter(({ severity }) => severity === 'error');
+  const lines = errors.map(({ line, column, frame, message, fix }) => {
+    const place = frame === '' ? '' : `${line}:${column} `;
+    return `  ${place}${message}${fix === undefined ? '' : ` (${fix})`}`;
+  });
+  const count = errors.length === 1 ? 'an error' : `${errors.length} errors`;
+  return new AgentUpError('CONFIG_INVALID', `${name} has ${count}:\n${lines.join('\n')}`, {
+    issues: findings,
+    ...(file !== undefined && { file }),
+    ...(errors[0] && errors[0].frame !== '' && { line: errors[0].line, column: errors[0].column }),
+  });
+}

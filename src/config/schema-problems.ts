@@ -1,0 +1,155 @@
+import type { z } from 'zod';
+import { redactUrl } from '../redact.js';
+import { type Path, type Problem, pathText } from './finding.js';
+import { choicesOf, expectsOf, kindsOf, noteOf, schemaAt, shapeOf } from './inspect-schema.js';
+import { configSchema } from './schema.js';
+import { suggestSkillId } from './skill-id.js';
+import { closest, didYouMean } from './suggest.js';
+
+const UNIT_SECONDS: Readonly<Record<string, number>> = {
+  ms: 0.001,
+  s: 1,
+  sec: 1,
+  m: 60,
+  min: 60,
+  h: 3600,
+  d: 86_400,
+  w: 604_800,
+};
+
+/** What the schema finds in a value, in words. `sourceAt` is how a value is written, where that is known. */
+export function schemaProblems(
+  value: unknown,
+  issues: readonly z.core.$ZodIssue[],
+  sourceAt: (path: Path) => string | undefined,
+): Problem[] {
+  return issues.flatMap((issue) => {
+    const path = issue.path as Path;
+    if (issue.code === 'unrecognized_keys') return issue.keys.map((key) => unknownKey(value, path, key));
+    return [misfit(value, path, sourceAt(path))];
+  });
+}
+
+function unknownKey(value: unknown, path: Path, key: string): Problem {
+  const schema = schemaAt(configSchema, path);
+  const known = Object.keys(schema ? shapeOf(schema) : {});
+  const given = valueAt(value, path) as object;
+  const free = known.filter((name) => !Object.hasOwn(given, name));
+  const near = closest(key, free);
+  const home = near === undefined ? homeOf(key, path) : undefined;
+  const where = path.length === 0 ? 'the top level' : pathText(path);
+  return {
+    code: 'UNKNOWN_KEY',
+    path: [...path, key],
+    onKey: true,
+    message: `${where} has no key ${JSON.stringify(key.slice(0, 60))}`,
+    fix:
+      near !== undefined
+        ? `did you mean \`${near}\`?`
+        : home !== undefined
+          ? `\`${key}\` belongs under \`${home}\``
+          : known.length > 0
+            ? `its keys are ${known.join(', ')}`
+            : undefined,
+  };
+}
+
+/** The section that does have a key of this name. */
+function homeOf(key: string, path: Path): string | undefined {
+  return ['agent', 'state'].find(
+    (section) => section !== path[0] && Object.hasOwn(shapeOf(configSchema.shape[section as 'agent']), key),
+  );
+}
+
+function misfit(root: unknown, path: Path, source: string | undefined): Problem {
+  const value = valueAt(root, path);
+  const schema = schemaAt(configSchema, path) ?? configSchema;
+  const { code } = noteOf(schema);
+  const where = pathText(path) || 'the file';
+  if (value === undefined) {
+    const parent = path.slice(0, -1);
+    return {
+      code: 'MISSING_KEY',
+      path,
+      at: parent,
+      message: `${pathText(parent) || 'the file'} has no \`${path.at(-1)}\``,
+      fix: `add \`${path.at(-1)}\`: ${expectsOf(schema)}`,
+    };
+  }
+  const fits = kindsOf(schema).includes(kindOf(value));
+  return {
+    code: code ?? (fits ? 'INVALID_VALUE' : 'WRONG_TYPE'),
+    path,
+    onKey: value === null,
+    message:
+      value === null
+        ? `${where} has no value; it must be ${expectsOf(schema)}`
+        : value === '' && code === undefined && choicesOf(schema).length === 0
+          ? `${where} must not be empty`
+          : `${where} must be ${expectsOf(schema)}, not ${describe(value)}`,
+    fix: fixFor(schema, path, value, source),
+  };
+}
+
+function fixFor(schema: z.core.$ZodType, path: Path, value: unknown, source: string | undefined): string | undefined {
+  const kinds = kindsOf(schema);
+  const choices = choicesOf(schema);
+  const { unit } = noteOf(schema);
+  if (path.length === 0) return 'begin with `agent:`, and `name:` indented under it';
+  if (value === null) return 'give it a value, or remove the line';
+  if (path[0] === 'skills' && path.at(-1) === 'id' && typeof value === 'string') {
+    const id = suggestSkillId(value);
+    return id === undefined ? 'give it an id such as `my_skill`' : `write \`${id}\``;
+  }
+  if (typeof value === 'string') {
+    if (kinds.includes('number') && /^\s*[+-]?\d+\s*$/.test(value)) return `remove the quotes: ${Number(value)}`;
+    const duration = unit && /^\s*(\d+)\s*([a-z]+)\s*$/i.exec(value);
+    const factor = duration ? UNIT_SECONDS[duration[2]?.toLowerCase() ?? ''] : undefined;
+    if (duration && factor !== undefined) {
+      return `write it in ${unit}: ${Math.round(Number(duration[1]) * factor * (unit === 'milliseconds' ? 1000 : 1))}`;
+    }
+    if (kinds.includes('array')) return 'write a list: [one, two]';
+    return didYouMean(value, choices) ?? (choices.length > 0 ? `use one of ${choices.join(', ')}` : undefined);
+  }
+  if (choices.includes('none') && kinds.includes('number')) return 'write `none` to keep conversations for ever';
+  if (choices.length > 0) return `use one of ${choices.join(', ')}`;
+  if (kinds.includes('array')) return 'write a list: [one, two]';
+  if (kinds.includes('string') && typeof value !== 'object') return `put it in quotes: "${source ?? String(value)}"`;
+  return undefined;
+}
+
+/** A value in a sentence; never a secret. */
+export function describe(value: unknown): string {
+  switch (typeof value) {
+    case 'string':
+      if (value === '') return 'an empty text';
+      return `the text ${quote(value)}`;
+    case 'object':
+      return value === null ? 'nothing' : Array.isArray(value) ? 'a list' : 'a map';
+    case 'number':
+    case 'boolean':
+      return String(value);
+    default:
+      return `a ${typeof value}`;
+  }
+}
+
+/** A text in quotes: on one line, no longer than a sentence takes, and without a password. */
+export function quote(text: string): string {
+  // Redacted before it is cut, or half a password would not look like one.
+  const shown = redactUrl(text);
+  return JSON.stringify(shown.length > 60 ? `${shown.slice(0, 60)}…` : shown);
+}
+
+function kindOf(value: unknown): string {
+  return Array.isArray(value) ? 'array' : typeof value;
+}
+
+export function valueAt(root: unknown, path: Path): unknown {
+  let value = root;
+  for (const step of path) {
+    if (typeof value !== 'object' || value === null || !Object.hasOwn(value, step)) return undefined;
+    value = (value as Record<string | number, unknown>)[step];
+  }
+  return value;
+}

@@ -1,0 +1,173 @@
+import { z } from 'zod';
+import type { FindingCode } from './finding.js';
+import { SKILL_ID } from './skill-id.js';
+
+/** What the messages and the reference say about a key beyond its type. */
+export interface SchemaNote {
+  /** Completes "must be …". Default: made from the schema. */
+  readonly expects?: string;
+  /** The finding for a value that does not fit. Default: `WRONG_TYPE` or `INVALID_VALUE`. */
+  readonly code?: FindingCode;
+  readonly unit?: 'seconds' | 'milliseconds';
+  /** What holds when the key is left out, where that is not a default value. */
+  readonly absent?: string;
+}
+
+export const notes = z.registry<SchemaNote>();
+
+/** The backends, as `state.backend` spells them. */
+export const BACKENDS = ['memory', 'file', 'valkey'] as const;
+
+/** What belongs to one backend only. */
+export const BACKEND_OPTIONS: Readonly<Record<(typeof BACKENDS)[number], readonly string[]>> = {
+  memory: [],
+  file: ['storage_dir', 'durability'],
+  valkey: ['url', 'key_prefix', 'timeout'],
+};
+
+/** The schemes of `state.url`; an `s` at the end means TLS. */
+export const URL_SCHEMES = ['valkey', 'valkeys', 'redis', 'rediss'] as const;
+
+/** A hundred years, the longest a storage takes. */
+const MAX_TTL = 3_153_600_000;
+/** A timer takes 24 days; nothing sensible waits a day. */
+const MAX_SECONDS = 86_400;
+
+const text = (description: string): z.ZodString => z.string().min(1).describe(description);
+const seconds = (description: string): z.ZodInt =>
+  z.int().min(1).max(MAX_SECONDS).describe(description).register(notes, { unit: 'seconds' });
+
+const agentSchema = z.strictObject({
+  name: text('What the agent is called.').default('agent'),
+  description: text('What it is for.').optional(),
+  version: text('Its version. In quotes, or YAML reads `1.10` as the number 1.1.').optional(),
+  default_skill: text('The id of the skill that answers when nothing else matches.').optional(),
+});
+
+const skillSchema = z.strictObject({
+  id: z
+    .string()
+    .regex(SKILL_ID)
+    .describe('How the agent, the command line and other agents call the skill. Unique.')
+    .register(notes, {
+      code: 'SKILL_ID_INVALID',
+      expects: 'made of lower-case letters, digits, _ and -, begin with a letter, and have at most 64 characters',
+    }),
+  name: text('What people call it.').optional().register(notes, { absent: 'that of `@skill()`, else the id' }),
+  description: text('What it does.').optional().register(notes, { absent: 'that of `@skill()`' }),
+  handler: text(
+    'The file of its class or function, relative to this file: `./src/skills/x.ts`. `#Export` names one export of several.',
+  ),
+  keywords: z
+    .array(text('A word or phrase.'))
+    .default([])
+    .describe('Whole words that send a message here, in any case.'),
+  patterns: z
+    .array(text('A regular expression.'))
+    .default([])
+    .describe('JavaScript regular expressions that do, in any case (flags `iu`).'),
+  priority: z.int().default(0).describe('Of the skills that match, the one with the highest answers.'),
+  tags: z.array(text('A label.')).default([]).describe('Labels for whoever lists skills.'),
+});
+
+const serviceSchema = z.looseObject({
+  type: text('What kind of service it is, for example `valkey`.'),
+  config: z
+    .looseObject({
+      url: text('Where it is.').optional(),
+      db: z.int().min(0).describe('The number of its database.').optional(),
+    })
+    .optional()
+    .describe("How to reach it; further keys are the service's own."),
+});
+
+const stateSchema = z.strictObject({
+  backend: z
+    .enum(BACKENDS)
+    .default('file')
+    .describe('Where conversations are kept: in this process, in files, or on a Valkey server.')
+    .register(notes, { code: 'BACKEND_UNKNOWN' }),
+  url: text('valkey: the server, `valkey://user:password@host:port/database`; `valkeys://` for TLS.')
+    .optional()
+    .register(notes, { absent: 'required for valkey' }),
+  key_prefix: text('valkey: what every key begins with, so that several agents can share a server.')
+    .optional()
+    .register(notes, { absent: 'required for valkey' }),
+  ttl: z
+    .union([z.int().min(1).max(MAX_TTL), z.literal('none')])
+    .optional()
+    .describe('Seconds until a conversation that nobody writes to is forgotten. `none`: never.')
+    .register(notes, {
+      code: 'TTL_INVALID',
+      expects: 'a whole number of seconds from 1 on, or none',
+      unit: 'seconds',
+      absent: '`none`',
+    }),
+  storage_dir: text('file: the directory, relative to this file.').default('./conversation_states'),
+  durability: z
+    .enum(['never', 'interval', 'commit'])
+    .default('interval')
+    .describe(
+      'file: when writes are flushed to the disk. All survive the death of the process; `commit` also that of the machine.',
+    ),
+  timeout: z
+    .int()
+    .min(1)
+    .max(600_000)
+    .default(2000)
+    .describe('valkey: milliseconds until connecting or a command fails.')
+    .register(notes, { unit: 'milliseconds' }),
+  history: z
+    .strictObject({
+      load: z
+        .int()
+        .min(0)
+        .default(20)
+        .describe('Newest messages loaded when a turn begins; older ones are fetched when asked for.'),
+      max: z
+        .int()
+        .min(1)
+        .optional()
+        .describe('Newest messages kept; older ones are dropped and counted.')
+        .register(notes, { absent: 'all are kept' }),
+    })
+    .prefault({})
+    .describe('How much of the history is loaded and kept.'),
+  concurrency: z
+    .enum(['serial', 'parallel'])
+    .default('serial')
+    .describe('`serial`: turns of one conversation wait for each other. `parallel`: they do not; their changes merge.'),
+  on_unavailable: z
+    .enum(['fail', 'degrade'])
+    .default('fail')
+    .describe('When the storage is down: fail, or go on with an empty memory that is not kept.'),
+  lease: seconds('Seconds after which the turn of a process that died no longer blocks its conversation.').default(30),
+  wait: seconds('Seconds a turn waits for the turns before it.').default(30),
+});
+
+const laterSection = (description: string): z.ZodOptional<z.ZodRecord<z.ZodString, z.ZodUnknown>> =>
+  z.record(z.string(), z.unknown()).optional().describe(description);
+
+/** The one description of `agent_config.yaml`: types, defaults, JSON Schema and reference all come from it. */
+export const configSchema = z.strictObject({
+  agent: agentSchema.prefault({}).describe('Who the agent is.'),
+  skills: z.array(skillSchema).default([]).describe('What it can do.'),
+  services: z
+    .record(z.string().min(1), serviceSchema)
+    .default({})
+    .describe('Servers that skills and caches use, by name. Never stands in for `state.url`.'),
+  state: stateSchema.prefault({}).describe('Where conversations are kept.'),
+  security: laterSection('Accepted, but this version does not act on it.'),
+  sync: laterSection('Accepted, but this version does not act on it.'),
+});
+
+/** A configuration with its defaults. Keys are spelled as in the file. */
+export type AgentConfig = z.output<typeof configSchema>;
+/** A configuration as it is written, without defaults. */
+export type AgentConfigInput = z.input<typeof configSchema>;
+export type SkillConfig = AgentConfig['skills'][number];
+export type SkillConfigInput = z.input<typeof skillSchema>;
+export type StateConfig = AgentConfig['state'];
+export type StateConfigInput = z.input<typeof stateSchema>;
+
+export { skillSchema, stateSchema };

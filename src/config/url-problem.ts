@@ -1,0 +1,43 @@
+import { redactUrl } from '../redact.js';
+import { URL_SCHEMES } from './schema.js';
+import { closest } from './suggest.js';
+
+const FORM = 'valkey://host:6379, with user:password@ before the host and /1 for another database where needed';
+
+/** What is wrong with the URL of a Valkey server, and what to do about it. Never shows a password. */
+export function urlProblem(url: string): { readonly message: string; readonly fix: string } | undefined {
+  const problem = (what: string, fix = `write ${FORM}`): { message: string; fix: string } => ({
+    message: `${shown(url)} ${what}`,
+    fix,
+  });
+  if (/\s/.test(url)) return problem('holds white space');
+  const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(url)?.[1];
+  if (scheme === undefined) return problem('is not a URL: it has no scheme', `write valkey:// before it: ${FORM}`);
+  if (!(URL_SCHEMES as readonly string[]).includes(scheme.toLowerCase())) {
+    const near = closest(scheme, URL_SCHEMES);
+    return problem(
+      `has the scheme ${scheme}, which is not one of ${URL_SCHEMES.join(', ')}`,
+      near === undefined ? `write ${FORM}` : `did you mean \`${near}://\`?`,
+    );
+  }
+  let parsed: URL;
+  try {
+    parsed = new URL(url);
+    decodeURIComponent(parsed.username + parsed.password);
+  } catch {
+    return problem(
+      'cannot be parsed',
+      `write ${FORM}; in the password, write %40 for @, %2F for /, %3A for :, %23 for #, %25 for %`,
+    );
+  }
+  if (parsed.hostname === '') return problem('names no host');
+  if (!/^\/?\d{0,4}$/.test(parsed.pathname)) {
+    return problem('has a path that is not the number of a database', 'end it after the port, or with a number: /1');
+  }
+  return undefined;
+}
+
+/** A text without any `://` may be a bare password, so nothing of it is shown. */
+function shown(url: string): string {
+  return /^[a-z][a-z0-9+.-]*:\/\//i.test(url) ? `the URL ${redactUrl(url).slice(0, 120)}` : 'the URL';
+}
