@@ -1,5 +1,5 @@
-import { pathToFileURL } from 'node:url';
 import { fetchValkeyWithApt, hasApt } from './lib/apt-valkey.mjs';
+import { isMain } from './lib/paths.mjs';
 import { findValkeyServer, VALKEY_ADVICE, valkeyCache } from './lib/valkey-binary.mjs';
 
 /**
@@ -22,7 +22,7 @@ export function ensureValkey() {
   return fetched;
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
+if (isMain(import.meta.url)) {
   try {
     console.log(ensureValkey());
   } catch (error) {

@@ -1,12 +1,14 @@
 /**
  * Derives the package sources that can hold Valkey from the sources the machine already has, so that its own mirror,
  * options and signing keys are used. Only entries of the distribution release itself are taken over; everything is
- * taken over when none names the release (a rolling suite such as `sid`).
+ * taken over when none names the release (a suite such as `sid`).
  */
 
 /**
  * @typedef {{ name: string, text: string }} SourceFile  `name` ends in `.list` (one line each) or `.sources` (deb822)
- * @typedef {{ codename: string, backports: boolean }} Release
+ * @typedef {object} Release
+ * @property {readonly string[]} suites  the names the release goes by, such as `bookworm` and `oldstable`
+ * @property {boolean} backports  whether Valkey is only in the backports suite
  */
 
 /**
@@ -67,17 +69,18 @@ function deriveOneLine(text, release) {
  * @param {string[]} components
  * @param {Release} release
  */
-function withBackports(suites, components, { codename, backports }) {
-  if (!backports || !suites.includes(codename) || !components.includes('main')) return suites;
-  return [...new Set([...suites, `${codename}-backports`])];
+function withBackports(suites, components, release) {
+  if (!release.backports || !components.includes('main')) return suites;
+  const backports = suites.filter((suite) => release.suites.includes(suite)).map((suite) => `${suite}-backports`);
+  return [...new Set([...suites, ...backports])];
 }
 
 /**
  * @param {string} suite
  * @param {Release} release
  */
-function isOf(suite, { codename }) {
-  return suite === codename || suite.startsWith(`${codename}-`) || suite.startsWith(`${codename}/`);
+function isOf(suite, release) {
+  return release.suites.some((name) => suite === name || suite.startsWith(`${name}-`) || suite.startsWith(`${name}/`));
 }
 
 /** @param {string} name */

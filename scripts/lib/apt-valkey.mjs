@@ -45,7 +45,10 @@ function download(work) {
   }
   const { ID, VERSION_ID, VERSION_CODENAME = '' } = osRelease();
   // Debian 12 is the one release that has Valkey only in its backports suite.
-  const release = { codename: VERSION_CODENAME, backports: ID === 'debian' && VERSION_ID === '12' };
+  const release = {
+    suites: [VERSION_CODENAME, 'stable', 'oldstable', 'oldoldstable'].filter((name) => name !== ''),
+    backports: ID === 'debian' && VERSION_ID === '12',
+  };
   for (const file of deriveAptSources(machineSources(), release)) writeFileSync(join(parts, file.name), file.text);
   const options = [
     'Dir::Etc::sourcelist=/dev/null',

@@ -1,5 +1,5 @@
-import type { TestProject } from 'vitest/node';
 import { Redis } from 'iovalkey';
+import type { TestProject } from 'vitest/node';
 import { startValkey } from './valkey-server.js';
 
 declare module 'vitest' {

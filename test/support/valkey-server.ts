@@ -53,7 +53,10 @@ async function startOn(program: string, port: number, args: readonly string[]): 
   const ownDirectory = optionOf(args, '--dir') === undefined ? mkdtempSync(join(tmpdir(), 'agentup-valkey-')) : '';
   const defaults = ['--save', '', '--appendonly', 'no', '--bind', '127.0.0.1', '--daemonize', 'no'];
   const place = ['--port', String(port), ...(ownDirectory === '' ? [] : ['--dir', ownDirectory])];
-  const server = spawn(program, [...defaults, ...place, ...args], { detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
+  const server = spawn(program, [...defaults, ...place, ...args], {
+    detached: true,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   const watchdog = spawnWatchdog(server.pid, ownDirectory);
   const ended = once(server, 'exit').catch(() => undefined);
   void ended.then(() => watchdog.stdin?.write('ended\n'));
@@ -65,7 +68,8 @@ async function startOn(program: string, port: number, args: readonly string[]): 
     server.kill('SIGCONT');
     await ended;
     clearTimeout(late);
-    const watchdogEnded = watchdog.exitCode === null && watchdog.signalCode === null ? once(watchdog, 'exit') : undefined;
+    const watchdogEnded =
+      watchdog.exitCode === null && watchdog.signalCode === null ? once(watchdog, 'exit') : undefined;
     watchdog.stdin?.end();
     await watchdogEnded;
   };
