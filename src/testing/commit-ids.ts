@@ -1,0 +1,93 @@
+import assert from 'node:assert/strict';
+import type { Change } from '../storage/state-storage.js';
+import { commit, fails, found, type Harness, logs, sets, take } from './harness.js';
+
+const ONCE: readonly Change[] = [
+  { op: 'increment', field: 'n', by: 1 },
+  { op: 'append', field: 'list', item: '1' },
+  ...logs('0'),
+];
+
+/** A commit whose answer was lost is sent again. */
+export function testCommitIds(harness: Harness): void {
+  harness.group('a commit with an id applies at most once', () => {
+    harness.test('sent again it answers the same and changes nothing', async ({ storage, key }) => {
+      const first = await commit(storage, key(), ONCE, { commitId: 'c-1' });
+      const before = await found(storage, key(), 9);
+      assert.deepEqual(await commit(storage, key(), ONCE, { commitId: 'c-1' }), first);
+      assert.deepEqual(await found(storage, key(), 9), before);
+      assert.deepEqual(before.fields, new Map(Object.entries({ n: '1', list: '[1]' })));
+    });
+
+    harness.test('also after others have written', async ({ storage, key }) => {
+      const first = await commit(storage, key(), ONCE, { commitId: 'c-1' });
+      await commit(storage, key(), ONCE, { commitId: 'c-2' });
+      await commit(storage, key(), ONCE);
+      assert.deepEqual(await commit(storage, key(), ONCE, { commitId: 'c-1' }), first);
+      assert.equal((await found(storage, key())).fields.get('n'), '3');
+    });
+
+    harness.test('also when its lease has ended with it, and somebody else holds the next', async ({ storage, key }) => {
+      await take(storage, key(), 'a');
+      const options = { lease: { token: 'a' }, commitId: 'c-1' };
+      const first = await commit(storage, key(), ONCE, options);
+      assert.deepEqual(await commit(storage, key(), ONCE, options), first);
+      await take(storage, key(), 'b');
+      assert.deepEqual(await commit(storage, key(), ONCE, options), first);
+      await commit(storage, key(), ONCE, { lease: { token: 'b' } });
+      assert.equal((await found(storage, key())).fields.get('n'), '2');
+    });
+
+    harness.test('also when its condition no longer holds because of it', async ({ storage, key }) => {
+      const options = { condition: { exists: false }, commitId: 'c-1' };
+      const first = await commit(storage, key(), ONCE, options);
+      assert.deepEqual(await commit(storage, key(), ONCE, options), first);
+    });
+
+    harness.test('also while the lease is kept', async ({ storage, key }) => {
+      await take(storage, key(), 'a');
+      const options = { lease: { token: 'a', keepMs: 60_000 }, commitId: 'c-1' };
+      const first = await commit(storage, key(), ONCE, options);
+      assert.deepEqual(await commit(storage, key(), ONCE, options), first);
+      await commit(storage, key(), ONCE, { lease: { token: 'a' }, commitId: 'c-2' });
+      assert.equal((await found(storage, key())).fields.get('n'), '2');
+    });
+
+    harness.test('sent many times at once', async ({ storage, key, second }) => {
+      const other = harness.backend.reopen ? await second() : storage;
+      const answers = await Promise.all(
+        Array.from({ length: 10 }, (_, index) =>
+          commit(index % 2 ? storage : other, key(), ONCE, { commitId: 'c-1' }),
+        ),
+      );
+      for (const answer of answers) assert.deepEqual(answer, answers[0]);
+      assert.equal((await found(storage, key())).fields.get('n'), '1');
+    });
+
+    harness.testAcross('sent again by another instance', async ({ storage, key, second }) => {
+      const first = await commit(storage, key(), ONCE, { commitId: 'c-1' });
+      assert.deepEqual(await commit(await second(), key(), ONCE, { commitId: 'c-1' }), first);
+      assert.equal((await found(storage, key())).fields.get('n'), '1');
+    });
+
+    harness.test('different ids are different commits, whatever they hold', async ({ storage, key }) => {
+      const ids = ['a', 'A', 'a ', ' a', 'a:b', 'a%3ab', '*', 'é', 'e\u0301', '__proto__', '0', 'x'.repeat(300)];
+      for (const commitId of ids) await commit(storage, key(), ONCE, { commitId });
+      assert.equal((await found(storage, key())).fields.get('n'), String(ids.length));
+    });
+
+    harness.test('an id belongs to its record', async ({ storage, key }) => {
+      await commit(storage, key('a'), ONCE, { commitId: 'bc' });
+      await commit(storage, key('ab'), ONCE, { commitId: 'c' });
+      await commit(storage, key('b'), ONCE, { commitId: 'bc' });
+      for (const id of ['a', 'ab', 'b']) assert.equal((await found(storage, key(id))).fields.get('n'), '1');
+    });
+
+    harness.test('a commit that was not applied has used no id', async ({ storage, key }) => {
+      await storage.commit(key(), ONCE, { condition: { exists: true }, commitId: 'c-1' });
+      await fails('LEASE_LOST', () => storage.commit(key(), ONCE, { lease: { token: 'a' }, commitId: 'c-1' }));
+      await commit(storage, key(), [...ONCE, ...sets({ a: '1' })], { commitId: 'c-1' });
+      assert.equal((await found(storage, key())).fields.get('n'), '1');
+    });
+  });
+}

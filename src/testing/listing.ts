@@ -1,0 +1,151 @@
+import assert from 'node:assert/strict';
+import type { RecordInfo } from '../storage/state-storage.js';
+import { commit, fails, found, type Harness, idsOf, sets } from './harness.js';
+
+/** What `list` finds (P12). That it costs what it finds cannot be seen from here. */
+export function testListing(harness: Harness): void {
+  harness.group('listing', () => {
+    harness.test('tells each record once, with its attributes, in the order of the ids', async (bench) => {
+      const { storage, key, space, pass } = bench;
+      for (const id of ['c', 'a', 'b-2', 'b-10', 'b']) {
+        await commit(storage, key(id), [...sets({ a: '1' }), { op: 'owner', owner: `of-${id}` }], { expiry: { set: 60 } });
+      }
+      await pass(5);
+      await commit(storage, key('a'), sets({ a: '2' }));
+      const infos: RecordInfo[] = [];
+      for await (const info of storage.list({ space })) infos.push(info);
+      assert.deepEqual(
+        infos.map((info) => info.key),
+        ['a', 'b', 'b-10', 'b-2', 'c'].map((id) => key(id)),
+      );
+      for (const info of infos) {
+        const { owner, createdAt, updatedAt, expiresAt } = await found(storage, info.key);
+        assert.deepEqual({ ...info, key: undefined }, { key: undefined, owner, createdAt, updatedAt, expiresAt });
+        assert.equal(owner, `of-${info.key.id}`);
+      }
+    });
+
+    harness.test('knows a space from another, and an empty one', async ({ storage, key, space }) => {
+      await commit(storage, key('a'), sets({ a: '1' }));
+      assert.deepEqual(await idsOf(storage, { space: `${space}-other` }), []);
+      assert.deepEqual(await idsOf(storage, { space }), ['a']);
+    });
+
+    harness.test('by scope: that container only; without one: all of them', async ({ storage, key, space }) => {
+      await commit(storage, key('a'), sets({ a: '1' }));
+      await commit(storage, key('b', 't'), sets({ a: '1' }));
+      await commit(storage, key('c', 't', 'u'), sets({ a: '1' }));
+      await commit(storage, key('d', 't2'), sets({ a: '1' }));
+      assert.deepEqual((await idsOf(storage, { space })).sort(), ['a', 'b', 'c', 'd']);
+      assert.deepEqual(await idsOf(storage, { space, scope: [] }), ['a']);
+      assert.deepEqual(await idsOf(storage, { space, scope: ['t'] }), ['b']);
+      assert.deepEqual(await idsOf(storage, { space, scope: ['t', 'u'] }), ['c']);
+      assert.deepEqual(await idsOf(storage, { space, scope: ['none'] }), []);
+    });
+
+    harness.test('by prefix: text, never a pattern', async ({ storage, key, space }) => {
+      const ids = ['a', 'ab', 'abc', 'aB', 'a_c', 'a%c', 'a*', 'a*b', 'b', '*', '*b', '[ab]', '?', '\\', 'é', 'e\u0301'];
+      for (const id of ids) await commit(storage, key(id), sets({ a: '1' }));
+      for (const prefix of ['', 'a', 'ab', 'a_', 'a%', 'a*', '*', '[ab]', '[', '?', '\\', 'e', 'é', 'A', 'z', 'abcd']) {
+        const wanted = ids.filter((id) => id.startsWith(prefix)).sort();
+        assert.deepEqual((await idsOf(storage, { space, prefix })).sort(), wanted, JSON.stringify(prefix));
+      }
+    });
+
+    harness.test('by owner: as it is now', async ({ storage, key, space }) => {
+      await commit(storage, key('a'), [{ op: 'owner', owner: 'ann' }]);
+      await commit(storage, key('b'), [{ op: 'owner', owner: 'bob' }]);
+      await commit(storage, key('c'), [{ op: 'owner', owner: 'ann' }]);
+      await commit(storage, key('d'), sets({ owner: '"ann"' }));
+      assert.deepEqual(await idsOf(storage, { space, owner: 'ann' }), ['a', 'c']);
+      await commit(storage, key('a'), [{ op: 'owner', owner: 'bob' }]);
+      await commit(storage, key('c'), [{ op: 'owner', owner: undefined }]);
+      assert.deepEqual(await idsOf(storage, { space, owner: 'ann' }), []);
+      assert.deepEqual(await idsOf(storage, { space, owner: 'bob' }), ['a', 'b']);
+      await storage.delete(key('b'));
+      assert.deepEqual(await idsOf(storage, { space, owner: 'bob' }), ['a']);
+      for (const owner of ['*', 'b', 'bo', 'BOB', 'bob ', '%']) {
+        assert.deepEqual(await idsOf(storage, { space, owner }), [], owner);
+      }
+    });
+
+    harness.test('by owner and by scope at once', async ({ storage, key, space }) => {
+      for (const [id, owner] of [['a1', 'ann'], ['a2', 'ann'], ['b1', 'bob']] as const) {
+        await commit(storage, key(id, 't'), [{ op: 'owner', owner }]);
+        await commit(storage, key(id, 'u'), [{ op: 'owner', owner }]);
+      }
+      assert.equal((await idsOf(storage, { space, owner: 'ann' })).length, 4);
+      assert.deepEqual(await idsOf(storage, { space, scope: ['t'], owner: 'ann' }), ['a1', 'a2']);
+      assert.deepEqual(await idsOf(storage, { space, scope: ['u'], owner: 'ann', prefix: 'a2' }), ['a2']);
+      assert.deepEqual(await idsOf(storage, { space, scope: ['v'], owner: 'ann' }), []);
+    });
+
+    harness.test('by the time of the last write', async ({ storage, key, space, pass }) => {
+      await commit(storage, key('a'), [{ op: 'owner', owner: 'ann' }]);
+      await pass(10);
+      const { updatedAt } = await commit(storage, key('b'), [{ op: 'owner', owner: 'ann' }]);
+      await pass(10);
+      await commit(storage, key('c'), [{ op: 'owner', owner: 'bob' }]);
+      assert.deepEqual(await idsOf(storage, { space, updatedBefore: updatedAt }), ['a']);
+      assert.deepEqual(await idsOf(storage, { space, updatedBefore: updatedAt + 1 }), ['a', 'b']);
+      assert.deepEqual(await idsOf(storage, { space, updatedBefore: updatedAt + 1, prefix: 'b' }), ['b']);
+      assert.deepEqual(await idsOf(storage, { space, updatedBefore: 0 }), []);
+      await commit(storage, key('a'), sets({ a: '2' }));
+      assert.deepEqual(await idsOf(storage, { space, updatedBefore: updatedAt + 1 }), ['b']);
+      assert.deepEqual(await idsOf(storage, { space, updatedBefore: updatedAt + 1, owner: 'ann' }), ['b']);
+      assert.deepEqual(await idsOf(storage, { space, updatedBefore: updatedAt + 1, scope: [], owner: 'bob' }), []);
+    });
+
+    harness.test('of many records', async ({ storage, key, space }) => {
+      const ids = Array.from({ length: 600 }, (_, index) => String(index).padStart(4, '0'));
+      await Promise.all(ids.map((id) => commit(storage, key(id), [{ op: 'owner', owner: `o${Number(id) % 2}` }])));
+      assert.deepEqual(await idsOf(storage, { space }), ids);
+      assert.deepEqual(await idsOf(storage, { space, prefix: '03' }), ids.slice(300, 400));
+      const odd = ids.filter((id) => Number(id) % 2 === 1);
+      assert.deepEqual(await idsOf(storage, { space, owner: 'o1' }), odd);
+    });
+
+    harness.test('while the listed records are deleted', async ({ storage, key, space }) => {
+      const ids = Array.from({ length: 300 }, (_, index) => String(index).padStart(4, '0'));
+      await Promise.all(ids.map((id) => commit(storage, key(id), sets({ a: '1' }))));
+      const seen: string[] = [];
+      for await (const info of storage.list({ space })) {
+        seen.push(info.key.id);
+        assert.equal(await storage.delete(info.key), true);
+      }
+      assert.deepEqual(seen, ids);
+      assert.deepEqual(await idsOf(storage, { space }), []);
+    });
+
+    harness.test('may be left early', async ({ storage, key, space }) => {
+      for (const id of ['a', 'b', 'c']) await commit(storage, key(id), sets({ a: '1' }));
+      for await (const info of storage.list({ space })) {
+        assert.equal(info.key.id, 'a');
+        break;
+      }
+      assert.deepEqual(await idsOf(storage, { space }), ['a', 'b', 'c']);
+    });
+
+    harness.test('a filter that cannot match anything is never taken for none', async ({ storage, key, space }) => {
+      await commit(storage, key('a'), [{ op: 'owner', owner: 'ann' }]);
+      await commit(storage, key('\ufffd', '\ufffd'), [{ op: 'owner', owner: '\ufffd' }]);
+      for (const query of [{ owner: '' }, { owner: '\ud800' }, { scope: ['\ud800'] }, { scope: [''] }, { prefix: '\ud800' }]) {
+        await fails('INVALID_ARGUMENT', () => idsOf(storage, { space, ...query }));
+      }
+      for (const updatedBefore of [Number.NaN, Number.POSITIVE_INFINITY, '2025' as unknown as number]) {
+        await fails('INVALID_ARGUMENT', () => idsOf(storage, { space, updatedBefore }));
+      }
+    });
+
+    harness.testAcross('of what another instance has written', async ({ storage, key, space, second }) => {
+      const other = await second();
+      await commit(storage, key('a'), [{ op: 'owner', owner: 'ann' }]);
+      assert.deepEqual(await idsOf(other, { space, owner: 'ann' }), ['a']);
+      await commit(other, key('b'), [{ op: 'owner', owner: 'ann' }]);
+      await commit(other, key('a'), [{ op: 'owner', owner: 'bob' }]);
+      assert.deepEqual(await idsOf(storage, { space, owner: 'ann' }), ['b']);
+      await other.delete(key('b'));
+      assert.deepEqual(await idsOf(storage, { space }), ['a']);
+    });
+  });
+}
