@@ -1,0 +1,15 @@
+-- Removes a record with its log. Its lease stays.
+--
+-- KEYS[1]  record (hash)
+-- KEYS[2]  its log (list); given on a cluster, elsewhere derived from KEYS[1]
+--
+-- Returns  1 when there was a record, else 0
+-- Errors   WRONGTYPE when one of the keys is not ours; nothing is removed then
+
+local record = KEYS[1]
+local log = KEYS[2] or record .. ':log'
+
+local there = redis.call('HLEN', record) > 0
+redis.call('LLEN', log)
+redis.call('UNLINK', record, log)
+return there and 1 or 0

@@ -1,0 +1,200 @@
+import { AgentUpError } from '../../errors.js';
+import { tooManyFields, wrongType } from '../changes.js';
+import { decodeName, encodeName, type RecordKey } from '../keys.js';
+import type { Change, CommitCondition, CommitOptions, Committed, Expiry, StateRecord } from '../state-storage.js';
+import { replyCode } from './valkey-errors.js';
+
+/** What a record's system field says. */
+export interface Attributes {
+  readonly version: number;
+  readonly createdAt: number;
+  readonly updatedAt: number;
+  readonly expiresAt: number | undefined;
+  /** Log entries that a cap has dropped. */
+  readonly dropped: number;
+  readonly owner: string | undefined;
+}
+
+/** Reads `version createdAt updatedAt expiresAt ttl kept dropped owner`; `undefined` where the text is not ours. */
+export function parseAttributes(text: string): Attributes | undefined {
+  const [version, created, updated, expires, , , dropped, owner] = text.split(' ');
+  if (owner === undefined) return undefined;
+  return {
+    version: Number(version),
+    createdAt: Number(created),
+    updatedAt: Number(updated),
+    expiresAt: expires === '0' ? undefined : Number(expires),
+    dropped: Number(dropped),
+    owner: owner === '' ? undefined : decodeName(owner),
+  };
+}
+
+/** The record in the reply `{fields, log length, entries}`; `undefined` for `{}`. */
+export function parseRecord(reply: unknown, key: RecordKey): StateRecord | undefined {
+  const [pairs, length, entries] = reply as [Buffer[]?, number?, Buffer[]?];
+  if (!pairs) return undefined;
+  const fields = new Map<string, string>();
+  let system = '';
+  for (let i = 0; i < pairs.length; i += 2) {
+    const name = String(pairs[i]);
+    if (name === '') system = String(pairs[i + 1]);
+    else fields.set(name, String(pairs[i + 1]));
+  }
+  const attributes = parseAttributes(system);
+  if (!attributes) throw corrupt(key, 'its system field is not one of ours');
+  return {
+    fields,
+    log: parseTokens(entries),
+    logTotal: attributes.dropped + (length ?? 0),
+    logDropped: attributes.dropped,
+    version: attributes.version,
+    owner: attributes.owner,
+    createdAt: attributes.createdAt,
+    updatedAt: attributes.updatedAt,
+    expiresAt: attributes.expiresAt,
+  };
+}
+
+/** Texts of a reply. */
+export function parseTokens(reply: unknown): string[] {
+  const texts = reply as unknown[];
+  for (let i = 0; i < texts.length; i++) texts[i] = String(texts[i]);
+  return texts as string[];
+}
+
+/** The arguments of `commit.lua`. `indexed`: the record's entry in the index is made. */
+export function commitArguments(changes: readonly Change[], options: CommitOptions, indexed: boolean): string[] {
+  const { lease, commitId, condition, expiry, logMax, maxFields } = options;
+  const argv = [
+    lease ? encodeName(lease.token) : '',
+    lease?.keepMs === undefined ? '0' : duration(lease.keepMs),
+    commitId === undefined ? '' : encodeName(commitId),
+    indexed ? '1' : '0',
+  ];
+  if (condition) pushCondition(argv, condition);
+  if (expiry) argv.push(...expiryItem(expiry));
+  if (logMax !== undefined) argv.push('max', String(logMax));
+  if (maxFields !== undefined) argv.push('cap', String(maxFields));
+  for (let i = 0; i < changes.length; i++) i = pushChange(argv, changes, i);
+  return argv;
+}
+
+/** Longer leases would leave the range of exact times. A thousand years will do. */
+export function duration(ms: number): string {
+  return String(Math.min(ms, 31_557_600_000_000));
+}
+
+function expiryItem(expiry: Expiry): [string, string] {
+  return 'set' in expiry ? ['es', String(expiry.set)] : ['er', String(expiry.renew)];
+}
+
+function pushCondition(argv: string[], { exists, version, fields }: CommitCondition): void {
+  if (exists !== undefined) argv.push('?e', exists ? '1' : '0');
+  if (version !== undefined) argv.push('?v', String(version));
+  for (const [field, token] of fields ?? []) {
+    if (token === undefined) argv.push('?-', field);
+    else argv.push('?=', field, token);
+  }
+}
+
+/** Adds the change at `index`, and log entries that follow it; returns the index of the last one added. */
+function pushChange(argv: string[], changes: readonly Change[], index: number): number {
+  const change = changes[index] as Change;
+  switch (change.op) {
+    case 'set':
+      argv.push('s', change.field, change.value);
+      break;
+    case 'increment':
+      argv.push('i', change.field, String(change.by));
+      break;
+    case 'append':
+      argv.push('a', change.field, change.item);
+      break;
+    case 'remove':
+      argv.push('r', change.field);
+      break;
+    case 'log': {
+      const count = argv.push('l', '') - 1;
+      let last = index;
+      for (let next = changes[last]; next?.op === 'log'; next = changes[++last]) argv.push(next.entry);
+      argv[count] = String(last - index);
+      return last - 1;
+    }
+    case 'clearLog':
+      argv.push('L');
+      break;
+    case 'clearFields':
+      argv.push('F');
+      break;
+    case 'owner':
+      argv.push('o', change.owner === undefined ? '' : encodeName(change.owner));
+      break;
+    case 'touch':
+      argv.push('t');
+  }
+  return index;
+}
+
+/** A commit's answer, with the owner the index has to know. */
+export interface CommitAnswer extends Committed {
+  readonly owner: string;
+}
+
+/** Reads `version updatedAt expiresAt logTotal owner sum…`. */
+export function parseCommitted(reply: unknown, changes: readonly Change[]): CommitAnswer {
+  const [version, updatedAt, expires, logTotal, owner = '', ...sums] = String(reply).split(' ');
+  const incremented = new Map<string, number>();
+  if (sums.length > 0) {
+    let next = 0;
+    for (const change of changes) {
+      if (change.op === 'increment' && !incremented.has(change.field)) {
+        incremented.set(change.field, Number(sums[next++]));
+      }
+    }
+  }
+  return {
+    committed: true,
+    version: Number(version),
+    updatedAt: Number(updatedAt),
+    expiresAt: expires === '0' ? undefined : Number(expires),
+    incremented,
+    logTotal: Number(logTotal),
+    owner,
+  };
+}
+
+/** The error that a reply of our scripts stands for; the error itself where it is not one of those. */
+export function scriptError(error: unknown, key: RecordKey, argv: readonly string[], maxFields = 0): unknown {
+  const { cause } = error as { cause?: unknown };
+  const code = replyCode(cause);
+  const operand = Number((cause as Error | undefined)?.message.split(' ')[1]);
+  const field = argv[operand] ?? '';
+  switch (code) {
+    case 'LEASE_LOST':
+      return new AgentUpError('LEASE_LOST', `the lease on ${key.id} was lost before the commit`, place(key));
+    case 'WRONG_TYPE':
+      return wrongType(field, argv[operand - 1] === 'a' ? 'a list' : 'an integer');
+    case 'OVERFLOW':
+      return new AgentUpError('INTEGER_OVERFLOW', `${field} would leave the range of exact integers (±2^53−1)`, {
+        field,
+      });
+    case 'FIELDS':
+      return tooManyFields(maxFields, operand);
+    case 'CORRUPT':
+    case 'WRONGTYPE':
+      return corrupt(key, (cause as Error).message);
+    default:
+      return error;
+  }
+}
+
+function corrupt(key: RecordKey, why: string): AgentUpError {
+  return new AgentUpError('RECORD_CORRUPT', `the record ${key.id} is damaged, and left as it is: ${why}`, {
+    ...place(key),
+    backend: 'valkey',
+  });
+}
+
+function place(key: RecordKey): { recordId: string; space: string } {
+  return { recordId: key.id, space: key.space };
+}

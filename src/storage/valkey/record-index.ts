@@ -1,0 +1,264 @@
+import { messageOf } from '../../errors.js';
+import type { Logger } from '../../logger.js';
+import { encodeName, type RecordKey } from '../keys.js';
+import type { ListQuery, RecordInfo } from '../state-storage.js';
+import { type Attributes, parseAttributes, parseTokens } from './record-codec.js';
+import { script } from './scripts.js';
+import type { ValkeyConnection } from './valkey-connection.js';
+import { containerOf, containerOfMember, keyOfMember, memberOf, type ValkeyKeys } from './valkey-keys.js';
+
+/** A record that was written is entered anew at most once in this time; its entry may be so much older than itself. */
+const CONFIRM_MS = 5_000;
+/** The entry of a record that never expires is looked at again after this time. */
+const NEVER_DUE_MS = 30 * 24 * 3_600_000;
+/** Due entries that one confirmation takes along: more than are made, so that they do not pile up. */
+const DUE_LIMIT = 8;
+/** Members read in one step. */
+const PAGE = 500;
+/** Records this process remembers to have seen, at least. */
+const REMEMBERED = 20_000;
+
+/** A member with the due moment of its entry, as it was seen. */
+export interface SeenEntry {
+  readonly member: string;
+  readonly due: string;
+}
+
+/**
+ * The index of records: by name, by time of the last write, by owner, per space. The scripts `index-*.lua` say what
+ * an entry is worth. Entries are announced before a record is made and confirmed after it was written, so that no
+ * record lacks one whoever dies when; the rest happens on the side, at most once in `CONFIRM_MS` per record.
+ */
+export class RecordIndex {
+  readonly #connection: ValkeyConnection;
+  readonly #keys: ValkeyKeys;
+  readonly #logger: Logger;
+  /** How long an announced record may take to appear. */
+  readonly #graceMs: number;
+  /** Record key → when its entry was confirmed last, of records known to exist. Two generations bound it. */
+  #young = new Map<string, number>();
+  #old = new Map<string, number>();
+  readonly #background = new Set<Promise<unknown>>();
+
+  constructor(connection: ValkeyConnection, keys: ValkeyKeys, logger: Logger, timeoutMs: number) {
+    this.#connection = connection;
+    this.#keys = keys;
+    this.#logger = logger;
+    this.#graceMs = 2 * timeoutMs;
+  }
+
+  /** Does this process have reason to believe that the record is there, hence in the index? */
+  knows(record: string): boolean {
+    return this.#young.has(record) || this.#old.has(record);
+  }
+
+  /** Notes that a record is there. */
+  saw(record: string): void {
+    if (!this.knows(record)) this.#remember(record, Number.NEGATIVE_INFINITY);
+  }
+
+  /** Notes that a record is gone. */
+  forget(record: string): void {
+    this.#young.delete(record);
+    this.#old.delete(record);
+  }
+
+  /** Makes the entry of a record that may be about to be made. */
+  async announce(key: RecordKey, owner: string | undefined): Promise<void> {
+    const encoded = owner === undefined ? '' : encodeName(owner);
+    await this.#put(key.space, memberOf(key), encoded, 'announce', `+${this.#graceMs}`, 0);
+  }
+
+  /** Sets the entry of a record that was just written, unless it was set a moment ago. Does not wait. */
+  confirm(
+    record: string,
+    key: RecordKey,
+    written: { owner: string; updatedAt: number; expiresAt: number | undefined },
+    always: boolean,
+  ): void {
+    const now = performance.now();
+    const last = this.#young.get(record) ?? this.#old.get(record);
+    if (!always && last !== undefined && now - last < CONFIRM_MS) return;
+    this.#remember(record, now);
+    this.#aside(async () => {
+      const due = dueOf(written.expiresAt, this.#graceMs);
+      const reply = await this.#put(key.space, memberOf(key), written.owner, String(written.updatedAt), due, DUE_LIMIT);
+      const texts = parseTokens(reply);
+      const seen: SeenEntry[] = [];
+      for (let i = 0; i < texts.length; i += 2) seen.push({ member: texts[i] ?? '', due: texts[i + 1] ?? '' });
+      await this.#lookAt(key.space, seen);
+    });
+  }
+
+  /** Where the entry of a record stands; what `drop` wants to know from before the record was deleted. */
+  async due(key: RecordKey): Promise<string | undefined> {
+    const reply = await this.#connection.command('zscore', [this.#keys.index(key.space).due, memberOf(key)]);
+    return reply === null ? undefined : String(reply);
+  }
+
+  /** Removes the entries of records that are gone, unless touched since. */
+  async drop(space: string, gone: readonly SeenEntry[]): Promise<void> {
+    if (gone.length === 0) return;
+    const { names, times, due: dues, owners, ownersOf } = this.#keys.index(space);
+    const keys = [names, times, dues, owners, ownersOf];
+    for (const { member } of gone) keys.push(this.#keys.times(space, containerOfMember(member)));
+    const args = [String(this.#graceMs), ...gone.flatMap(({ member, due }) => [member, due])];
+    await this.#connection.run(script('index-drop'), keys, args, true);
+  }
+
+  /** The same without waiting. */
+  dropAside(space: string, gone: readonly SeenEntry[]): void {
+    this.#aside(() => this.drop(space, gone));
+  }
+
+  /** Waits for what happens on the side. */
+  async idle(): Promise<void> {
+    while (this.#background.size > 0) await Promise.all(this.#background);
+  }
+
+  /** Members of a space written before a moment, oldest first, as the index knows it: never later than it was. */
+  async *stale(space: string, scope: readonly string[] | undefined, before: number): AsyncGenerator<SeenEntry[]> {
+    const container = scope && containerOf({ space, scope });
+    const keys = [this.#keys.times(space, container ?? ''), this.#keys.index(space).due];
+    const met = new Set<string>();
+    let from = '-inf';
+    for (let limit = PAGE; ; ) {
+      const texts = parseTokens(
+        await this.#connection.run(script('index-stale'), keys, [from, String(before), String(limit)], true),
+      );
+      const page: SeenEntry[] = [];
+      for (let i = 0; i < texts.length; i += 3) {
+        const [member = '', time = '', due = ''] = texts.slice(i, i + 3);
+        from = time;
+        if (met.has(member)) continue;
+        met.add(member);
+        if (container === undefined || containerOfMember(member) === container) page.push({ member, due });
+      }
+      if (page.length > 0) yield page;
+      if (texts.length < limit * 3) return;
+      // More members of one moment than fit in a page must not stop the walk.
+      if (texts[1] === from) limit *= 2;
+    }
+  }
+
+  /** The records of a query, in the order of their names, looked at one page at a time. */
+  async *list(query: ListQuery): AsyncGenerator<RecordInfo> {
+    const pages =
+      query.updatedBefore !== undefined && query.owner === undefined ? this.#byTime(query) : this.#byName(query);
+    for await (const members of pages) {
+      const found = await this.inspect(query.space, members);
+      for (const [i, member] of members.entries()) {
+        const attributes = found[i];
+        if (!attributes) continue;
+        const { owner, createdAt, updatedAt, expiresAt } = attributes;
+        if (query.owner !== undefined && owner !== query.owner) continue;
+        if (query.updatedBefore !== undefined && updatedAt >= query.updatedBefore) continue;
+        yield { key: keyOfMember(query.space, member), owner, createdAt, updatedAt, expiresAt };
+      }
+    }
+  }
+
+  /** What the records themselves say. */
+  async inspect(space: string, members: readonly string[]): Promise<(Attributes | undefined)[]> {
+    const records = members.map((member) => this.#keys.recordOf(space, member));
+    const replies = await this.#connection.runEach(
+      script('inspect'),
+      records.map((record) => [record]),
+      [],
+    );
+    return replies.map((reply) => (reply === null ? undefined : parseAttributes(String(reply))));
+  }
+
+  async *#byTime(query: ListQuery): AsyncGenerator<string[]> {
+    const { space, scope, updatedBefore = Number.POSITIVE_INFINITY } = query;
+    const wanted = `/:${encodeName(query.prefix ?? '')}`;
+    const members: string[] = [];
+    for await (const page of this.stale(space, scope, updatedBefore)) {
+      for (const { member } of page) {
+        if (member.startsWith(wanted, member.lastIndexOf('/:'))) members.push(member);
+      }
+    }
+    members.sort();
+    for (let i = 0; i < members.length; i += PAGE) yield members.slice(i, i + PAGE);
+  }
+
+  async *#byName({ space, scope, prefix = '', owner }: ListQuery): AsyncGenerator<string[]> {
+    const { names: byName, owners } = this.#keys.index(space);
+    const set = owner === undefined ? byName : owners;
+    const before = owner === undefined ? '' : `${encodeName(owner)} `;
+    const wanted = `/:${encodeName(prefix)}`;
+    const inside = before + (scope ? containerOf({ space, scope }) + wanted : '');
+    // No name holds a character above `~`.
+    const end = `(${inside}~`;
+    for (let from = `[${inside}`; ; ) {
+      const args = [set, from, end, 'BYLEX', 'LIMIT', '0', String(PAGE)];
+      const page = parseTokens(await this.#connection.command('zrange', args));
+      const names = page.map((text) => text.slice(before.length));
+      const fitting = scope ? names : names.filter((name) => name.startsWith(wanted, name.lastIndexOf('/:')));
+      if (fitting.length > 0) yield fitting;
+      if (page.length < PAGE) return;
+      from = `(${page[page.length - 1]}`;
+      if (!scope && fitting.length === 0) from = skipTo(before, names[names.length - 1] ?? '', wanted);
+    }
+  }
+
+  /** Sees what became of due entries: those of records that live are set anew, the others removed. */
+  async #lookAt(space: string, seen: readonly SeenEntry[]): Promise<void> {
+    if (seen.length === 0) return;
+    const found = await this.inspect(
+      space,
+      seen.map(({ member }) => member),
+    );
+    const living = seen.flatMap(({ member }, i) => {
+      const attributes = found[i];
+      return attributes ? [this.refresh(space, member, attributes)] : [];
+    });
+    await Promise.all([
+      ...living,
+      this.drop(
+        space,
+        seen.filter((_, i) => !found[i]),
+      ),
+    ]);
+  }
+
+  /** Sets the entry of a record that was found alive. */
+  async refresh(space: string, member: string, { updatedAt, expiresAt, owner }: Attributes): Promise<void> {
+    const encoded = owner === undefined ? '' : encodeName(owner);
+    await this.#put(space, member, encoded, String(updatedAt), dueOf(expiresAt, this.#graceMs), 0);
+  }
+
+  #put(space: string, member: string, owner: string, time: string, due: string, limit: number): Promise<unknown> {
+    const { names, times, due: dues, owners, ownersOf } = this.#keys.index(space);
+    const container = this.#keys.times(space, containerOfMember(member));
+    const keys = [names, times, container, dues, owners, ownersOf];
+    return this.#connection.run(script('index-put'), keys, [member, owner, time, due, String(limit)], true);
+  }
+
+  #remember(record: string, at: number): void {
+    this.#young.set(record, at);
+    if (this.#young.size < REMEMBERED) return;
+    this.#old = this.#young;
+    this.#young = new Map();
+  }
+
+  /** What fails here is made good by the next confirmation, or when the entry is due. */
+  #aside(work: () => Promise<unknown>): void {
+    const done = work()
+      .catch((error: unknown) => this.#logger.warn(`the index of records lags behind: ${messageOf(error)}`))
+      .finally(() => this.#background.delete(done));
+    this.#background.add(done);
+  }
+}
+
+/** An entry outlives its record by so much that one written since its last confirmation is rarely taken for gone. */
+function dueOf(expiresAt: number | undefined, graceMs: number): string {
+  return expiresAt === undefined ? `+${NEVER_DUE_MS}` : String(expiresAt + CONFIRM_MS + graceMs);
+}
+
+/** Where the search goes on after a page with nothing in it: at the wanted names of this container, or the next. */
+function skipTo(before: string, last: string, wanted: string): string {
+  const container = last.slice(0, last.lastIndexOf('/:'));
+  const here = container + wanted;
+  return last < here ? `[${before}${here}` : `(${before}${container}/:~`;
+}

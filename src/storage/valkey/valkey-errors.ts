@@ -1,0 +1,71 @@
+import { AgentUpError, type ErrorCode } from '../../errors.js';
+
+/** First words of replies that say "not now": nothing was done, and asking again soon may succeed. */
+const PASSING = new Set(['LOADING', 'CLUSTERDOWN', 'TRYAGAIN', 'MASTERDOWN', 'BUSY']);
+
+/** First words of replies that need somebody to act, with what to say about them. */
+const SENTENCES: Record<string, readonly [ErrorCode, string, string?]> = {
+  LOADING: ['STORAGE_UNAVAILABLE', 'is still loading its data'],
+  CLUSTERDOWN: ['STORAGE_UNAVAILABLE', 'belongs to a cluster that is down'],
+  TRYAGAIN: ['STORAGE_UNAVAILABLE', 'is moving this part of its data to another node'],
+  MASTERDOWN: ['STORAGE_UNAVAILABLE', 'is a replica that has lost its primary'],
+  BUSY: ['STORAGE_UNAVAILABLE', 'is busy with a script of somebody else'],
+  READONLY: ['STORAGE_UNAVAILABLE', 'is a read-only replica', 'point the url at the primary'],
+  OOM: ['STORAGE_UNAVAILABLE', 'is out of memory', 'raise `maxmemory` of the server, or let conversations expire'],
+  MISCONF: ['STORAGE_UNAVAILABLE', 'refuses writes because it cannot save to its disk'],
+  NOREPLICAS: ['STORAGE_UNAVAILABLE', 'refuses writes because it has too few replicas'],
+  NOAUTH: ['STORAGE_FAILED', 'asks for a password', 'write it in the url: valkey://user:password@host'],
+  WRONGPASS: ['STORAGE_FAILED', 'refuses this user or password', 'check user and password in the url'],
+  NOPERM: ['STORAGE_FAILED', 'does not allow this user a command or key that is needed here'],
+  DENIED: ['STORAGE_FAILED', 'does not allow this user a command that is needed here'],
+  MOVED: ['STORAGE_FAILED', 'is one node of a cluster', 'pass a Cluster of iovalkey as `client`'],
+  ASK: ['STORAGE_FAILED', 'is one node of a cluster', 'pass a Cluster of iovalkey as `client`'],
+  WRONGTYPE: ['RECORD_CORRUPT', 'holds a key of another type where a record of ours belongs'],
+  CORRUPT: ['RECORD_CORRUPT', 'holds something that is not a whole record of ours'],
+};
+
+/** The first word of an error reply, or `undefined` where the server did not answer at all. */
+export function replyCode(error: unknown): string | undefined {
+  if (!(error instanceof Error) || error.name !== 'ReplyError') return undefined;
+  const [word = ''] = error.message.split(' ', 1);
+  return word === 'ERR' && error.message.includes('ACL failure in script') ? 'NOPERM' : word;
+}
+
+/** Did the server only say "not now", having done nothing? */
+export function isPassing(error: unknown): boolean {
+  return PASSING.has(replyCode(error) ?? '');
+}
+
+/** What a client's error means to the caller. `server` is the url without secrets. */
+export function translateError(error: unknown, server: string): AgentUpError {
+  if (error instanceof AgentUpError) return error;
+  const code = replyCode(error);
+  if (code === undefined) return unavailable(server, reasonOf(error), error);
+  const known = SENTENCES[code];
+  const [type, sentence, fix] = known ?? ['STORAGE_FAILED', 'answered with an error'];
+  return new AgentUpError(type, `the Valkey server ${server} ${sentence}: ${(error as Error).message}`, {
+    backend: 'valkey',
+    ...(fix !== undefined && { fix }),
+    cause: stripped(error),
+  });
+}
+
+/** The error of a server that cannot be reached, or does not answer in time. */
+export function unavailable(server: string, why: string, cause?: unknown): AgentUpError {
+  return new AgentUpError('STORAGE_UNAVAILABLE', `the Valkey server ${server} cannot be used: ${why}`, {
+    backend: 'valkey',
+    ...(cause !== undefined && { cause: stripped(cause) }),
+  });
+}
+
+/** The client hangs the command with all its arguments on its errors: passwords, and what users said. */
+function stripped(error: unknown): unknown {
+  if (!(error instanceof Error)) return undefined;
+  const { code } = error as { code?: unknown };
+  return Object.assign(new Error(reasonOf(error)), { name: error.name }, typeof code === 'string' && { code });
+}
+
+function reasonOf(error: unknown): string {
+  if (error instanceof AggregateError) return error.errors.map(reasonOf).join('; ');
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,310 @@
+import { randomBytes } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { ConnectionOptions } from 'node:tls';
+import { AgentUpError, isAgentUpError } from '../../errors.js';
+import { type Logger, silentLogger } from '../../logger.js';
+import { checkBegin, checkCommit, checkCount, checkKey, checkTtl, writes } from '../changes.js';
+import { checkList, checkRead, checkReadLog, checkSweep } from '../check-queries.js';
+import { encodeName, type RecordKey } from '../keys.js';
+import {
+  type BeginOptions,
+  type Begun,
+  type Change,
+  type CommitOptions,
+  type Committed,
+  type ListQuery,
+  type LogOptions,
+  type LogPage,
+  RESERVATION_MS,
+  type ReadOptions,
+  type RecordInfo,
+  type Refused,
+  type StateRecord,
+  type StateStorage,
+  type SweepQuery,
+} from '../state-storage.js';
+import { LostLeases } from './lost-leases.js';
+import {
+  commitArguments,
+  duration,
+  parseAttributes,
+  parseCommitted,
+  parseRecord,
+  parseTokens,
+  scriptError,
+} from './record-codec.js';
+import { RecordIndex, type SeenEntry } from './record-index.js';
+import { script } from './scripts.js';
+import { type ValkeyClient, ValkeyConnection } from './valkey-connection.js';
+import { doneKey, leaseKey, logKey, memberOf, ValkeyKeys } from './valkey-keys.js';
+import { parseValkeyUrl } from './valkey-url.js';
+
+/** How a `ValkeyStorage` is opened: by `url`, or with a `client` of your own. */
+export interface ValkeyStorageOptions {
+  /** `valkey://[user[:password]@]host[:port][/database]`, `valkeys://` for TLS; `redis`, `rediss` mean the same. */
+  readonly url?: string;
+  /** A client of iovalkey, also a Cluster. It is used as it is and not closed. */
+  readonly client?: ValkeyClient;
+  /** Begins every key, so that several applications can share a server. */
+  readonly keyPrefix: string;
+  /** Default time to live in seconds; never when absent. */
+  readonly ttl?: number;
+  /** Everything answers or fails within this many milliseconds. Default 2000. */
+  readonly timeoutMs?: number;
+  /** With a `valkeys://` url: what Node's `tls.connect` takes, for example `ca`. */
+  readonly tls?: ConnectionOptions;
+  /** Hears what could not be returned: the index lagging behind, a password that is not needed. */
+  readonly logger?: Logger;
+}
+
+/** Log entries read in one step: about half a millisecond of the server's time. */
+const LOG_PAGE = 1_000;
+/** Records deleted in one step. */
+const SWEEP_PAGE = 250;
+
+/**
+ * Keeps records in Valkey (or Redis from 7 on), for any number of processes. `begin` and `commit` are one script call
+ * each; times are the server's. The connection is made by the first call and made again when it was lost.
+ */
+export class ValkeyStorage implements StateStorage {
+  readonly backend = 'valkey';
+  readonly ttl: number | undefined;
+  readonly #connection: ValkeyConnection;
+  readonly #keys: ValkeyKeys;
+  readonly #index: RecordIndex;
+  readonly #lost = new LostLeases((key, token) => this.#commit(key, [], { lease: { token } }));
+  #closing: Promise<void> | undefined;
+
+  /** @throws INVALID_ARGUMENT, TTL_INVALID */
+  constructor(options: ValkeyStorageOptions) {
+    const { url, client, keyPrefix, ttl, timeoutMs = 2_000, tls, logger = silentLogger } = options;
+    if ((url === undefined) === (client === undefined)) {
+      throw new AgentUpError('INVALID_ARGUMENT', 'give either a url or a client', { argument: 'url' });
+    }
+    if (ttl !== undefined) checkTtl(ttl);
+    checkCount(timeoutMs, 'timeoutMs', 1);
+    this.ttl = ttl;
+    this.#keys = new ValkeyKeys(keyPrefix);
+    this.#connection = new ValkeyConnection({ target: client ?? parseValkeyUrl(url), timeoutMs, tls, logger });
+    this.#index = new RecordIndex(this.#connection, this.#keys, logger, timeoutMs);
+  }
+
+  async begin(key: RecordKey, options: BeginOptions): Promise<Begun> {
+    this.#open();
+    checkBegin(key, options);
+    const { token, leaseMs, log = 0 } = options;
+    const record = this.#keys.record(key);
+    const args = [encodeName(token), duration(leaseMs), String(log), String(RESERVATION_MS)];
+    this.#lost.found(token);
+    try {
+      const reply = await this.#connection.run(script('begin'), this.#keysOf(record, true), args, true);
+      this.#lost.giveBack();
+      if (typeof reply === 'number') return { busy: true, retryAfterMs: reply };
+      const found = parseRecord(reply, key);
+      if (found) this.#index.saw(record);
+      return { busy: false, record: found };
+    } catch (error) {
+      // The answer may have been lost after the lease was granted.
+      if (isAgentUpError(error, 'STORAGE_UNAVAILABLE')) this.#lost.lose(key, token, leaseMs);
+      throw scriptError(error, key, args);
+    }
+  }
+
+  async read(key: RecordKey, options: ReadOptions = {}): Promise<StateRecord | undefined> {
+    this.#open();
+    checkRead(key, options);
+    const { log = 0, fields } = options;
+    const args = [String(log), ...(fields ? ['some', ...fields.filter((field) => field !== '')] : ['all'])];
+    try {
+      return parseRecord(await this.#run('read', key, args, true), key);
+    } catch (error) {
+      throw scriptError(error, key, args);
+    }
+  }
+
+  async readLog(key: RecordKey, options: LogOptions = {}): Promise<LogPage> {
+    this.#open();
+    checkReadLog(key, options);
+    const wanted = options.limit ?? Number.POSITIVE_INFINITY;
+    let page = await this.#logPage(key, wanted, options.before);
+    const newer: string[][] = [];
+    // Older entries step by step: positions do not move, and one long reply would hold up the whole server.
+    for (let have = page.entries.length; have < wanted && page.start > page.dropped; have += page.entries.length) {
+      const older = await this.#logPage(key, wanted - have, page.start);
+      // Cleared meanwhile, or cut by a cap: what is there now counts.
+      if (older.total < page.total || older.entries.length === 0) return this.readLog(key, options);
+      newer.unshift(page.entries);
+      page = { ...older, total: page.total };
+    }
+    return newer.length === 0 ? page : { ...page, entries: [page.entries, ...newer].flat() };
+  }
+
+  async commit(key: RecordKey, changes: readonly Change[], options: CommitOptions = {}): Promise<Committed | Refused> {
+    this.#open();
+    checkCommit(key, changes, options);
+    const { lease } = options;
+    if (lease) this.#lost.found(lease.token);
+    try {
+      const answer = await this.#commit(key, changes, options);
+      this.#lost.giveBack();
+      return answer;
+    } catch (error) {
+      const released = lease && lease.keepMs === undefined && !writes(changes, options);
+      // Nobody will ask for this lease again, so that a release that did not arrive has to be made up for.
+      if (released && isAgentUpError(error, 'STORAGE_UNAVAILABLE')) this.#lost.lose(key, lease.token);
+      throw error;
+    }
+  }
+
+  async delete(key: RecordKey): Promise<boolean> {
+    this.#open();
+    checkKey(key);
+    const member = memberOf(key);
+    this.#index.forget(this.#keys.record(key));
+    try {
+      const seen = this.#index.due(key);
+      // What the entry was before the record went: elsewhere than on a cluster both are answered in order.
+      if (this.#connection.cluster) await seen;
+      const [due, deleted] = await Promise.all([seen, this.#run('delete', key, [], false)]);
+      if (due !== undefined) this.#index.dropAside(key.space, [{ member, due }]);
+      return deleted === 1;
+    } catch (error) {
+      throw scriptError(error, key, []);
+    }
+  }
+
+  async *list(query: ListQuery): AsyncIterable<RecordInfo> {
+    this.#open();
+    checkList(query);
+    for await (const info of this.#index.list(query)) {
+      this.#open();
+      yield info;
+    }
+  }
+
+  async sweep(query: SweepQuery): Promise<number> {
+    this.#open();
+    checkSweep(query);
+    const { space, scope, updatedBefore } = query;
+    let removed = 0;
+    for await (const page of this.#index.stale(space, scope, updatedBefore)) {
+      for (let i = 0; i < page.length; i += SWEEP_PAGE) {
+        removed += await this.#sweepPage(space, page.slice(i, i + SWEEP_PAGE), updatedBefore);
+      }
+    }
+    return removed;
+  }
+
+  async ping(): Promise<void> {
+    this.#open();
+    await this.#connection.command('ping', []);
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#end();
+    return this.#closing;
+  }
+
+  /** Lets what is under way come to its end, which the time-out bounds. */
+  async #end(): Promise<void> {
+    do {
+      await this.#index.idle();
+      await delay(1);
+    } while (this.#connection.pending > 0);
+    this.#connection.close();
+  }
+
+  async #commit(key: RecordKey, changes: readonly Change[], given: CommitOptions): Promise<Committed | Refused> {
+    const writing = writes(changes, given);
+    const releasing = given.lease !== undefined && given.lease.keepMs === undefined && !writing;
+    // With an id it can be sent again: a release at little cost, and on a client that is not ours, which may send
+    // things again without asking, everything.
+    const named = given.commitId !== undefined || !(releasing || this.#connection.foreign);
+    const options = named ? given : { ...given, commitId: uniqueId() };
+    const { lease, commitId } = options;
+    const record = this.#keys.record(key);
+    const owner = changes.findLast((change) => change.op === 'owner')?.owner;
+    const repeatable = commitId !== undefined || (!writing && lease?.keepMs !== undefined);
+    const keys = this.#keysOf(record, true);
+    if (this.#connection.cluster && commitId !== undefined) keys.push(doneKey(record, encodeName(commitId)));
+
+    let indexed = writing && (owner !== undefined || !this.#index.knows(record));
+    let announced = indexed ? this.#index.announce(key, owner) : undefined;
+    for (;;) {
+      const args = commitArguments(changes, options, indexed);
+      try {
+        // Sent in one go with the entry, and behind it; only a cluster's nodes have to be waited for.
+        announced?.catch(() => {});
+        if (this.#connection.cluster) await announced;
+        const reply = await this.#connection.run(script('commit'), keys, args, repeatable);
+        if (reply === 0) {
+          indexed = true;
+          announced = this.#index.announce(key, owner);
+          continue;
+        }
+        if (Array.isArray(reply)) return { committed: false, record: parseRecord(reply, key) };
+        const { owner: known, ...answer } = parseCommitted(reply, changes);
+        if (writing) {
+          const always = indexed || (options.expiry !== undefined && 'set' in options.expiry);
+          this.#index.confirm(record, key, { ...answer, owner: known }, always);
+        }
+        return answer;
+      } catch (error) {
+        throw scriptError(error, key, args, options.maxFields);
+      }
+    }
+  }
+
+  async #sweepPage(space: string, page: readonly SeenEntry[], updatedBefore: number): Promise<number> {
+    const records = page.map(({ member }) => this.#keys.recordOf(space, member));
+    const groups = records.map((record) => [record, logKey(record), leaseKey(record)]);
+    const answers = await this.#connection.runEach(script('sweep'), groups, [String(updatedBefore)]);
+    const gone: SeenEntry[] = [];
+    for (const [i, entry] of page.entries()) {
+      const answer = answers[i];
+      if (answer === 0 || answer === 1) {
+        gone.push(entry);
+        this.#index.forget(records[i] as string);
+      } else if (answer !== -1) {
+        const attributes = parseAttributes(String(answer));
+        if (attributes) await this.#index.refresh(space, entry.member, attributes);
+      }
+    }
+    await this.#index.drop(space, gone);
+    return answers.filter((answer) => answer === 1).length;
+  }
+
+  async #logPage(key: RecordKey, limit: number, before: number | undefined): Promise<LogPage> {
+    const args = [String(Math.min(limit, LOG_PAGE)), before === undefined ? '' : String(before)];
+    try {
+      const reply = (await this.#run('read-log', key, args, true)) as [number?, number?, number?, Buffer[]?];
+      const [start = 0, total = 0, dropped = 0, entries = []] = reply;
+      return { entries: parseTokens(entries), start, total, dropped };
+    } catch (error) {
+      throw scriptError(error, key, args);
+    }
+  }
+
+  #run(name: string, key: RecordKey, args: readonly string[], repeatable: boolean): Promise<unknown> {
+    return this.#connection.run(script(name), this.#keysOf(this.#keys.record(key), false), args, repeatable);
+  }
+
+  /** The keys of a call: all of them on a cluster, elsewhere the scripts make them from the first. */
+  #keysOf(record: string, lease: boolean): string[] {
+    if (!this.#connection.cluster) return [record];
+    return lease ? [record, logKey(record), leaseKey(record)] : [record, logKey(record)];
+  }
+
+  #open(): void {
+    if (this.#closing) {
+      throw new AgentUpError('STORAGE_CLOSED', 'the Valkey storage has been closed', { backend: 'valkey' });
+    }
+  }
+}
+
+const thisProcess = randomBytes(9).toString('hex');
+let ids = 0;
+
+function uniqueId(): string {
+  return `${thisProcess}-${ids++}`;
+}
