@@ -1,3 +1,4 @@
+import { realpathSync } from 'node:fs';
 import { dirname, join, relative, sep } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
@@ -20,4 +21,7 @@ export const shown = (path) => relative(root, path).split(sep).join('/');
  * Whether a module is the program that node was asked to run.
  * @param {string} url  the module's `import.meta.url`
  */
-export const isMain = (url) => url === pathToFileURL(process.argv[1] ?? '').href;
+export function isMain(url) {
+  const program = process.argv[1];
+  return program !== undefined && url === pathToFileURL(realpathSync(program)).href;
+}
