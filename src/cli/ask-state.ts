@@ -71,12 +71,14 @@ export async function askState(
       : undefined;
   const storage_dir =
     backend === 'file' ? await option('storage_dir', '--storage-dir', 'Directory of the files', flags.storageDir) : undefined;
+  const before = String(present?.ttl ?? 'none');
   const ttl = await interview.text({
     flag: '--ttl',
     message: 'Forget a conversation after how many seconds (none: never)?',
     given: flags.ttl,
-    initial: String(present?.ttl ?? 'none'),
-    check: ttlProblem,
+    initial: before,
+    // What is written there may refer to the environment.
+    check: (text) => (text === before ? undefined : ttlProblem(text)),
   });
   return {
     backend,

@@ -50,7 +50,7 @@ export class Interview {
       return ask({ kind: 'text', message, initial, ...(validate && { validate }) }, this.#terminal);
     }
     const answer = given ?? initial;
-    if (answer === undefined) throw missing(flag, message);
+    if (answer === undefined) throw missing(flag);
     const wrong = check?.(answer);
     if (wrong !== undefined) throw usage(`${flag}: ${wrong}`, flag);
     return answer;
@@ -65,7 +65,7 @@ export class Interview {
       )) as T;
     }
     const answer = given ?? initial;
-    if (answer === undefined) throw missing(flag, message);
+    if (answer === undefined) throw missing(flag);
     if (!choices.some(({ value }) => value === answer)) {
       const known = choices.map(({ value }) => value).join(', ');
       throw usage(`${flag}: ${JSON.stringify(answer)} is not one of ${known}`, flag);
@@ -87,8 +87,8 @@ export function usage(message: string, argument?: string): AgentUpError {
   return new AgentUpError('USAGE', message, argument === undefined ? {} : { argument });
 }
 
-function missing(flag: string, message: string): AgentUpError {
-  return new AgentUpError('USAGE', `missing ${flag} (${message.toLowerCase()}), and nobody can be asked here`, {
+function missing(flag: string): AgentUpError {
+  return new AgentUpError('USAGE', `${flag} is missing, and nobody can be asked here`, {
     argument: flag,
     fix: `pass ${flag}`,
   });

@@ -129,11 +129,11 @@ describe('agentup skill create', () => {
     expect(entry.status).toBe(4);
     expect(entry.stderr).toContain('first');
     expect(await text()).toBe(before);
-    expect((await runCli(['skill', 'create', 'Another', '--id', 'first', '--yes', '--force'], { cwd })).status).toBe(0);
-    expect((await config()).skills.map(({ id, name }) => [id, name])).toEqual([
-      ['first', 'Another'],
-      ['second', 'Second'],
-    ]);
+    // Settings that somebody wrote are not replaced, whatever is forced.
+    expect((await runCli(['skill', 'create', 'Another', '--id', 'first', '--yes', '--force'], { cwd })).status).toBe(4);
+    expect(await text()).toBe(before);
+    expect((await runCli(['skill', 'create', 'Second', '--yes', '--force'], { cwd })).status).toBe(0);
+    expect(await readFile(join(cwd, 'src/skills/second.ts'), 'utf8')).toContain('class SecondSkill');
   });
 
   it('writes nothing in a dry run', async () => {

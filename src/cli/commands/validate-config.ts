@@ -1,9 +1,8 @@
-import { dirname, relative } from 'node:path';
+import { relative } from 'node:path';
 import { checkSkills } from '../../agent/check-skills.js';
-import { validateConfigText } from '../../config/index.js';
+import { type FileValidation, validateConfigFile } from '../../config/index.js';
 import { isAgentUpError, messageOf } from '../../errors.js';
 import { redactText } from '../../redact.js';
-import { type ConfigText, readConfigText } from '../config-text.js';
 import { EXIT, type ExitCode } from '../exit-codes.js';
 import { countText, findingsReport, type Reported } from '../findings-report.js';
 import { usage } from '../interview.js';
@@ -29,19 +28,19 @@ export async function run(options: ValidateConfigOptions, terminal: Terminal): P
   if (options.file !== undefined && options.config !== undefined && options.file !== options.config) {
     throw usage('the file is named twice, as the argument and with --config');
   }
-  const source = await readConfigText(workingDirectory(options, terminal), options.file ?? options.config);
-  const checked = await check(source, options, terminal);
+  const cwd = workingDirectory(options, terminal);
+  const source = validateConfigFile({ file: options.file ?? options.config, cwd, env: terminal.env });
+  const checked = await check(source, options);
   const valid = !checked.findings.some(({ severity }) => severity === 'error' || options.strict);
   if (options.json) terminal.json({ valid, findings: checked.findings.map(plain) });
   else print(checked, valid, relative(terminal.cwd, source.file) || source.file, terminal);
   return valid ? EXIT.done : EXIT.failed;
 }
 
-async function check({ text, file }: ConfigText, { connect }: ValidateConfigOptions, terminal: Terminal): Promise<Checked> {
-  const { findings: own, config, document } = validateConfigText(text, { file, env: terminal.env });
+async function check(source: FileValidation, { connect }: ValidateConfigOptions): Promise<Checked> {
+  const { findings: own, config, document, file, directory } = source;
   if (!config) return { findings: own, skills: 0 };
-  const directory = dirname(file);
-  const findings = [...own, ...(await checkSkills({ config, file, directory, document }))];
+  const findings = [...own, ...(await checkSkills({ config, file, directory, document, warnings: [] }))];
   const skills = config.skills.length;
   if (!connect) return { findings, skills };
   try {

@@ -1,4 +1,6 @@
-import { markdownText, yamlScalar, yamlString } from './literals.js';
+import { escapeInterpolation } from '../../config/interpolate.js';
+import { inlineYaml } from '../../config/yaml-text.js';
+import { markdownText } from './literals.js';
 import type { PlannedFile } from './plan.js';
 import { handlerPath, type SkillAnswers, type SkillTemplates, skillFiles } from './skill-files.js';
 import { type StateAnswers, stateLine } from './state-answers.js';
@@ -41,13 +43,18 @@ export function projectFiles(answers: ProjectAnswers, templates: ProjectTemplate
 
 function configFile({ name, skill, state }: ProjectAnswers, template: string): string {
   return fill(template, {
-    '"template agent"': yamlString(name),
-    '"template name"': yamlString(skill.name),
-    '"template description"': yamlString(skill.description),
+    '"template agent"': yaml(name),
+    '"template name"': yaml(skill.name),
+    '"template description"': yaml(skill.description),
     './src/skills/template_id.ts': `./${handlerPath(skill.id)}`,
-    template_id: yamlScalar(skill.id),
+    template_id: inlineYaml(skill.id),
     'state: { backend: file, storage_dir: ./conversation_states }': stateLine(state),
   });
+}
+
+/** A text that means itself: nothing in it is taken for a reference to the environment. */
+function yaml(text: string): string {
+  return inlineYaml(escapeInterpolation(text));
 }
 
 function packageFile({ packageName, versions }: ProjectAnswers, template: string): string {

@@ -1,5 +1,5 @@
 import type { BackendName } from '../../storage/open-storage.js';
-import { yamlScalar } from './literals.js';
+import { inlineYaml } from '../../config/yaml-text.js';
 
 /** Where conversations are to be kept, in the words of `agent_config.yaml`. What is absent takes its default. */
 export interface StateAnswers {
@@ -19,8 +19,5 @@ export const STATE_DEFAULTS = {
 
 /** The `state:` section on one line. In its texts `${NAME}` means the environment variable. */
 export function stateLine(state: StateAnswers): string {
-  const entries = Object.entries(state)
-    .filter(([, value]) => value !== undefined)
-    .map(([name, value]) => `${name}: ${typeof value === 'number' ? value : yamlScalar(String(value))}`);
-  return `state: { ${entries.join(', ')} }`;
+  return `state: ${inlineYaml({ ...state })}`;
 }
