@@ -65,6 +65,7 @@ function patternProblem(source: string): string | undefined {
 function priorityOf(text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
   const priority = /^[+-]?\d+$/.test(text) ? Number(text) : Number.NaN;
-  if (!Number.isSafeInteger(priority)) throw usage(`--priority: ${JSON.stringify(text)} is not a whole number`, '--priority');
+  if (!Number.isSafeInteger(priority))
+    throw usage(`--priority: ${JSON.stringify(text)} is not a whole number`, '--priority');
   return priority === 0 ? undefined : priority;
 }

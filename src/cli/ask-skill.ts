@@ -1,6 +1,6 @@
 import { type Interview, usage } from './interview.js';
-import { FLAVOURS, type Flavour, type SkillAnswers } from './scaffold/skill-files.js';
 import { idFor, idProblem, nameProblem } from './scaffold/names.js';
+import { FLAVOURS, type Flavour, type SkillAnswers } from './scaffold/skill-files.js';
 
 /** The flags that describe a new skill. */
 export interface SkillFlags {

@@ -70,7 +70,9 @@ export async function askState(
       ? await option('key_prefix', '--key-prefix', 'Prefix of its keys there', flags.keyPrefix)
       : undefined;
   const storage_dir =
-    backend === 'file' ? await option('storage_dir', '--storage-dir', 'Directory of the files', flags.storageDir) : undefined;
+    backend === 'file'
+      ? await option('storage_dir', '--storage-dir', 'Directory of the files', flags.storageDir)
+      : undefined;
   const before = String(present?.ttl ?? 'none');
   const ttl = await interview.text({
     flag: '--ttl',

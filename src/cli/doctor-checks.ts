@@ -1,13 +1,13 @@
 import { createRequire } from 'node:module';
 import { checkSkills } from '../agent/check-skills.js';
-import { isAgentUpError, messageOf } from '../errors.js';
 import type { LoadedConfig } from '../config/index.js';
+import { isAgentUpError, messageOf } from '../errors.js';
+import { redactText } from '../redact.js';
 import { countText } from './findings-report.js';
-import { ownPackage } from './own-package.js';
 import { openConfig } from './open-config.js';
+import { ownPackage } from './own-package.js';
 import type { PlaceFlags } from './place.js';
 import { probeStorage, timesText } from './probe-storage.js';
-import { redactText } from '../redact.js';
 import type { Terminal } from './terminal.js';
 import { type CompilerOptions, compilerOptions, findTsconfig } from './tsconfig-file.js';
 
@@ -79,7 +79,12 @@ export async function checkStorage({ config, directory }: LoadedConfig): Promise
   try {
     const message = timesText(await probeStorage(config.state, directory));
     if (config.state?.backend !== 'memory') return { name, status: 'ok', message };
-    return { name, status: 'warn', message: `${message}; it forgets when the process ends`, fix: 'set state.backend to file or valkey' };
+    return {
+      name,
+      status: 'warn',
+      message: `${message}; it forgets when the process ends`,
+      fix: 'set state.backend to file or valkey',
+    };
   } catch (error) {
     const fix = isAgentUpError(error) ? error.details.fix : undefined;
     return {

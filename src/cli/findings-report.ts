@@ -27,13 +27,19 @@ function findingText(finding: Reported, file: string, { bold, dim, red, yellow, 
   return [
     `${mark} ${message}`,
     `  ${dim('at')} ${where}${path === '' ? '' : ` ${dim('·')} ${bold(path)}`} ${dim(`· ${code}`)}`,
-    ...(frame === '' ? [] : frame.split('\n').map((text) => `  ${frameLine(text, { bold, dim, red, yellow }, severity)}`)),
+    ...(frame === ''
+      ? []
+      : frame.split('\n').map((text) => `  ${frameLine(text, { bold, dim, red, yellow }, severity)}`)),
     ...(fix === undefined ? [] : [`  ${green('fix:')} ${fix}`]),
   ].join('\n');
 }
 
 /** The line with the caret stands out; the lines around step back. */
-function frameLine(text: string, style: Pick<Style, 'bold' | 'dim' | 'red' | 'yellow'>, severity: Finding['severity']): string {
+function frameLine(
+  text: string,
+  style: Pick<Style, 'bold' | 'dim' | 'red' | 'yellow'>,
+  severity: Finding['severity'],
+): string {
   const tone = severity === 'error' ? style.red : style.yellow;
   if (/^\s*\|\s*\^/.test(text)) return tone(text);
   if (text.startsWith('>')) return style.bold(text);

@@ -11,7 +11,10 @@ type Run<Options> = (options: Options, terminal: Terminal) => Promise<ExitCode>;
 /** A flag that may be given several times. */
 const many = (value: string, before: string[] | undefined): string[] => [...(before ?? []), value];
 
-const CONFIG = ['--config <file>', 'the configuration, instead of the agent_config.yaml found from here upwards'] as const;
+const CONFIG = [
+  '--config <file>',
+  'the configuration, instead of the agent_config.yaml found from here upwards',
+] as const;
 const CWD = ['--cwd <dir>', 'work as if started in this directory'] as const;
 const JSON_FLAG = ['--json', 'print JSON and nothing else; never ask'] as const;
 const YES = ['-y, --yes', 'ask nothing, take the default of every answer not given'] as const;
@@ -189,7 +192,11 @@ function scaffoldOptions(command: Command): Command {
 
 /** Commander's own errors as ours; nothing for those that only end a request for help or the version. */
 function translate(error: CommanderError): AgentUpError | undefined {
-  if (error.code === 'commander.helpDisplayed' || error.code === 'commander.version' || error.code === 'commander.help') {
+  if (
+    error.code === 'commander.helpDisplayed' ||
+    error.code === 'commander.version' ||
+    error.code === 'commander.help'
+  ) {
     return undefined;
   }
   return new AgentUpError('USAGE', error.message.replace(/^error: /, ''), { cause: error, fix: 'see --help' });

@@ -18,7 +18,12 @@ export type Prompt =
       readonly validate?: (text: string) => true | string;
     }
   | { readonly kind: 'confirm'; readonly message: string; readonly initial: boolean }
-  | { readonly kind: 'select'; readonly message: string; readonly initial?: string; readonly choices: readonly Choice[] };
+  | {
+      readonly kind: 'select';
+      readonly message: string;
+      readonly initial?: string;
+      readonly choices: readonly Choice[];
+    };
 
 /**
  * Asks on the terminal.

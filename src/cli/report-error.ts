@@ -42,7 +42,9 @@ function print(
   const { bold, red, dim, green } = noteStyle;
   const name = file ?? 'the configuration';
   if (findings.length > 0) terminal.note(`${findingsReport(findings, name, noteStyle)}\n`);
-  terminal.note(`${red(bold('error'))} ${findings.length > 0 ? `${name} is invalid: ${countText(findings)}` : message}`);
+  terminal.note(
+    `${red(bold('error'))} ${findings.length > 0 ? `${name} is invalid: ${countText(findings)}` : message}`,
+  );
   if (fix !== undefined) terminal.note(`  ${green('fix:')} ${fix}`);
   const known = error instanceof AgentUpError;
   if (terminal.env['AGENTUP_LOG'] === 'debug' && error instanceof Error && error.stack) {

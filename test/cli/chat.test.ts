@@ -77,7 +77,8 @@ describe('agentup chat --once', () => {
   });
 
   it('hands the conversation of one user to no other', async () => {
-    const chat = (user: string) => runCli(['chat', '--once', 'hello', '--context', 'owned', '--user', user, '--json'], { cwd });
+    const chat = (user: string) =>
+      runCli(['chat', '--once', 'hello', '--context', 'owned', '--user', user, '--json'], { cwd });
     expect((await chat('ana')).status).toBe(0);
     const ben = await chat('ben');
     expect(ben.status).toBe(1);
@@ -117,8 +118,14 @@ describe('agentup chat with a pipe', () => {
 
   it('prints a line of JSON for each, errors included', async () => {
     const ran = await runCli(['chat', '--json', '--context', 'piped-json'], { cwd, input: 'hello\nfail\n' });
-    const lines = ran.stdout.trim().split('\n').map((line) => JSON.parse(line) as Record<string, unknown>);
-    expect(lines).toMatchObject([{ skillId: 'assistant' }, { error: { message: expect.stringContaining('told to fail') } }]);
+    const lines = ran.stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
+    expect(lines).toMatchObject([
+      { skillId: 'assistant' },
+      { error: { message: expect.stringContaining('told to fail') } },
+    ]);
   });
 
   it('does nothing with nothing', async () => {

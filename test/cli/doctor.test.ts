@@ -47,7 +47,10 @@ describe('agentup doctor', () => {
     try {
       const { healthy, checks, status } = await doctor('--cwd', empty);
       expect({ healthy, status }).toEqual({ healthy: false, status: 1 });
-      expect(checks.find(({ name }) => name === 'configuration')).toMatchObject({ status: 'fail', fix: 'run: agentup init' });
+      expect(checks.find(({ name }) => name === 'configuration')).toMatchObject({
+        status: 'fail',
+        fix: 'run: agentup init',
+      });
       expect(checks.find(({ name }) => name === 'TypeScript')).toMatchObject({ status: 'warn' });
     } finally {
       await rm(empty, { recursive: true, force: true });
@@ -67,7 +70,11 @@ describe('agentup doctor', () => {
       'state: { backend: valkey, url: "valkey://:s3cret@127.0.0.1:1", key_prefix: "x:" }',
     ];
     const report = await doctor(...(await config('down.yaml', `${yaml.join('\n')}\n`)));
-    expect(report).toMatchObject({ healthy: false, status: 1, of: { configuration: 'ok', storage: 'fail', skills: 'fail' } });
+    expect(report).toMatchObject({
+      healthy: false,
+      status: 1,
+      of: { configuration: 'ok', storage: 'fail', skills: 'fail' },
+    });
     expect(JSON.stringify(report)).not.toContain('s3cret');
     for (const { status, fix } of report.checks) if (status !== 'ok') expect(fix).toBeTypeOf('string');
   });

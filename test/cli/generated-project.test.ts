@@ -18,7 +18,18 @@ beforeAll(async () => {
   const [first, ...others] = skills;
   if (!first) throw new Error('no names');
   const made = await runCli(
-    ['init', '--yes', '--name', first.name, '--skill', first.name, '--template', first.flavour, '--description', first.name],
+    [
+      'init',
+      '--yes',
+      '--name',
+      first.name,
+      '--skill',
+      first.name,
+      '--template',
+      first.flavour,
+      '--description',
+      first.name,
+    ],
     { cwd },
   );
   expect(made, made.stderr).toMatchObject({ status: 0 });
@@ -39,17 +50,22 @@ afterAll(async () => {
 describe('a generated project, with names that break generators', () => {
   it('keeps every name as it was given', async () => {
     const { stdout } = await runCli(['skill', 'list', '--json'], { cwd });
-    const listed = (JSON.parse(stdout) as { skills: { name: string; description: string; keywords: string[] }[] }).skills;
+    const listed = (JSON.parse(stdout) as { skills: { name: string; description: string; keywords: string[] }[] })
+      .skills;
     expect(listed.map(({ name }) => name)).toEqual(skills.map(({ name }) => name.trim()));
     expect(listed.map(({ description }) => description)).toEqual(skills.map(({ name }) => name));
-    expect(listed.slice(1).map(({ keywords }) => keywords)).toEqual(skills.slice(1).map(({ name }) => [`say ${name.trim()}`]));
+    expect(listed.slice(1).map(({ keywords }) => keywords)).toEqual(
+      skills.slice(1).map(({ name }) => [`say ${name.trim()}`]),
+    );
   });
 
   it('keeps the comments of the configuration', async () => {
     const config = await readFile(join(cwd, 'agent_config.yaml'), 'utf8');
     expect(config).toContain('# What this agent is made of.');
     expect(config).toContain('# answers when nothing else matches');
-    expect(config).toContain('state: { backend: file, storage_dir: ./conversation_states }\n# state: { backend: valkey');
+    expect(config).toContain(
+      'state: { backend: file, storage_dir: ./conversation_states }\n# state: { backend: valkey',
+    );
   });
 
   it('validates clean, warnings included', async () => {

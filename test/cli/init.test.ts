@@ -41,12 +41,28 @@ describe('agentup init', () => {
     expect(await filesIn(join(cwd, 'my agent'))).toEqual(FILES);
     const second = await runCli(['init', 'my agent'], { cwd });
     expect(second.status).toBe(0);
-    expect(second.stdout.trim().split('\n').every((line) => line.startsWith('unchanged'))).toBe(true);
+    expect(
+      second.stdout
+        .trim()
+        .split('\n')
+        .every((line) => line.startsWith('unchanged')),
+    ).toBe(true);
   });
 
   it('reports as JSON, and takes every answer as a flag', async () => {
     const ran = await runCli(
-      ['init', '--json', '--name', 'Ana "the" agent', '--skill', 'Planner', '--skill-id', 'plan', '--description', 'Plans']
+      [
+        'init',
+        '--json',
+        '--name',
+        'Ana "the" agent',
+        '--skill',
+        'Planner',
+        '--skill-id',
+        'plan',
+        '--description',
+        'Plans',
+      ]
         .concat(['--template', 'tasks', '--storage', 'valkey', '--url', 'valkey://host:1/2', '--key-prefix', 'x:'])
         .concat(['--ttl', '60', '--agentup', 'file:../agentup']),
       { cwd },
@@ -84,7 +100,10 @@ describe('agentup init', () => {
 
     await rm(join(cwd, 'tsconfig.json'));
     expect((await runCli(['init', '--yes'], { cwd })).status).toBe(0);
-    expect(JSON.parse(await readFile(join(cwd, 'package.json'), 'utf8'))).toMatchObject({ name: 'mine', type: 'module' });
+    expect(JSON.parse(await readFile(join(cwd, 'package.json'), 'utf8'))).toMatchObject({
+      name: 'mine',
+      type: 'module',
+    });
     expect(await readFile(join(cwd, '.gitignore'), 'utf8')).toMatch(/^\*\.log\nnode_modules\//);
   });
 
@@ -182,16 +201,18 @@ describe('agentup init at a terminal', () => {
     expect(await readdir(cwd)).toEqual([]);
   });
 
-  it.each([{ args: ['--yes'], env: {} }, { args: ['--dry-run'], env: {} }, { args: ['--json'], env: {} }, { args: [], env: { CI: 'true' } }])(
-    'asks nothing with $args $env',
-    async ({ args, env }) => {
-      const typist = new Typist(['init', ...args], { cwd, env });
-      try {
-        expect(await typist.exited).toBe(0);
-        expect(typist.shown).not.toContain("The agent's name");
-      } finally {
-        typist.stop();
-      }
-    },
-  );
+  it.each([
+    { args: ['--yes'], env: {} },
+    { args: ['--dry-run'], env: {} },
+    { args: ['--json'], env: {} },
+    { args: [], env: { CI: 'true' } },
+  ])('asks nothing with $args $env', async ({ args, env }) => {
+    const typist = new Typist(['init', ...args], { cwd, env });
+    try {
+      expect(await typist.exited).toBe(0);
+      expect(typist.shown).not.toContain("The agent's name");
+    } finally {
+      typist.stop();
+    }
+  });
 });

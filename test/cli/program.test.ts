@@ -25,7 +25,9 @@ describe('agentup', () => {
   });
 
   it('prints its version', async () => {
-    const manifest = JSON.parse(await readFile(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string };
+    const manifest = JSON.parse(await readFile(new URL('../../package.json', import.meta.url), 'utf8')) as {
+      version: string;
+    };
     expect((await runCli(['--version'], { cwd })).stdout).toBe(`${manifest.version}\n`);
   });
 
@@ -64,7 +66,9 @@ describe('agentup', () => {
     const directory = await mkdtemp(join(tmpdir(), 'cli-loaded-'));
     try {
       await runCli(['--help'], { cwd, env: { NODE_V8_COVERAGE: directory } });
-      const loaded = (await Promise.all((await readdir(directory)).map((file) => readFile(join(directory, file), 'utf8')))).join();
+      const loaded = (
+        await Promise.all((await readdir(directory)).map((file) => readFile(join(directory, file), 'utf8')))
+      ).join();
       expect(loaded).toContain('/dist/cli/program.js');
       for (const heavy of ['inquirer', 'zod', '/yaml/', 'iovalkey', 'tsx', '/dist/cli/commands/', '/dist/storage/']) {
         expect(loaded).not.toContain(heavy);

@@ -32,11 +32,7 @@ export function runCli(args: readonly string[], { cwd, env, input = '' }: RunOpt
 }
 
 /** Runs any program with a clean environment. */
-export function run(
-  program: string,
-  args: readonly string[],
-  { cwd, env = {}, input = '' }: RunOptions,
-): Promise<Ran> {
+export function run(program: string, args: readonly string[], { cwd, env = {}, input = '' }: RunOptions): Promise<Ran> {
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, { cwd, env: cleanEnv(env) });
     let stdout = '';
@@ -132,7 +128,14 @@ export class Typist {
   }
 }
 
-export const KEYS = { enter: '\r', ctrlC: '\u0003', ctrlD: '\u0004', down: '\u001b[B', tab: '\t', up: '\u001b[A' } as const;
+export const KEYS = {
+  enter: '\r',
+  ctrlC: '\u0003',
+  ctrlD: '\u0004',
+  down: '\u001b[B',
+  tab: '\t',
+  up: '\u001b[A',
+} as const;
 
 function requireBuild(): void {
   if (!existsSync(new URL('../../dist/cli/main.js', import.meta.url))) {

@@ -63,7 +63,9 @@ describe('agentup skill create', () => {
 
   it('says "unchanged" the second time', async () => {
     const create = () =>
-      runCli(['skill', 'create', 'Planner', '--template', 'tasks', '--keyword', 'plan', '--default', '--json'], { cwd });
+      runCli(['skill', 'create', 'Planner', '--template', 'tasks', '--keyword', 'plan', '--default', '--json'], {
+        cwd,
+      });
     expect((await create()).status).toBe(0);
     const before = await text();
     const again = await create();
@@ -75,8 +77,18 @@ describe('agentup skill create', () => {
 
   it('takes every answer as a flag', async () => {
     const ran = await runCli(
-      ['skill', 'create', 'Orders', '--id', 'ord', '--no-stateful', '--keyword', 'order', '--keyword', 'buy, sell']
-        .concat(['--pattern', '^#\\d+', '--priority', '7', '--default', '--yes']),
+      [
+        'skill',
+        'create',
+        'Orders',
+        '--id',
+        'ord',
+        '--no-stateful',
+        '--keyword',
+        'order',
+        '--keyword',
+        'buy, sell',
+      ].concat(['--pattern', '^#\\d+', '--priority', '7', '--default', '--yes']),
       { cwd },
     );
     expect(ran.status).toBe(0);
@@ -113,7 +125,9 @@ describe('agentup skill create', () => {
   });
 
   it('leaves the state section alone where the answers say the same', async () => {
-    const ran = await runCli(['skill', 'create', 'A', '--storage', 'file', '--storage-dir', './kept', '--yes'], { cwd });
+    const ran = await runCli(['skill', 'create', 'A', '--storage', 'file', '--storage-dir', './kept', '--yes'], {
+      cwd,
+    });
     expect(ran.status).toBe(0);
     expect(await text()).toContain('state: { backend: file, storage_dir: ./kept } # on disk');
   });

@@ -24,8 +24,12 @@ describe('wantsColour', () => {
 
 describe('table', () => {
   it('lines columns up by what a terminal shows', () => {
-    expect(table([['id', 'name'], ['\u001b[31mab\u001b[39m', '日本'], ['日本', 'x']])).toBe(
-      ['id    name', '\u001b[31mab\u001b[39m    日本', '日本  x'].join('\n'),
-    );
+    expect(
+      table([
+        ['id', 'name'],
+        ['\u001b[31mab\u001b[39m', '日本'],
+        ['日本', 'x'],
+      ]),
+    ).toBe(['id    name', '\u001b[31mab\u001b[39m    日本', '日本  x'].join('\n'));
   });
 });

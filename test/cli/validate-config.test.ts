@@ -9,7 +9,15 @@ import { runCli, Typist } from './run-cli.js';
 
 interface Findings {
   valid: boolean;
-  findings: { code: string; severity: string; path: string; line: number; column: number; message: string; fix: string }[];
+  findings: {
+    code: string;
+    severity: string;
+    path: string;
+    line: number;
+    column: number;
+    message: string;
+    fix: string;
+  }[];
 }
 
 describe('agentup validate-config on a project', () => {

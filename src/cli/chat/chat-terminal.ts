@@ -15,7 +15,9 @@ type Event = { readonly line: string } | 'end' | 'interrupt';
 export async function chatTerminal(session: ChatSession, terminal: Terminal): Promise<ExitCode> {
   const { bold, dim } = terminal.noteStyle;
   const { agent } = session;
-  terminal.note(`${bold(agent.name)} ${dim(`${agent.skills.length} skill${agent.skills.length === 1 ? '' : 's'} · /help`)}`);
+  terminal.note(
+    `${bold(agent.name)} ${dim(`${agent.skills.length} skill${agent.skills.length === 1 ? '' : 's'} · /help`)}`,
+  );
   announce(session, terminal);
   const editor = new LineEditor(session, terminal);
   try {
@@ -114,7 +116,9 @@ export function announce(session: ChatSession, terminal: Terminal): void {
   const { bold, dim } = terminal.noteStyle;
   const user = session.userId === undefined ? '' : ` --user ${quoted(session.userId)}`;
   terminal.note(
-    dim('conversation ') + bold(session.contextId) + dim(` · come back: agentup chat --context ${quoted(session.contextId)}${user}`),
+    dim('conversation ') +
+      bold(session.contextId) +
+      dim(` · come back: agentup chat --context ${quoted(session.contextId)}${user}`),
   );
 }
 

@@ -14,7 +14,10 @@ export class ChatSession {
   /** The skill that answered last. */
   #last: string | undefined;
 
-  constructor(agent: Agent, options: { context?: string | undefined; user?: string | undefined; skill?: string | undefined }) {
+  constructor(
+    agent: Agent,
+    options: { context?: string | undefined; user?: string | undefined; skill?: string | undefined },
+  ) {
     this.agent = agent;
     this.userId = options.user;
     this.contextId = options.context ?? newContextId();

@@ -25,7 +25,11 @@ export interface ChatOptions extends PlaceFlags {
 /** `agentup chat`: one message, the lines of a pipe, or a conversation at a terminal. */
 export async function run(options: ChatOptions, terminal: Terminal): Promise<ExitCode> {
   const { skill, context, user, once, json = false } = options;
-  for (const [flag, value] of [['--context', context], ['--user', user], ['--once', once]] as const) {
+  for (const [flag, value] of [
+    ['--context', context],
+    ['--user', user],
+    ['--once', once],
+  ] as const) {
     if (value !== undefined && value.trim() === '') throw usage(`${flag} is empty`, flag);
   }
   const agent = await createAgent(options.config, {

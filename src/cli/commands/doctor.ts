@@ -1,5 +1,12 @@
+import {
+  type Check,
+  checkConfig,
+  checkNode,
+  checkSkillsLoad,
+  checkStorage,
+  checkTypeScript,
+} from '../doctor-checks.js';
 import { EXIT, type ExitCode } from '../exit-codes.js';
-import { type Check, checkConfig, checkNode, checkSkillsLoad, checkStorage, checkTypeScript } from '../doctor-checks.js';
 import { type PlaceFlags, workingDirectory } from '../place.js';
 import { table } from '../table.js';
 import type { Terminal } from '../terminal.js';

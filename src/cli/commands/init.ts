@@ -67,7 +67,11 @@ export async function run(options: InitOptions, terminal: Terminal): Promise<Exi
     directory,
     outcomes,
     skill,
-    next: [...(place === '' ? [] : [`cd ${/^[\w./-]+$/.test(place) ? place : JSON.stringify(place)}`]), 'npm install', 'npm run chat'],
+    next: [
+      ...(place === '' ? [] : [`cd ${/^[\w./-]+$/.test(place) ? place : JSON.stringify(place)}`]),
+      'npm install',
+      'npm run chat',
+    ],
   });
   return EXIT.done;
 }

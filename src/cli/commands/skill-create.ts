@@ -21,7 +21,11 @@ export interface SkillCreateOptions extends PlaceFlags, InterviewMode, SkillFlag
 
 /** `agentup skill create [name]`: handler, test, and entry in the configuration; all of them or none. */
 export async function run(options: SkillCreateOptions, terminal: Terminal): Promise<ExitCode> {
-  const { file } = validateConfigFile({ file: options.config, cwd: workingDirectory(options, terminal), env: terminal.env });
+  const { file } = validateConfigFile({
+    file: options.config,
+    cwd: workingDirectory(options, terminal),
+    env: terminal.env,
+  });
   const text = await readFile(file, 'utf8');
   const present = presentState(text);
   const interview = new Interview(terminal, options);
@@ -55,7 +59,12 @@ export async function run(options: SkillCreateOptions, terminal: Terminal): Prom
     ],
     options,
   );
-  reportOutcomes(terminal, options, { directory, outcomes, skill, next: ['npm test', `agentup chat --skill ${skill.id}`] });
+  reportOutcomes(terminal, options, {
+    directory,
+    outcomes,
+    skill,
+    next: ['npm test', `agentup chat --skill ${skill.id}`],
+  });
   return EXIT.done;
 }
 
@@ -89,7 +98,9 @@ async function withState(
   const edited = setState(text, state);
   if (edited === text || present === undefined || force) return edited;
   const change =
-    present.backend === state.backend ? `other settings for ${state.backend}` : `${state.backend} instead of ${present.backend}`;
+    present.backend === state.backend
+      ? `other settings for ${state.backend}`
+      : `${state.backend} instead of ${present.backend}`;
   const agreed =
     interview.live &&
     (await interview.confirm({

@@ -68,7 +68,10 @@ function print({ findings, skills, times }: Checked, valid: boolean, file: strin
   const counts = countText(findings);
   if (!valid) terminal.result(`${red(bold('invalid'))} ${file}: ${counts}`);
   else if (counts !== '') terminal.result(`${yellow(bold('valid'))} ${file}: ${counts}`);
-  else terminal.result(`${green(bold('valid'))} ${file}: ${skills} skill${skills === 1 ? '' : 's'}, nothing to complain about`);
+  else
+    terminal.result(
+      `${green(bold('valid'))} ${file}: ${skills} skill${skills === 1 ? '' : 's'}, nothing to complain about`,
+    );
 }
 
 /** The shape of `--json`: a contract. */

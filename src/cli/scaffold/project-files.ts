@@ -1,10 +1,10 @@
 import { escapeInterpolation } from '../../config/interpolate.js';
 import { inlineYaml } from '../../config/yaml-text.js';
+import { fill } from './fill.js';
 import { markdownText } from './literals.js';
 import type { PlannedFile } from './plan.js';
 import { handlerPath, type SkillAnswers, type SkillTemplates, skillFiles } from './skill-files.js';
 import { type StateAnswers, stateLine } from './state-answers.js';
-import { fill } from './fill.js';
 
 export interface ProjectAnswers {
   /** The agent's name. */

@@ -1,7 +1,7 @@
-import { classNameFor } from './names.js';
-import { tsString } from './literals.js';
-import type { PlannedFile } from './plan.js';
 import { fill } from './fill.js';
+import { tsString } from './literals.js';
+import { classNameFor } from './names.js';
+import type { PlannedFile } from './plan.js';
 
 /** The kinds of skill there are templates for, in the order they are offered. */
 export const FLAVOURS = {

@@ -1,5 +1,5 @@
-import type { BackendName } from '../../storage/open-storage.js';
 import { inlineYaml } from '../../config/yaml-text.js';
+import type { BackendName } from '../../storage/open-storage.js';
 
 /** Where conversations are to be kept, in the words of `agent_config.yaml`. What is absent takes its default. */
 export interface StateAnswers {
