@@ -146,11 +146,11 @@ export async function refused(
   return answer;
 }
 
-/** The record, which must be there. */
+/** The record, which must be there. A copy, so that it stays what it was also where a backend shares its own. */
 export async function found(storage: StateStorage, key: RecordKey, log = 0): Promise<StateRecord> {
   const record = await storage.read(key, { log });
   assert.ok(record, `no record ${JSON.stringify(key.id)}`);
-  return record;
+  return structuredClone(record);
 }
 
 /** Takes the lease, which must be free. */

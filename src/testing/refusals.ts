@@ -39,7 +39,7 @@ const BAD_CHANGES: readonly [string, ErrorCode, unknown][] = [
   ['a change that does not exist', 'INVALID_ARGUMENT', { op: 'replace', field: 'a', value: '1' }],
 ];
 
-const BAD_TTLS: readonly unknown[] = [0, -1, 0.5, Number.NaN, Number.POSITIVE_INFINITY, 1e15, '60', null, undefined];
+const BAD_TTLS: readonly unknown[] = [0, -1, 0.5, 1.5, Number.NaN, Number.POSITIVE_INFINITY, 1e15, '60', null, undefined];
 
 const BAD_OPTIONS: readonly [string, ErrorCode, CommitOptions][] = [
   ...BAD_TTLS.flatMap((ttl): [string, ErrorCode, CommitOptions][] => [

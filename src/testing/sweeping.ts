@@ -9,8 +9,8 @@ export function testSweeping(harness: Harness): void {
         await commit(storage, key(id), [...sets({ a: '1' }), ...logs('0'), { op: 'owner', owner: 'ann' }]);
       }
       await pass(10);
-      const { updatedAt } = await commit(storage, key('fresh'), [{ op: 'owner', owner: 'ann' }]);
-      await commit(storage, key('renewed'), sets({ a: '2' }));
+      const { updatedAt } = await commit(storage, key('renewed'), sets({ a: '2' }));
+      await commit(storage, key('fresh'), [{ op: 'owner', owner: 'ann' }]);
       assert.equal(await storage.sweep({ space, updatedBefore: updatedAt }), 2);
       assert.deepEqual(await idsOf(storage, { space }), ['fresh', 'renewed']);
       assert.deepEqual(await idsOf(storage, { space, owner: 'ann' }), ['fresh', 'renewed']);
