@@ -25,8 +25,12 @@ export function mapFloor(name: string): Case {
         structuredClone(state.variables['preferences']);
         state.variables['visits'] = (state.variables['visits'] as number) + 1;
         state.variables['last'] = 'x'.repeat(200);
-        state.history.push(structuredClone({ role: 'user', content: 'y'.repeat(300), timestamp: new Date().toISOString() }));
-        state.history.push(structuredClone({ role: 'assistant', content: 'y'.repeat(300), timestamp: new Date().toISOString() }));
+        state.history.push(
+          structuredClone({ role: 'user', content: 'y'.repeat(300), timestamp: new Date().toISOString() }),
+        );
+        state.history.push(
+          structuredClone({ role: 'assistant', content: 'y'.repeat(300), timestamp: new Date().toISOString() }),
+        );
         state.metadata = structuredClone({ channel: 'bench' });
       };
     },

@@ -79,7 +79,9 @@ try {
     process.stderr.write(`turns on ${existing} messages …\n`);
     results.push(await interleaved(cases, existing, ROUNDS));
   }
-  console.log(`A turn: 10 messages and 2 variables read, 1 increment, 200 B set, 2 messages of 300 B, 1 metadata entry.`);
+  console.log(
+    `A turn: 10 messages and 2 variables read, 1 increment, 200 B set, 2 messages of 300 B, 1 metadata entry.`,
+  );
   console.log(`Node ${process.version}, ${ROUNDS * 10} turns a cell, all rows interleaved in one run.\n`);
   console.log(table(LENGTHS, results));
 } finally {

@@ -23,9 +23,8 @@ interface SchemaIssue {
 }
 
 /** What a schema puts out. */
-export type OutputOf<S extends StandardSchema> = S extends StandardSchema<unknown, infer Output>
-  ? Output
-  : NonNullable<S['~standard']['types']>['output'];
+export type OutputOf<S extends StandardSchema> =
+  S extends StandardSchema<unknown, infer Output> ? Output : NonNullable<S['~standard']['types']>['output'];
 
 /** Is this a schema, and not a default value that happens to be an object? */
 export function isStandardSchema(value: unknown): value is StandardSchema {
@@ -40,7 +39,11 @@ export function isStandardSchema(value: unknown): value is StandardSchema {
  * The output of a schema for a value.
  * @throws SCHEMA_INVALID with the schema's issues; `what` says in the sentence whose value it was
  */
-export async function validate<S extends StandardSchema>(schema: S, value: unknown, what: string): Promise<OutputOf<S>> {
+export async function validate<S extends StandardSchema>(
+  schema: S,
+  value: unknown,
+  what: string,
+): Promise<OutputOf<S>> {
   const result = await schema['~standard'].validate(value);
   if (!result.issues) return result.value as OutputOf<S>;
   const shown = result.issues

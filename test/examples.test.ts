@@ -22,7 +22,9 @@ describe('the examples', () => {
     const second = await run();
     expect(second).toMatchObject({ code: 0, stderr: '' });
     expect(second.stdout).toContain('This is message 4 of our conversation: your name is Alice, you like jasmine tea');
-    expect(await readdir(join(project.directory, 'examples/conversation-memory/conversation_states/contexts'))).toContain('alice.jsonl');
+    expect(
+      await readdir(join(project.directory, 'examples/conversation-memory/conversation_states/contexts')),
+    ).toContain('alice.jsonl');
   });
 
   it('multi-session task: each session is a process and a conversation of its own, the task goes on to its end', async () => {

@@ -50,7 +50,8 @@ function register(target: SkillTarget, others: readonly LoadedSkill[]): LoadedSk
   const fail = (message: string, fix: string, cause?: unknown): AgentUpError =>
     new AgentUpError('SKILL_LOAD_FAILED', `skill ${id}: ${message}`, { skillId: id, fix, cause });
   if (!id) throw fail('has no id', 'put @skill({ id }) above the class, or give the function a name');
-  if (others.some((other) => other.id === id)) throw fail('there is another skill with this id', 'give it an id of its own');
+  if (others.some((other) => other.id === id))
+    throw fail('there is another skill with this id', 'give it an id of its own');
   const config: SkillConfig = { id, handler: '', keywords: [], patterns: [], priority: 0, tags: [] };
   return bindSkill(config, target, fail);
 }

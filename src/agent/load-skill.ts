@@ -99,7 +99,10 @@ function pick(module: Record<string, unknown>, name: string | undefined, id: str
   const candidates = Object.values(module).filter(isSkillTarget);
   const { default: preferred } = module;
   if (isSkillTarget(preferred)) return preferred;
-  return candidates.find((target) => skillMetadata(target)?.id === id) ?? (candidates.length === 1 ? candidates[0] : undefined);
+  return (
+    candidates.find((target) => skillMetadata(target)?.id === id) ??
+    (candidates.length === 1 ? candidates[0] : undefined)
+  );
 }
 
 function isSkillTarget(value: unknown): value is SkillTarget {

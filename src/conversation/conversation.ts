@@ -79,7 +79,10 @@ export class Conversation {
   }
 
   /** The variable, or the default where there is none. A stored `null` is `null`, not the default. */
-  getVariable<S extends StandardSchema, D = undefined>(name: string, options: SchemaOptions<S, D>): Promise<OutputOf<S> | D>;
+  getVariable<S extends StandardSchema, D = undefined>(
+    name: string,
+    options: SchemaOptions<S, D>,
+  ): Promise<OutputOf<S> | D>;
   // biome-ignore lint/suspicious/noExplicitAny: what was stored is the caller's to know; `unknown` would make every read a cast
   getVariable<T = any>(name: string): Promise<T | undefined>;
   getVariable<T>(name: string, fallback: T): Promise<T>;
@@ -104,7 +107,9 @@ export class Conversation {
   async incrementVariable(name: string, by = 1): Promise<number> {
     const field = this.#field('var:', name);
     if (!Number.isSafeInteger(by)) {
-      throw new AgentUpError('INVALID_ARGUMENT', `by is ${String(by)}; only whole numbers are added`, { argument: 'by' });
+      throw new AgentUpError('INVALID_ARGUMENT', `by is ${String(by)}; only whole numbers are added`, {
+        argument: 'by',
+      });
     }
     const sums = await this.#access().apply([{ op: 'increment', field, by }]);
     return sums.get(field) as number;
@@ -142,7 +147,10 @@ export class Conversation {
     return entries(await this.#access().fields(), 'var:');
   }
 
-  getMetadata<S extends StandardSchema, D = undefined>(name: string, options: SchemaOptions<S, D>): Promise<OutputOf<S> | D>;
+  getMetadata<S extends StandardSchema, D = undefined>(
+    name: string,
+    options: SchemaOptions<S, D>,
+  ): Promise<OutputOf<S> | D>;
   // biome-ignore lint/suspicious/noExplicitAny: see getVariable
   getMetadata<T = any>(name: string): Promise<T | undefined>;
   getMetadata<T>(name: string, fallback: T): Promise<T>;
@@ -294,10 +302,14 @@ export class Conversation {
 
 /** The error for a conversation of somebody else. Does not say whose. */
 export function forbidden(contextId: string, userId: string | undefined): AgentUpError {
-  return new AgentUpError('CONTEXT_FORBIDDEN', `the conversation ${JSON.stringify(contextId)} belongs to another user`, {
-    contextId,
-    ...(userId !== undefined && { userId }),
-  });
+  return new AgentUpError(
+    'CONTEXT_FORBIDDEN',
+    `the conversation ${JSON.stringify(contextId)} belongs to another user`,
+    {
+      contextId,
+      ...(userId !== undefined && { userId }),
+    },
+  );
 }
 
 function isSchemaOptions(value: unknown): value is SchemaOptions<StandardSchema, unknown> {
@@ -306,6 +318,7 @@ function isSchemaOptions(value: unknown): value is SchemaOptions<StandardSchema,
 
 function entries(fields: ReadonlyMap<string, Token>, kind: string): Record<string, unknown> {
   const found: [string, unknown][] = [];
-  for (const [field, token] of fields) if (field.startsWith(kind)) found.push([field.slice(kind.length), decode(token)]);
+  for (const [field, token] of fields)
+    if (field.startsWith(kind)) found.push([field.slice(kind.length), decode(token)]);
   return Object.fromEntries(found);
 }

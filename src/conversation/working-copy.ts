@@ -65,7 +65,12 @@ export class WorkingCopy {
   }
 
   /** The entries held here, oldest first, and the position of the first; older ones are in the storage only. */
-  get tail(): { readonly entries: readonly Token[]; readonly start: number; readonly total: number; readonly dropped: number } {
+  get tail(): {
+    readonly entries: readonly Token[];
+    readonly start: number;
+    readonly total: number;
+    readonly dropped: number;
+  } {
     return {
       entries: this.#log,
       start: this.#logTotal - this.#log.length,

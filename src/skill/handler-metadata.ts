@@ -33,13 +33,19 @@ export function recordSkill(target: object, metadata: SkillMetadata): void {
 
 /** What `@skill()` recorded on this very class. */
 export function skillMetadata(target: unknown): SkillMetadata | undefined {
-  return typeof target === 'function' ? (Reflect.getOwnMetadata(SKILL, target) as SkillMetadata | undefined) : undefined;
+  return typeof target === 'function'
+    ? (Reflect.getOwnMetadata(SKILL, target) as SkillMetadata | undefined)
+    : undefined;
 }
 
 /** The decorated methods of a class, its own before inherited ones, each name once. */
 export function handlersOf(target: { readonly prototype: object }): { name: string; metadata: HandlerMetadata }[] {
   const found = new Map<string, HandlerMetadata | undefined>();
-  for (let level: object | null = target.prototype; level && level !== Object.prototype; level = Object.getPrototypeOf(level)) {
+  for (
+    let level: object | null = target.prototype;
+    level && level !== Object.prototype;
+    level = Object.getPrototypeOf(level)
+  ) {
     for (const [name, property] of Object.entries(Object.getOwnPropertyDescriptors(level))) {
       if (!found.has(name)) found.set(name, handlerMetadata(property.value));
     }

@@ -1,9 +1,9 @@
-import { ConversationContext } from '../conversation/conversation-context.js';
 import { forbidden } from '../conversation/conversation.js';
+import { ConversationContext } from '../conversation/conversation-context.js';
 import { runTurn } from '../conversation/run-turn.js';
 import type { Turn } from '../conversation/turn.js';
 import { AgentUpError, isAgentUpError } from '../errors.js';
-import { MemoryStorage } from '../storage/memory-storage.js';
+import { openStorage } from '../storage/open-storage.js';
 import { currentRuntime } from './state-runtime.js';
 import type { StatefulOptions } from './stateful-options.js';
 import type { Task } from './task.js';
@@ -51,7 +51,7 @@ export async function invokeStateful<T extends Task, R>(
     logger.error('the storage is unavailable; going on without memory', { contextId, error: error.message });
     // The handler ran to its end and is not run again: its reply stands, what it wanted to remember is lost.
     if (reached !== 'before') return reached.result;
-    const storage = new MemoryStorage();
+    const storage = await openStorage({ backend: 'memory' });
     try {
       return await run(context.over(storage), true);
     } finally {

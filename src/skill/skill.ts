@@ -9,7 +9,9 @@ export const SKILL_ID = /^[a-z][a-z0-9_-]{0,63}$/;
  * @throws DECORATOR_MISUSE on anything but a class; INVALID_ARGUMENT for an id that is not lower-case letters,
  * digits, `_` and `-`, beginning with a letter, 64 at most
  */
-export function skill(metadata: SkillMetadata): (target: abstract new (...args: never[]) => object, context?: unknown) => void {
+export function skill(
+  metadata: SkillMetadata,
+): (target: abstract new (...args: never[]) => object, context?: unknown) => void {
   if (typeof metadata?.id !== 'string' || !SKILL_ID.test(metadata.id)) {
     throw new AgentUpError('INVALID_ARGUMENT', `the skill id ${JSON.stringify(metadata?.id)} is not one`, {
       argument: 'id',

@@ -33,7 +33,13 @@ export interface StatefulDecorator<T extends Task = Task> {
 export function stateful<T extends Task = Task>(options: StatefulOptions<T> = {}): StatefulDecorator<T> {
   return ((...args: unknown[]) =>
     decorateMethod('stateful', args, (method) => {
-      function turn(this: unknown, task: T, given?: unknown, _contextId?: unknown, ...rest: unknown[]): Promise<unknown> {
+      function turn(
+        this: unknown,
+        task: T,
+        given?: unknown,
+        _contextId?: unknown,
+        ...rest: unknown[]
+      ): Promise<unknown> {
         return invokeStateful(
           options,
           (ofTask, context, contextId) => method.call(this, ofTask, context, contextId, ...rest),

@@ -33,7 +33,9 @@ export function textOf(source: unknown): string {
   if (Array.isArray(parts)) return parts.map(textOfPart).filter(Boolean).join('\n');
   if (message !== undefined) return textOf(message);
   if (Array.isArray(history)) {
-    const said = history.findLast((entry: { role?: unknown } | null) => entry?.role === 'user' || entry?.role === 'ROLE_USER');
+    const said = history.findLast(
+      (entry: { role?: unknown } | null) => entry?.role === 'user' || entry?.role === 'ROLE_USER',
+    );
     if (said !== undefined) return textOf(said);
   }
   return typeof status === 'object' && status !== null ? textOf((status as { message?: unknown }).message) : '';

@@ -1,5 +1,5 @@
-import { AgentUpError } from '../errors.js';
 import type { Clock } from '../clock.js';
+import { AgentUpError } from '../errors.js';
 import type { Logger } from '../logger.js';
 import type { StateStorage } from './state-storage.js';
 

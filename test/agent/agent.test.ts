@@ -46,9 +46,17 @@ afterEach(async () => {
 describe('an agent', () => {
   it('routes, runs the turn and replies', async () => {
     await using agent = await createAgent({ state: { backend: 'memory' } }, { skills: [Counter, Echo] });
-    expect(await agent.handle(task(), { skill: 'counter' })).toEqual({ skillId: 'counter', contextId: 'c1', value: '1', text: '1' });
+    expect(await agent.handle(task(), { skill: 'counter' })).toEqual({
+      skillId: 'counter',
+      contextId: 'c1',
+      value: '1',
+      text: '1',
+    });
     expect(await agent.handle(task(), { skill: 'counter' })).toMatchObject({ text: '2' });
-    expect(await agent.handle(task('x'), { skill: 'echo' })).toMatchObject({ value: { said: 'x' }, text: '{"said":"x"}' });
+    expect(await agent.handle(task('x'), { skill: 'echo' })).toMatchObject({
+      value: { said: 'x' },
+      text: '{"said":"x"}',
+    });
     expect(await agent.context.getVariable('c1', 'n')).toBe(2);
     await expect(agent.handle(task(), { skill: 'nobody' })).rejects.toMatchObject({ code: 'SKILL_NOT_FOUND' });
   });
@@ -79,10 +87,12 @@ describe('an agent', () => {
   it('waits for running turns when it closes', async () => {
     let release = (): void => {};
     const started = new Promise<void>((resolveStarted) => {
-      slow = withState(async (_task, context, id) => {
+      slow = withState(async function slowly(_task, context, id) {
         await context.setVariable(id, 'x', 1);
         resolveStarted();
-        await new Promise<void>((resolve) => { release = resolve; });
+        await new Promise<void>((resolve) => {
+          release = resolve;
+        });
         return 'done';
       });
     });
@@ -98,7 +108,9 @@ describe('an agent', () => {
 
   it('refuses two skills with one id, and a class without decorated methods', async () => {
     const config = { state: { backend: 'memory' as const } };
-    await expect(createAgent(config, { skills: [Counter, Counter] })).rejects.toMatchObject({ code: 'SKILL_LOAD_FAILED' });
+    await expect(createAgent(config, { skills: [Counter, Counter] })).rejects.toMatchObject({
+      code: 'SKILL_LOAD_FAILED',
+    });
     await expect(createAgent(config, { skills: [class Bare {}] })).rejects.toMatchObject({ code: 'SKILL_LOAD_FAILED' });
   });
 });
@@ -107,7 +119,11 @@ let slow: unknown;
 
 class Direct {
   @stateful({ storage: 'memory' })
-  async handle(_task: Task, context: ConversationContext = injected(), contextId: string = injected()): Promise<string> {
+  async handle(
+    _task: Task,
+    context: ConversationContext = injected(),
+    contextId: string = injected(),
+  ): Promise<string> {
     return `${await context.incrementVariable(contextId, 'n')}`;
   }
 }
@@ -132,15 +148,12 @@ describe('a project on disk', () => {
   it.each(['missing.ts', 'skills/broken.ts#Handler', 'skills/empty.ts', 'skills/throws.ts', 'skills/named.ts#Other'])(
     'does not start when the handler is %s, naming skill and file',
     async (path) => {
-      const config = await project(
-        `skills: [{ id: one, handler: ./${path} }]\nstate: { backend: memory }\n`,
-        {
-          'skills/broken.ts': 'export class Handler {',
-          'skills/empty.ts': 'export const nothing = 1;',
-          'skills/throws.ts': 'throw new Error("thrown at load");',
-          'skills/named.ts': 'export class Handler {}',
-        },
-      );
+      const config = await project(`skills: [{ id: one, handler: ./${path} }]\nstate: { backend: memory }\n`, {
+        'skills/broken.ts': 'export class Handler {',
+        'skills/empty.ts': 'export const nothing = 1;',
+        'skills/throws.ts': 'throw new Error("thrown at load");',
+        'skills/named.ts': 'export class Handler {}',
+      });
       const failed = createAgent(config);
       await expect(failed).rejects.toMatchObject({
         code: 'SKILL_LOAD_FAILED',
@@ -164,7 +177,13 @@ describe('a project on disk', () => {
     const config = await project('state: { backend: valky, ttl: 0 }\nskils: []\n');
     await expect(createAgent(config)).rejects.toMatchObject({
       code: 'CONFIG_INVALID',
-      details: { issues: expect.arrayContaining([expect.objectContaining({ path: 'state.backend' }), expect.objectContaining({ path: 'state.ttl' }), expect.objectContaining({ path: 'skils' })]) },
+      details: {
+        issues: expect.arrayContaining([
+          expect.objectContaining({ path: 'state.backend' }),
+          expect.objectContaining({ path: 'state.ttl' }),
+          expect.objectContaining({ path: 'skils' }),
+        ]),
+      },
     });
   });
 
@@ -183,7 +202,10 @@ describe('a project on disk', () => {
 describe('handlers called outside an agent', () => {
   it('share one storage where their options come to the same, and none where they differ', async () => {
     const count = (storageDir: string) =>
-      withState((_task, context, id) => context.incrementVariable(id, 'n'), { storage: 'file', storageDir: join(directory, storageDir) });
+      withState((_task, context, id) => context.incrementVariable(id, 'n'), {
+        storage: 'file',
+        storageDir: join(directory, storageDir),
+      });
     expect(await count('a')(task())).toBe(1);
     expect(await count('./a')(task())).toBe(2);
     expect(await count('b')(task())).toBe(1);
@@ -191,7 +213,10 @@ describe('handlers called outside an agent', () => {
   });
 
   it('open their storage again after it was closed', async () => {
-    const count = withState((_task, context, id) => context.incrementVariable(id, 'n'), { storage: 'file', storageDir: directory });
+    const count = withState((_task, context, id) => context.incrementVariable(id, 'n'), {
+      storage: 'file',
+      storageDir: directory,
+    });
     expect(await count(task())).toBe(1);
     await closeStorages();
     expect(await count(task())).toBe(2);
@@ -204,19 +229,28 @@ describe('handlers called outside an agent', () => {
       await expect(withState(() => 1)(task())).rejects.toMatchObject({ code: 'CONFIG_NOT_FOUND' });
       expect(await withState(() => 1, { storage: new MemoryStorage() })(task())).toBe(1);
       await writeFile(join(directory, 'agent_config.yaml'), 'state: { backend: memory, ttl: 30 }\n');
-      expect(await withState(async (_task, context, id) => {
-        await context.setVariable(id, 'x', 1);
-        await context.save(id);
-        return context.getTtl(id);
-      })(task())).toBe(30);
+      expect(
+        await withState(async (_task, context, id) => {
+          await context.setVariable(id, 'x', 1);
+          await context.save(id);
+          return context.getTtl(id);
+        })(task()),
+      ).toBe(30);
     } finally {
       process.chdir(before);
     }
   });
 
   it('on Valkey say which setting is missing', async () => {
-    await expect(withState(() => 1, { storage: 'valkey', keyPrefix: 'x:' })(task())).rejects.toMatchObject({ code: 'INVALID_ARGUMENT', details: { argument: 'url' } });
-    await expect(withState(() => 1, { storage: 'valkey', url: 'valkey://127.0.0.1:1' })(task())).rejects.toMatchObject({ details: { argument: 'keyPrefix' } });
-    await expect(withState(() => 1, { storage: 'redis' as never })(task())).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
+    await expect(withState(() => 1, { storage: 'valkey', keyPrefix: 'x:' })(task())).rejects.toMatchObject({
+      code: 'INVALID_ARGUMENT',
+      details: { argument: 'url' },
+    });
+    await expect(withState(() => 1, { storage: 'valkey', url: 'valkey://127.0.0.1:1' })(task())).rejects.toMatchObject({
+      details: { argument: 'keyPrefix' },
+    });
+    await expect(withState(() => 1, { storage: 'redis' as never })(task())).rejects.toMatchObject({
+      code: 'INVALID_ARGUMENT',
+    });
   });
 });

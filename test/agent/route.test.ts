@@ -35,7 +35,9 @@ describe('the router', () => {
     const router = new Router([weather, urgent, other], undefined);
     expect(router.route('weather', 'other').id).toBe('other');
     expect(router.route('weather').id).toBe('urgent');
-    expect(new Router([weather, skill('second', { keywords: ['weather'] })], undefined).route('weather').id).toBe('weather');
+    expect(new Router([weather, skill('second', { keywords: ['weather'] })], undefined).route('weather').id).toBe(
+      'weather',
+    );
   });
 
   it('falls back to the default skill, or the only one', () => {
@@ -55,7 +57,9 @@ describe('the router', () => {
     const unknown = failure(() => new Router([weather, urgent], undefined).route('x', 'wether'));
     expect(unknown.code).toBe('SKILL_NOT_FOUND');
     expect(unknown.details.fix).toContain('weather, urgent');
-    expect(failure(() => new Router([weather, urgent], undefined).route('hello')).details.fix).toContain('default_skill');
+    expect(failure(() => new Router([weather, urgent], undefined).route('hello')).details.fix).toContain(
+      'default_skill',
+    );
     expect(failure(() => new Router([], undefined).route('hello')).details.fix).toContain('skill create');
   });
 });

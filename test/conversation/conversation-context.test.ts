@@ -1,5 +1,5 @@
-import { z } from 'zod';
 import { beforeEach, describe, expect, it } from 'vitest';
+import { z } from 'zod';
 import { ConversationContext } from '../../src/conversation/conversation-context.js';
 import { MemoryStorage } from '../../src/storage/memory-storage.js';
 import { RecordingStorage } from '../support/recording-storage.js';
@@ -23,7 +23,22 @@ const ids = async (query?: Parameters<ConversationContext['listContexts']>[0]) =
 
 describe('variables and metadata', () => {
   it('are two name spaces, and come back as they went in', async () => {
-    for (const value of ['1', 'null', '+51 999', '', 0, -0, 3.5, 2 ** 53 - 1, true, null, [], {}, [[null]], { __proto__x: 1 }]) {
+    for (const value of [
+      '1',
+      'null',
+      '+51 999',
+      '',
+      0,
+      -0,
+      3.5,
+      2 ** 53 - 1,
+      true,
+      null,
+      [],
+      {},
+      [[null]],
+      { __proto__x: 1 },
+    ]) {
       await context.setVariable('c', 'x', value);
       await context.setMetadata('c', 'x', [value]);
       expect(await context.getVariable('c', 'x', 'default')).toStrictEqual(value);
@@ -62,7 +77,10 @@ describe('variables and metadata', () => {
     ['a Map', new Map(), '$'],
     ['a Date', { at: new Date() }, '$.at'],
   ])('refuse %s, naming the path, with nothing written', async (_, value, path) => {
-    await expect(context.setVariable('c', 'x', value)).rejects.toMatchObject({ code: 'VALUE_NOT_JSON', details: { path } });
+    await expect(context.setVariable('c', 'x', value)).rejects.toMatchObject({
+      code: 'VALUE_NOT_JSON',
+      details: { path },
+    });
     await expect(context.appendToVariable('c', 'x', value)).rejects.toMatchObject({ code: 'VALUE_NOT_JSON' });
     expect(await context.getTtl('c')).toBeUndefined();
   });
@@ -96,13 +114,20 @@ describe('variables and metadata', () => {
     await context.setVariable('c', 'x', { since: 'never' });
     await expect(context.getVariable('c', 'x', { schema })).rejects.toMatchObject({ code: 'SCHEMA_INVALID' });
     await context.setMetadata('c', 'm', 'x');
-    await expect(context.getMetadata('c', 'm', { schema: z.number() })).rejects.toMatchObject({ code: 'SCHEMA_INVALID' });
+    await expect(context.getMetadata('c', 'm', { schema: z.number() })).rejects.toMatchObject({
+      code: 'SCHEMA_INVALID',
+    });
   });
 
   it('have limits, with typed errors and nothing written', async () => {
     const small = new ConversationContext(storage, { limits: { nameLength: 5, valueBytes: 20, entries: 2 } });
-    await expect(small.setVariable('c', 'longer', 1)).rejects.toMatchObject({ code: 'LIMIT_EXCEEDED', details: { limit: 'nameLength' } });
-    await expect(small.setVariable('c', 'x', 'é'.repeat(10))).rejects.toMatchObject({ details: { limit: 'valueBytes', max: 20, actual: 22 } });
+    await expect(small.setVariable('c', 'longer', 1)).rejects.toMatchObject({
+      code: 'LIMIT_EXCEEDED',
+      details: { limit: 'nameLength' },
+    });
+    await expect(small.setVariable('c', 'x', 'é'.repeat(10))).rejects.toMatchObject({
+      details: { limit: 'valueBytes', max: 20, actual: 22 },
+    });
     await expect(small.addToHistory('c', 'user', 'hello')).rejects.toMatchObject({ code: 'LIMIT_EXCEEDED' });
     await expect(small.setVariable('c', '', 1)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
     await expect(small.setVariable('c'.repeat(1025), 'x', 1)).rejects.toMatchObject({ code: 'LIMIT_EXCEEDED' });
@@ -126,8 +151,12 @@ describe('history', () => {
       { role: 'assistant', content: [{ type: 'text', text: 'parts' }], timestamp: '2026-01-01T00:00:01.500Z' },
     ]);
     await expect(context.addToHistory('c', 'owner' as never, 'x')).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
-    await expect(context.addToHistory('c', 'user', undefined as never)).rejects.toMatchObject({ code: 'VALUE_NOT_JSON' });
-    await expect(context.addToHistory('c', 'user', 'x', [] as never)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
+    await expect(context.addToHistory('c', 'user', undefined as never)).rejects.toMatchObject({
+      code: 'VALUE_NOT_JSON',
+    });
+    await expect(context.addToHistory('c', 'user', 'x', [] as never)).rejects.toMatchObject({
+      code: 'INVALID_ARGUMENT',
+    });
   });
 
   it('is paged backwards by position, and cleared', async () => {
@@ -212,7 +241,9 @@ describe('the conversation', () => {
     await context.setVariable('c', 'x', 1);
     await expect(context.setTtl('c', ttl as number)).rejects.toMatchObject({ code: 'TTL_INVALID' });
     expect(await context.getTtl('c')).toBeNull();
-    expect(() => new ConversationContext(storage, { ttl: ttl as number })).toThrowError(expect.objectContaining({ code: 'TTL_INVALID' }));
+    expect(() => new ConversationContext(storage, { ttl: ttl as number })).toThrowError(
+      expect.objectContaining({ code: 'TTL_INVALID' }),
+    );
   });
 
   it('is listed by owner and by age, cleared, and cleaned up', async () => {
@@ -231,7 +262,9 @@ describe('the conversation', () => {
     expect(await context.cleanupOldContexts({ maxAgeHours: 2 })).toBe(0);
     expect(await context.cleanupOldContexts({ maxAgeHours: 0.5 })).toBe(1);
     expect(await ids()).toEqual(['new']);
-    await expect(context.cleanupOldContexts({ maxAgeHours: Number.NaN })).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
+    await expect(context.cleanupOldContexts({ maxAgeHours: Number.NaN })).rejects.toMatchObject({
+      code: 'INVALID_ARGUMENT',
+    });
     await expect(context.cleanupOldContexts({ maxAgeHours: -1 })).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
   });
 

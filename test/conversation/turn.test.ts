@@ -11,9 +11,8 @@ function setup(options: ConstructorParameters<typeof ConversationContext>[1] = {
   const storage = new RecordingStorage(new MemoryStorage());
   const context = new ConversationContext(storage, options);
   const turn = <R>(id: string, handler: (inside: ConversationContext, turn: Turn) => R | Promise<R>): Promise<R> =>
-    runTurn(
-      { storage, key: context.keyOf(id), settings: context.settings, logger: silentLogger },
-      (running) => handler(context.inTurn(running, id, false), running),
+    runTurn({ storage, key: context.keyOf(id), settings: context.settings, logger: silentLogger }, (running) =>
+      handler(context.inTurn(running, id, false), running),
     );
   return { storage, context, turn };
 }
@@ -105,7 +104,14 @@ describe('a turn', () => {
         events.push(`${name} out`);
       });
     await Promise.all([step('a', '1'), step('a', '2'), step('a', '3'), step('b', 'other')]);
-    expect(events.filter((event) => !event.startsWith('other'))).toEqual(['1 in', '1 out', '2 in', '2 out', '3 in', '3 out']);
+    expect(events.filter((event) => !event.startsWith('other'))).toEqual([
+      '1 in',
+      '1 out',
+      '2 in',
+      '2 out',
+      '3 in',
+      '3 out',
+    ]);
     expect(events.indexOf('other in')).toBeLessThan(events.indexOf('1 out'));
   });
 
@@ -257,7 +263,13 @@ describe('a turn', () => {
   it('says that the conversation is busy when too many wait, or the wait is too long', async () => {
     const { turn } = setup({ wait: 0.02, maxWaiting: 2 });
     let release = (): void => {};
-    const holder = turn('c', () => new Promise<void>((resolve) => { release = resolve; }));
+    const holder = turn(
+      'c',
+      () =>
+        new Promise<void>((resolve) => {
+          release = resolve;
+        }),
+    );
     await tick();
     const waiting = turn('c', () => 'late');
     await expect(turn('c', () => 'one too many')).rejects.toMatchObject({ code: 'CONVERSATION_BUSY' });

@@ -1,8 +1,8 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { valkeyUrl } from '../support/index.js';
 import { type LinkedProject, linkedProject } from '../support/linked-project.js';
 import { snippetsOf } from '../support/snippets.js';
-import { valkeyUrl } from '../support/index.js';
 
 let project: LinkedProject;
 beforeEach(async () => {
@@ -27,17 +27,22 @@ describe('the README', async () => {
 
   it('names commands that exist', async () => {
     const { scripts } = JSON.parse(await readFile('package.json', 'utf8'));
-    for (const [, name = ''] of here?.code.matchAll(/^npm (?:run )?(\w+)/gm) ?? []) expect(scripts).toHaveProperty(name);
+    for (const [, name = ''] of here?.code.matchAll(/^npm (?:run )?(\w+)/gm) ?? [])
+      expect(scripts).toHaveProperty(name);
     expect(here?.code).toMatch(/npm run demo[\s\S]*npm test/);
   });
 
   it('shows a skill that works in the terminal, on files and on Valkey', async () => {
     await project.write({ 'src/skills/visits.ts': skill?.code ?? '', 'agent_config.yaml': config?.code ?? '' });
-    const chat = (env: Record<string, string> = {}) => project.agentup(['chat', '--context', 'ada', '--once', 'hi'], { env });
+    const chat = (env: Record<string, string> = {}) =>
+      project.agentup(['chat', '--context', 'ada', '--once', 'hi'], { env });
     expect(await project.agentup(['validate-config'])).toMatchObject({ code: 0 });
     expect(await chat()).toMatchObject({ stdout: 'Visit 1, theme light\n' });
     expect(await chat()).toMatchObject({ stdout: 'Visit 2, theme light\n' });
-    const moved = config?.code.replace(/^state: .*\n/m, onValkey?.code.replace('my-agent:', `readme-${Date.now()}:`) ?? '');
+    const moved = config?.code.replace(
+      /^state: .*\n/m,
+      onValkey?.code.replace('my-agent:', `readme-${Date.now()}:`) ?? '',
+    );
     await project.write({ 'agent_config.yaml': moved ?? '' });
     const env = { VALKEY_URL: valkeyUrl() };
     expect(await chat(env)).toMatchObject({ stdout: 'Visit 1, theme light\n' });
@@ -46,7 +51,11 @@ describe('the README', async () => {
 
   it('shows code that prints what it says', async () => {
     await project.write({ 'src/skills/visits.ts': skill?.code ?? '', 'main.ts': main?.code ?? '' });
-    expect(await project.tsx('main.ts')).toEqual({ code: 0, stderr: '', stdout: `${promised(main?.code ?? '').join('\n')}\n` });
+    expect(await project.tsx('main.ts')).toEqual({
+      code: 0,
+      stderr: '',
+      stdout: `${promised(main?.code ?? '').join('\n')}\n`,
+    });
   });
 
   it('shows how an agent begins: created, talked to in two processes, remembered', async () => {

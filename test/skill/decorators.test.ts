@@ -11,7 +11,11 @@ class Counter {
   greeting = 'hello';
 
   @stateful({ ttl: 60 })
-  async handle(_task: Task, context: ConversationContext = injected(), contextId: string = injected()): Promise<string> {
+  async handle(
+    _task: Task,
+    context: ConversationContext = injected(),
+    contextId: string = injected(),
+  ): Promise<string> {
     return `${this.greeting} ${contextId} ${await context.incrementVariable(contextId, 'n')}`;
   }
 }

@@ -10,14 +10,22 @@ import { MemoryStorage } from '../../src/storage/memory-storage.js';
 import type { StateStorage } from '../../src/storage/state-storage.js';
 
 const count = (options?: StatefulOptions) =>
-  withState(async (_task, context, contextId) => `${contextId} ${await context.incrementVariable(contextId, 'n')}`, options);
+  withState(
+    async (_task, context, contextId) => `${contextId} ${await context.incrementVariable(contextId, 'n')}`,
+    options,
+  );
 const task = (more: Partial<Task> = {}): Task => ({ id: 't1', text: 'hi', ...more });
 
 describe('the context id', () => {
   it.each([
     ['task.contextId', {}, task({ contextId: 'c1' }), 'c1 1'],
     ['task.id where there is none', {}, task(), 't1 1'],
-    ['options.contextId', { contextId: (t: Task) => `room ${t.metadata?.['room']}` }, task({ metadata: { room: 7 } }), 'room 7 1'],
+    [
+      'options.contextId',
+      { contextId: (t: Task) => `room ${t.metadata?.['room']}` },
+      task({ metadata: { room: 7 } }),
+      'room 7 1',
+    ],
     ['the user id where the scope is the user', { scope: 'user' }, task({ userId: 'u1', contextId: 'c1' }), 'u1 1'],
   ] as const)('is %s', async (_, options, given, expected) => {
     expect(await count({ ...options, storage: new MemoryStorage() })(given)).toBe(expected);
@@ -36,7 +44,9 @@ describe('the context id', () => {
   });
 
   it('refuses what is no task', async () => {
-    await expect(count({ storage: new MemoryStorage() })('hi' as never)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
+    await expect(count({ storage: new MemoryStorage() })('hi' as never)).rejects.toMatchObject({
+      code: 'INVALID_ARGUMENT',
+    });
   });
 });
 
@@ -163,11 +173,32 @@ describe('textOf', () => {
   it.each([
     ['a task', { id: 't', text: 'hi' }, 'hi'],
     ['a string', 'hi', 'hi'],
-    ['an A2A message', { role: 'user', parts: [{ kind: 'text', text: 'a' }, { kind: 'file', file: {} }, { kind: 'text', text: 'b' }] }, 'a\nb'],
+    [
+      'an A2A message',
+      {
+        role: 'user',
+        parts: [
+          { kind: 'text', text: 'a' },
+          { kind: 'file', file: {} },
+          { kind: 'text', text: 'b' },
+        ],
+      },
+      'a\nb',
+    ],
     ['an A2A 1.0 message', { parts: [{ text: 'a' }, { data: { x: 1 } }] }, 'a'],
     ['parts wrapped in root', { parts: [{ root: { text: 'a' } }] }, 'a'],
     ['a request with a message', { message: { parts: [{ text: 'a' }] } }, 'a'],
-    ['an A2A task', { history: [{ role: 'user', parts: [{ text: 'old' }] }, { role: 'user', parts: [{ text: 'new' }] }, { role: 'agent', parts: [{ text: 'no' }] }] }, 'new'],
+    [
+      'an A2A task',
+      {
+        history: [
+          { role: 'user', parts: [{ text: 'old' }] },
+          { role: 'user', parts: [{ text: 'new' }] },
+          { role: 'agent', parts: [{ text: 'no' }] },
+        ],
+      },
+      'new',
+    ],
     ['a task with a status message only', { status: { message: { parts: [{ text: 'asked' }] } } }, 'asked'],
     ['nothing', undefined, ''],
     ['a number', 7, ''],

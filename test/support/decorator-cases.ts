@@ -40,7 +40,9 @@ export function decoratorCases({ Counter, Child, misuse }: Dialect): void {
 
   it('records what it knows of the class and its methods', () => {
     expect(skillMetadata(Counter)).toMatchObject({ id: 'counter', description: 'Counts' });
-    expect(handlersOf(Counter)).toMatchObject([{ name: 'handle', metadata: { kind: 'stateful', options: { ttl: 60 } } }]);
+    expect(handlersOf(Counter)).toMatchObject([
+      { name: 'handle', metadata: { kind: 'stateful', options: { ttl: 60 } } },
+    ]);
     expect(handlerMetadata(Counter.prototype.handle)?.kind).toBe('stateful');
   });
 

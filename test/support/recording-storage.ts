@@ -1,3 +1,4 @@
+import type { RecordKey } from '../../src/storage/keys.js';
 import type {
   BeginOptions,
   Begun,
@@ -14,7 +15,6 @@ import type {
   StateStorage,
   SweepQuery,
 } from '../../src/storage/state-storage.js';
-import type { RecordKey } from '../../src/storage/keys.js';
 
 /** A storage that writes down which calls reach it. */
 export class RecordingStorage implements StateStorage {
