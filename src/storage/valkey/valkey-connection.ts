@@ -141,6 +141,7 @@ export class ValkeyConnection {
         reject,
       };
       this.#pending.add(call);
+      if (this.#pending.size === 1) this.#hold(true);
       if (!this.#timer) this.#watch(this.#parts.timeoutMs);
       this.#send(call);
     });
@@ -173,7 +174,9 @@ export class ValkeyConnection {
     const command = new LeanCommand(call.name, call.argv, {
       answered: (reply) => {
         this.#replies++;
-        if (this.#pending.delete(call)) call.resolve(reply);
+        if (!this.#pending.delete(call)) return;
+        if (this.#pending.size === 0) this.#hold(false);
+        call.resolve(reply);
       },
       refused: (error) => this.#refused(client, call, error),
     });
@@ -206,7 +209,17 @@ export class ValkeyConnection {
   }
 
   #fail(call: Call, error: unknown): void {
-    if (this.#pending.delete(call)) call.reject(translateError(error, this.shown));
+    if (!this.#pending.delete(call)) return;
+    if (this.#pending.size === 0) this.#hold(false);
+    call.reject(translateError(error, this.shown));
+  }
+
+  /** A connection of our own keeps the process alive only while somebody waits for an answer. */
+  #hold(alive: boolean): void {
+    if (this.foreign) return;
+    const stream = (this.#client as Redis | undefined)?.stream;
+    if (alive) stream?.ref?.();
+    else stream?.unref?.();
   }
 
   /** All calls have the same time, so that they run out of it in the order they were made. */
