@@ -170,7 +170,9 @@ describe('agentup chat at a terminal', () => {
       await typist.sees('conversation elsewhere');
       typist.type(`/vars${KEYS.enter}`);
       await typist.sees('there are no variables');
-      typist.type(`/he${KEYS.tab}${KEYS.enter}`);
+      typist.type(`/he${KEYS.tab}`);
+      await typist.sees('/help');
+      typist.type(KEYS.enter);
       await typist.sees('/quit');
       typist.type(`/quit${KEYS.enter}`);
     });

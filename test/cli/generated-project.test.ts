@@ -82,9 +82,12 @@ describe('a generated project, with names that break generators', () => {
 
   it('passes its own tests', async () => {
     const ran = await runTool(cwd, 'vitest/vitest.mjs', 'run', '--reporter=json');
-    const report = JSON.parse(ran.stdout) as { numTotalTests: number; numPassedTests: number };
-    const expected = skills.reduce((sum, { flavour }) => sum + TESTS[flavour], 0);
-    expect(report, ran.stdout).toMatchObject({ numTotalTests: expected, numPassedTests: expected });
+    const { testResults } = JSON.parse(ran.stdout) as {
+      testResults: { assertionResults: { fullName: string; status: string; failureMessages: string[] }[] }[];
+    };
+    const tests = testResults.flatMap(({ assertionResults }) => assertionResults);
+    expect(tests.filter(({ status }) => status !== 'passed')).toEqual([]);
+    expect(tests).toHaveLength(skills.reduce((sum, { flavour }) => sum + TESTS[flavour], 0));
     expect(ran.status).toBe(0);
   }, 120_000);
 });
