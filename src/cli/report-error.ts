@@ -1,6 +1,6 @@
 import { AgentUpError, messageOf } from '../errors.js';
 import { redactText } from '../redact.js';
-import { countText, findingsReport, isReported, type Reported } from './findings-report.js';
+import { findingsReport, isReported } from './findings-report.js';
 import type { Terminal } from './terminal.js';
 
 export interface ReportOptions {
@@ -12,42 +12,29 @@ export interface ReportOptions {
 
 /** Says on stderr what went wrong and what to do about it; an invalid configuration with all its findings. */
 export function reportError(error: unknown, terminal: Terminal, { json, oneLine }: ReportOptions = {}): void {
-  const message = redactText(messageOf(error));
   const { code, details } = error instanceof AgentUpError ? error : { code: 'INTERNAL', details: undefined };
-  const fix = details?.fix;
+  const { bold, red, dim, green } = terminal.noteStyle;
   const findings = (details?.issues ?? []).filter(isReported);
-  print(error, message, fix, findings, details?.file, terminal);
+  // Findings have nothing to hide, and the message of their error only repeats them below its first line.
+  const message = findings.length > 0 ? firstLine(messageOf(error)) : redactText(messageOf(error));
+  const fix = details?.fix;
+  if (findings.length > 0) {
+    terminal.note(`${findingsReport(findings, details?.file ?? 'configuration', terminal.noteStyle)}\n`);
+  }
+  terminal.note(`${red(bold('error'))} ${message}`);
+  if (fix !== undefined) terminal.note(`  ${green('fix:')} ${fix}`);
+  if (terminal.env['AGENTUP_LOG'] === 'debug' && error instanceof Error && error.stack) {
+    terminal.note(dim(redactText(error.stack)));
+  } else if (details === undefined) terminal.note(dim('  set AGENTUP_LOG=debug for the whole story'));
   if (!json) return;
+  const plain = findings.map(({ frame: _, ...finding }) => finding);
   const report = {
-    error: {
-      code,
-      message,
-      ...(fix !== undefined && { fix }),
-      ...(findings.length > 0 && { findings: findings.map(({ frame: _, ...finding }) => finding) }),
-    },
+    error: { code, message, ...(fix !== undefined && { fix }), ...(plain.length > 0 && { findings: plain }) },
   };
   if (oneLine) terminal.jsonLine(report);
   else terminal.json(report);
 }
 
-function print(
-  error: unknown,
-  message: string,
-  fix: string | undefined,
-  findings: readonly Reported[],
-  file: string | undefined,
-  terminal: Terminal,
-): void {
-  const { noteStyle } = terminal;
-  const { bold, red, dim, green } = noteStyle;
-  const name = file ?? 'the configuration';
-  if (findings.length > 0) terminal.note(`${findingsReport(findings, name, noteStyle)}\n`);
-  terminal.note(
-    `${red(bold('error'))} ${findings.length > 0 ? `${name} is invalid: ${countText(findings)}` : message}`,
-  );
-  if (fix !== undefined) terminal.note(`  ${green('fix:')} ${fix}`);
-  const known = error instanceof AgentUpError;
-  if (terminal.env['AGENTUP_LOG'] === 'debug' && error instanceof Error && error.stack) {
-    terminal.note(dim(redactText(error.stack)));
-  } else if (!known) terminal.note(dim('  set AGENTUP_LOG=debug for the whole story'));
+function firstLine(text: string): string {
+  return (text.split('\n')[0] ?? '').replace(/:$/, '');
 }
