@@ -2,7 +2,7 @@ import { skillEntryProblems } from './check-skill-entries.js';
 import { stateProblems } from './check-state.js';
 import { coerce } from './coerce.js';
 import { type Path, type Problem, pathKey } from './finding.js';
-import { type AgentConfig, configSchema } from './schema.js';
+import { type AgentConfig, configSchema, type SkillConfig, type StateConfig, skillSchema, stateSchema } from './schema.js';
 import { schemaProblems, valueAt } from './schema-problems.js';
 
 export interface ValueCheck {

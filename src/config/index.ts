@@ -1,4 +1,5 @@
 export { ConfigDocument, type Location } from './config-document.js';
+export { addSkill, setDefaultSkill, setState, stateAsWritten } from './edit-config.js';
 export { CONFIG_FILE, findConfig } from './find-config.js';
 export {
   FINDING_CODES,

@@ -108,11 +108,9 @@ export function expectsOf(schema: Schema): string {
     case 'string':
       return 'a text';
     case 'number': {
-      const { minimum, maximum } = inner._zod.bag as { minimum?: number; maximum?: number };
-      const bounded = (bound: number | undefined): bound is number =>
-        bound !== undefined && Number.isSafeInteger(bound);
-      const from = bounded(minimum) && minimum > Number.MIN_SAFE_INTEGER ? ` from ${minimum}` : '';
-      const to = bounded(maximum) && maximum < Number.MAX_SAFE_INTEGER ? ` to ${maximum}` : from && ' on';
+      const { minValue, maxValue } = inner as z.ZodNumber;
+      const from = (minValue ?? Number.NEGATIVE_INFINITY) > Number.MIN_SAFE_INTEGER ? ` from ${minValue}` : '';
+      const to = (maxValue ?? Number.POSITIVE_INFINITY) < Number.MAX_SAFE_INTEGER ? ` to ${maxValue}` : from && ' on';
       return `a whole number${unit ? ` of ${unit}` : ''}${from}${to}`;
     }
     case 'array':

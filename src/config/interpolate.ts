@@ -34,7 +34,8 @@ export function interpolate(text: string, env: Environment): Interpolated {
 
 /** The same text for a configuration, where it means itself. */
 export function escapeInterpolation(text: string): string {
-  return text.replaceAll('${', '$${');
+  // Not as a plain replacement text, where `$$` means one `$`.
+  return text.replaceAll('${', () => '$${');
 }
 
 class Interpolation {

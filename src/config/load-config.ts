@@ -1,11 +1,11 @@
-import { isUtf8 } from 'node:buffer';
 import { existsSync, readFileSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { AgentUpError } from '../errors.js';
 import { checkValues } from './check-values.js';
 import { ConfigDocument } from './config-document.js';
+import { configInvalid } from './config-invalid.js';
 import { CONFIG_FILE, findConfig } from './find-config.js';
-import type { Finding, Problem } from './finding.js';
+import type { Finding } from './finding.js';
 import type { Environment } from './interpolate.js';
 import type { AgentConfig, AgentConfigInput } from './schema.js';
 import { type Validation, validateConfigText } from './validate-config-text.js';
@@ -44,7 +44,7 @@ export interface FileValidation extends Validation {
  */
 export async function loadConfig(options: LoadOptions = {}): Promise<LoadedConfig> {
   const { findings, config, ...where } = validateConfigFile(options);
-  if (config === undefined) throw invalid(basename(where.file), findings, where.file);
+  if (config === undefined) throw configInvalid(basename(where.file), findings, where.file);
   return { ...where, config, warnings: findings };
 }
 
@@ -63,12 +63,8 @@ export function validateConfigFile({ file: given, cwd = process.cwd(), env }: Lo
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT' || code === 'ENOTDIR') throw notFound(`there is no file ${file}`, file, error);
     if (code === 'EISDIR') throw notFound(`${file} is a directory`, file, error);
-    return {
-      ...where,
-      ...onlyProblem('', { code: 'FILE_UNREADABLE', path: [], message: `the file cannot be read (${code})` }),
-    };
+    return { ...where, ...unreadable(code) };
   }
-  if (!isUtf8(bytes)) return { ...where, ...onlyProblem(...notUtf8(bytes)) };
   return { ...where, ...validateConfigText(bytes.toString('utf8'), { file, env }) };
 }
 
@@ -81,37 +77,18 @@ export function parseConfig(input: AgentConfigInput): AgentConfig {
   const document = new ConfigDocument('');
   const findings = problems.map((problem) => document.finding(problem));
   if (config === undefined || findings.some(({ severity }) => severity === 'error')) {
-    throw invalid('the configuration', findings);
+    throw configInvalid('the configuration', findings);
   }
   return config;
 }
 
-function onlyProblem(text: string, problem: Problem): Validation {
-  const document = new ConfigDocument(text);
-  return { findings: [document.finding(problem)], document };
-}
-
-/** Points at the first byte that is no UTF-8. */
-function notUtf8(bytes: Buffer): [text: string, problem: Problem] {
-  const problem = (message: string, range: readonly [number, number]): Problem => ({
-    code: 'NOT_UTF8',
-    path: [],
-    message,
-    fix: 'save the file as UTF-8',
-    range,
-  });
-  if (/^(\xff\xfe|\xfe\xff)/.test(bytes.toString('latin1', 0, 2))) return ['', problem('the file is UTF-16', [0, 0])];
-  let start = 0;
-  for (;;) {
-    const newline = bytes.indexOf(0x0a, start);
-    const end = newline < 0 ? bytes.length : newline + 1;
-    if (!isUtf8(bytes.subarray(start, end)) || newline < 0) break;
-    start = end;
-  }
-  const before = bytes.toString('utf8', 0, start);
-  const offset = before.length + bytes.toString('utf8', start).indexOf('\uFFFD');
-  const bom = before.startsWith('\uFEFF') ? 1 : 0;
-  return [bytes.toString('utf8'), problem('here is a byte that is not UTF-8', [offset - bom, offset - bom + 1])];
+function unreadable(code: string | undefined): Validation {
+  const document = new ConfigDocument('');
+  const message = `the file cannot be read (${code})`;
+  return {
+    findings: [document.finding({ code: 'FILE_UNREADABLE', path: [], message, fix: 'see who may read it' })],
+    document,
+  };
 }
 
 function notFound(message: string, path: string, cause?: unknown): AgentUpError {
@@ -120,19 +97,5 @@ function notFound(message: string, path: string, cause?: unknown): AgentUpError 
     path,
     fix: existsSync(other) ? `rename ${other} to ${CONFIG_FILE}` : 'run `agentup init`, or name the file',
     ...(cause !== undefined && { cause }),
-  });
-}
-
-function invalid(name: string, findings: readonly Finding[], file?: string): AgentUpError {
-  const errors = findings.filter(({ severity }) => severity === 'error');
-  const lines = errors.map(({ line, column, frame, message, fix }) => {
-    const place = frame === '' ? '' : `${line}:${column} `;
-    return `  ${place}${message}${fix === undefined ? '' : ` (${fix})`}`;
-  });
-  const count = errors.length === 1 ? 'an error' : `${errors.length} errors`;
-  return new AgentUpError('CONFIG_INVALID', `${name} has ${count}:\n${lines.join('\n')}`, {
-    issues: findings,
-    ...(file !== undefined && { file }),
-    ...(errors[0] && errors[0].frame !== '' && { line: errors[0].line, column: errors[0].column }),
   });
 }

@@ -51,7 +51,7 @@ const skillSchema = z.strictObject({
     .describe('How the agent, the command line and other agents call the skill. Unique.')
     .register(notes, {
       code: 'SKILL_ID_INVALID',
-      expects: 'made of lower-case letters, digits, _ and -, begin with a letter, and have at most 64 characters',
+      expects: 'an id: a lower-case letter, then lower-case letters, digits, _ and -, 64 characters at most',
     }),
   name: text('What people call it.').optional().register(notes, { absent: 'that of `@skill()`, else the id' }),
   description: text('What it does.').optional().register(notes, { absent: 'that of `@skill()`' }),
@@ -90,7 +90,13 @@ const stateSchema = z.strictObject({
   url: text('valkey: the server, `valkey://user:password@host:port/database`; `valkeys://` for TLS.')
     .optional()
     .register(notes, { absent: 'required for valkey' }),
-  key_prefix: text('valkey: what every key begins with, so that several agents can share a server.')
+  key_prefix: z
+    .string()
+    .min(1)
+    // The first braces of a key decide where a cluster keeps it, and empty ones that every key lies elsewhere.
+    .regex(/^[^{]*(?:\{(?!\})|$)/)
+    .describe('valkey: what every key begins with, so that several agents can share a server.')
+    .register(notes, { expects: 'a text without {}' })
     .optional()
     .register(notes, { absent: 'required for valkey' }),
   ttl: z

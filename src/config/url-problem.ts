@@ -31,7 +31,10 @@ export function urlProblem(url: string): { readonly message: string; readonly fi
     );
   }
   if (parsed.hostname === '') return problem('names no host');
-  if (!/^\/?\d{0,4}$/.test(parsed.pathname)) {
+  if (parsed.search !== '' || parsed.hash !== '') {
+    return problem('has a part after ? or #, which nothing here understands', 'end it after the port or the database');
+  }
+  if (!/^\/?\d{0,5}$/.test(parsed.pathname)) {
     return problem('has a path that is not the number of a database', 'end it after the port, or with a number: /1');
   }
   return undefined;

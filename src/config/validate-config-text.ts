@@ -42,6 +42,8 @@ export function validateConfigText(text: string, { file, env = process.env }: Va
 }
 
 function validate(document: ConfigDocument, file: string | undefined, env: Environment): Validation {
+  const lost = document.text.indexOf('\uFFFD');
+  if (lost >= 0) return { findings: [document.finding(notUtf8(document.text, lost))], document };
   const { problems: syntax, brokenFrom } = yamlProblems(document);
   if (syntax.length === 0 && isEmpty(document)) return { findings: [document.finding(EMPTY)], document };
   const values = readValues(document, env, (pair) => brokenFrom === undefined || endOf(pair) < brokenFrom);
@@ -67,6 +69,17 @@ const EMPTY: Problem = {
   message: 'the file holds no configuration',
   fix: 'run `agentup init`, or begin with `agent:` and `name:` under it',
 };
+
+/** What decoding leaves of a byte that is not UTF-8. Nobody writes it on purpose into a configuration. */
+function notUtf8(text: string, offset: number): Problem {
+  return {
+    code: 'NOT_UTF8',
+    path: [],
+    range: [offset, offset + 1],
+    message: text.includes('\0') ? 'the file is not UTF-8; it looks like UTF-16' : 'here is a byte that is not UTF-8',
+    fix: 'save the file as UTF-8',
+  };
+}
 
 function isEmpty({ root }: ConfigDocument): boolean {
   return root === null || ('value' in root && root.value === null);
