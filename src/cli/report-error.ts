@@ -1,3 +1,4 @@
+import { inspect } from 'node:util';
 import { AgentUpError, messageOf } from '../errors.js';
 import { redactText } from '../redact.js';
 import { findingsReport, isReported } from './findings-report.js';
@@ -23,8 +24,8 @@ export function reportError(error: unknown, terminal: Terminal, { json, oneLine 
   }
   terminal.note(`${red(bold('error'))} ${message}`);
   if (fix !== undefined) terminal.note(`  ${green('fix:')} ${fix}`);
-  if (terminal.env['AGENTUP_LOG'] === 'debug' && error instanceof Error && error.stack) {
-    terminal.note(dim(redactText(error.stack)));
+  if (terminal.env['AGENTUP_LOG'] === 'debug') {
+    terminal.note(dim(redactText(inspect(error))));
   } else if (details === undefined) terminal.note(dim('  set AGENTUP_LOG=debug for the whole story'));
   if (!json) return;
   const plain = findings.map(({ frame: _, ...finding }) => finding);

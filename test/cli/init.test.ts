@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { KEYS, runCli, Typist } from './run-cli.js';
+import { interruptCli, KEYS, runCli, Typist } from './run-cli.js';
 
 let cwd: string;
 
@@ -136,6 +136,16 @@ describe('agentup init', () => {
     const ran = await runCli(['init', 'taken/deep'], { cwd });
     expect([1, 4]).toContain(ran.status);
     expect(await filesIn(cwd)).toEqual(['taken']);
+  });
+});
+
+describe('agentup init when it is interrupted', () => {
+  it('leaves all files or none, whenever Ctrl-C comes', async () => {
+    for (let delay = 20; delay <= 160; delay += 10) {
+      const directory = join(cwd, `at-${delay}`);
+      await interruptCli(['init', directory, '--yes'], { cwd, afterMs: delay });
+      expect([[], FILES]).toContainEqual(await filesIn(directory).catch(() => []));
+    }
   });
 });
 

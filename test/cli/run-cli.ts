@@ -50,6 +50,18 @@ export function run(program: string, args: readonly string[], { cwd, env = {}, i
   });
 }
 
+/** Runs `agentup` and sends it SIGINT after so many milliseconds. */
+export async function interruptCli(
+  args: readonly string[],
+  { cwd, afterMs }: { readonly cwd: string; readonly afterMs: number },
+): Promise<void> {
+  requireBuild();
+  const child = spawn(process.execPath, [BIN, ...args], { cwd, env: cleanEnv(), stdio: 'ignore' });
+  const timer = setTimeout(() => child.kill('SIGINT'), afterMs);
+  await new Promise((resolve) => child.once('close', resolve));
+  clearTimeout(timer);
+}
+
 /** Somebody at a terminal: a real one, of the operating system's making. */
 export class Typist {
   readonly #pty: IPty;
