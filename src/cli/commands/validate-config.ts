@@ -1,6 +1,6 @@
 import { relative } from 'node:path';
 import { checkSkills } from '../../agent/check-skills.js';
-import { type FileValidation, validateConfigFile } from '../../config/index.js';
+import { type FileValidation, type Finding, validateConfigFile } from '../../config/index.js';
 import { isAgentUpError, messageOf } from '../../errors.js';
 import { redactText } from '../../redact.js';
 import { EXIT, type ExitCode } from '../exit-codes.js';
@@ -38,11 +38,11 @@ export async function run(options: ValidateConfigOptions, terminal: Terminal): P
 }
 
 async function check(source: FileValidation, { connect }: ValidateConfigOptions): Promise<Checked> {
-  const { findings: own, config, document, file, directory } = source;
-  if (!config) return { findings: own, skills: 0 };
-  const findings = [...own, ...(await checkSkills({ config, file, directory, document, warnings: [] }))];
-  const skills = config.skills.length;
-  if (!connect) return { findings, skills };
+  const { config, document, directory } = source;
+  const findings = [...source.findings, ...(await checkSkills(source))].sort(byPlace);
+  const skills = config?.skills.length ?? 0;
+  // What would be connected to is not known while the configuration is wrong.
+  if (!connect || !config) return { findings, skills };
   try {
     return { findings, skills, times: await probeStorage(config.state, directory) };
   } catch (error) {
@@ -77,4 +77,8 @@ function print({ findings, skills, times }: Checked, valid: boolean, file: strin
 /** The shape of `--json`: a contract. */
 function plain({ code, severity, path, line, column, message, fix }: Reported) {
   return { code, severity, path, line, column, message, fix: fix ?? null };
+}
+
+function byPlace(a: Finding, b: Finding): number {
+  return a.line - b.line || a.column - b.column;
 }
