@@ -153,9 +153,9 @@ export const agent = await createAgent({ state: { backend: 'memory' } }, { skill
 });
 
 test('its command runs there', async () => {
-  const help = await run('npx', ['--no', 'agentup', '--help'], consumer);
+  const help = await run('npx', ['agentup', '--help'], consumer);
   expect(help.code, help.stderr).toBe(0);
   expect(help.stdout).toContain('Usage: agentup');
-  const version = await run('npx', ['--no', 'agentup', '--version'], consumer);
+  const version = await run('npx', ['agentup', '--version'], consumer);
   expect(version.stdout.trim()).toBe(manifest.version);
 });
