@@ -1,8 +1,15 @@
 import { skillEntryProblems } from './check-skill-entries.js';
 import { stateProblems } from './check-state.js';
 import { coerce } from './coerce.js';
-import { type Path, type Problem, pathKey } from './finding.js';
-import { type AgentConfig, configSchema, type SkillConfig, type StateConfig, skillSchema, stateSchema } from './schema.js';
+import { FINDING_CODES, type Path, type Problem, pathKey } from './finding.js';
+import {
+  type AgentConfig,
+  configSchema,
+  type SkillConfig,
+  type StateConfig,
+  skillSchema,
+  stateSchema,
+} from './schema.js';
 import { schemaProblems, valueAt } from './schema-problems.js';
 
 export interface ValueCheck {
@@ -21,6 +28,16 @@ const NONE: ReadonlySet<string> = new Set();
 /** Sections for versions to come. */
 const LATER = ['security', 'sync'];
 
+export interface CheckedValues {
+  readonly problems: readonly Problem[];
+  /** The whole, where it fits the schema. */
+  readonly config: AgentConfig | undefined;
+  /** Its skills by their index, also where other parts do not fit; nothing for an entry that does not. */
+  readonly skills: readonly (SkillConfig | undefined)[];
+  /** Its state, also where other parts do not fit. */
+  readonly state: StateConfig | undefined;
+}
+
 /** Everything that is wrong with the values of a configuration, and the configuration where nothing is. */
 export function checkValues({
   value: given,
@@ -29,7 +46,7 @@ export function checkValues({
   partial = false,
   directory,
   sourceAt = () => undefined,
-}: ValueCheck): { readonly problems: readonly Problem[]; readonly config: AgentConfig | undefined } {
+}: ValueCheck): CheckedValues {
   const value = coerce(given, configSchema, interpolated);
   // What is inside of, or beside, something unknown is not known either.
   const isUnknown = (path: Path): boolean =>
@@ -41,7 +58,33 @@ export function checkValues({
     ...skillEntryProblems(value, partial ? (path) => path[0] === 'agent' || isUnknown(path) : isUnknown),
     ...laterSections(value),
   ].filter(({ path }) => !isUnknown(path));
-  return { problems, config: parsed.data };
+  return {
+    problems,
+    config: parsed.data,
+    skills: soundSkills(value, isUnknown),
+    state: soundState(value, problems, unknown),
+  };
+}
+
+function soundSkills(value: unknown, isUnknown: (path: Path) => boolean): (SkillConfig | undefined)[] {
+  const skills = valueAt(value, ['skills']);
+  if (!Array.isArray(skills)) return [];
+  return skills.map((skill: unknown, index) =>
+    isUnknown(['skills', index, 'id']) || isUnknown(['skills', index, 'handler'])
+      ? undefined
+      : skillSchema.safeParse(skill).data,
+  );
+}
+
+function soundState(
+  value: unknown,
+  problems: readonly Problem[],
+  unknown: ReadonlySet<string>,
+): StateConfig | undefined {
+  const unsound =
+    problems.some(({ code, path }) => path[0] === 'state' && FINDING_CODES[code][0] === 'error') ||
+    [...unknown].some((key) => key === '[]' || key.startsWith('["state"'));
+  return unsound ? undefined : stateSchema.safeParse(valueAt(value, ['state']) ?? {}).data;
 }
 
 function laterSections(value: unknown): Problem[] {

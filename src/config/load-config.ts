@@ -5,10 +5,10 @@ import { checkValues } from './check-values.js';
 import { ConfigDocument } from './config-document.js';
 import { configInvalid } from './config-invalid.js';
 import { CONFIG_FILE, findConfig } from './find-config.js';
-import type { Finding } from './finding.js';
+import type { Finding, Problem } from './finding.js';
 import type { Environment } from './interpolate.js';
 import type { AgentConfig, AgentConfigInput } from './schema.js';
-import { type Validation, validateConfigText } from './validate-config-text.js';
+import { only, type Validation, validateConfigText } from './validate-config-text.js';
 
 export interface LoadOptions {
   /** The file. Default: the `agent_config.yaml` in `cwd` or above it. */
@@ -43,9 +43,9 @@ export interface FileValidation extends Validation {
  * @throws CONFIG_NOT_FOUND; CONFIG_INVALID with all findings in `details.issues`
  */
 export async function loadConfig(options: LoadOptions = {}): Promise<LoadedConfig> {
-  const { findings, config, ...where } = validateConfigFile(options);
-  if (config === undefined) throw configInvalid(basename(where.file), findings, where.file);
-  return { ...where, config, warnings: findings };
+  const { findings, config, file, directory, document } = validateConfigFile(options);
+  if (config === undefined) throw configInvalid(basename(file), findings, file);
+  return { config, file, directory, document, warnings: findings };
 }
 
 /**
@@ -63,7 +63,13 @@ export function validateConfigFile({ file: given, cwd = process.cwd(), env }: Lo
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT' || code === 'ENOTDIR') throw notFound(`there is no file ${file}`, file, error);
     if (code === 'EISDIR') throw notFound(`${file} is a directory`, file, error);
-    return { ...where, ...unreadable(code) };
+    const problem: Problem = {
+      code: 'FILE_UNREADABLE',
+      path: [],
+      message: `the file cannot be read (${code})`,
+      fix: 'see who may read it',
+    };
+    return { ...where, ...only(problem) };
   }
   return { ...where, ...validateConfigText(bytes.toString('utf8'), { file, env }) };
 }
@@ -80,15 +86,6 @@ export function parseConfig(input: AgentConfigInput): AgentConfig {
     throw configInvalid('the configuration', findings);
   }
   return config;
-}
-
-function unreadable(code: string | undefined): Validation {
-  const document = new ConfigDocument('');
-  const message = `the file cannot be read (${code})`;
-  return {
-    findings: [document.finding({ code: 'FILE_UNREADABLE', path: [], message, fix: 'see who may read it' })],
-    document,
-  };
 }
 
 function notFound(message: string, path: string, cause?: unknown): AgentUpError {

@@ -26,7 +26,12 @@ export function referenceMarkdown(): { readonly keys: string; readonly codes: st
     sections.set(name, [...(sections.get(name) ?? []), entry]);
   }
   const keys = [...sections].map(([name, [section, ...entries]]) => {
-    const rows = entries.map(({ path, type, default: fallback, description }) => [`\`${path}\``, type, fallback, description]);
+    const rows = entries.map(({ path, type, default: fallback, description }) => [
+      `\`${path}\``,
+      type,
+      fallback,
+      description,
+    ]);
     return `### \`${name}\`\n\n${section?.description ?? ''}\n${rows.length > 0 ? `\n${table(['key', 'type', 'default', 'meaning'], rows)}\n` : ''}`;
   });
   const codes = Object.entries(FINDING_CODES).map(([code, [severity, meaning]]) => [`\`${code}\``, severity, meaning]);
@@ -62,12 +67,14 @@ function typeOf(schema: z.ZodType): string {
   const choices = choicesOf(schema);
   const { def } = unwrap(schema)._zod;
   if (def.type === 'enum') return choices.map((choice) => `\`${choice}\``).join(', ');
-  if (def.type === 'array') return `list of ${typeOf(def.element as z.ZodType)}`.replace('of text', 'of texts').replace(/of map$/, 'of maps');
+  if (def.type === 'array')
+    return `list of ${typeOf(def.element as z.ZodType)}`.replace('of text', 'of texts').replace(/of map$/, 'of maps');
   if (def.type === 'object' || def.type === 'record') return 'map';
   return expectsOf(schema).replace(/^an? /, '');
 }
 
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const line = (cells: readonly string[]): string => `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
+  const line = (cells: readonly string[]): string =>
+    `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
   return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n');
 }

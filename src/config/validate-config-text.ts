@@ -5,7 +5,7 @@ import { ConfigDocument } from './config-document.js';
 import type { Finding, Problem } from './finding.js';
 import type { Environment } from './interpolate.js';
 import { readValues } from './read-values.js';
-import type { AgentConfig } from './schema.js';
+import type { AgentConfig, SkillConfig, StateConfig } from './schema.js';
 import { yamlProblems } from './yaml-problems.js';
 
 export interface ValidateOptions {
@@ -20,6 +20,10 @@ export interface Validation {
   readonly findings: readonly Finding[];
   /** The configuration with its defaults; absent where a finding is an error. */
   readonly config?: AgentConfig;
+  /** The skills by their index, also where other parts of the file have errors; nothing for an entry that has. */
+  readonly skills: readonly (SkillConfig | undefined)[];
+  /** The state section, also where other parts of the file have errors. */
+  readonly state?: StateConfig;
   readonly document: ConfigDocument;
 }
 
@@ -33,22 +37,18 @@ export function validateConfigText(text: string, { file, env = process.env }: Va
   } catch (error) {
     // Text that is nested beyond the stack; everything that walks it may end here.
     if (!(error instanceof RangeError)) throw error;
-    const document = new ConfigDocument('');
-    return {
-      findings: [document.finding({ code: 'YAML_SYNTAX', path: [], message: 'the text is nested too deeply' })],
-      document,
-    };
+    return only({ code: 'YAML_SYNTAX', path: [], message: 'the text is nested too deeply', fix: 'make it flatter' });
   }
 }
 
 function validate(document: ConfigDocument, file: string | undefined, env: Environment): Validation {
   const lost = document.text.indexOf('\uFFFD');
-  if (lost >= 0) return { findings: [document.finding(notUtf8(document.text, lost))], document };
+  if (lost >= 0) return only(notUtf8(document.text, lost), document);
   const { problems: syntax, brokenFrom } = yamlProblems(document);
-  if (syntax.length === 0 && isEmpty(document)) return { findings: [document.finding(EMPTY)], document };
+  if (syntax.length === 0 && isEmpty(document)) return only(EMPTY, document);
   const values = readValues(document, env, (pair) => brokenFrom === undefined || endOf(pair) < brokenFrom);
   const directory = file === undefined ? undefined : dirname(resolve(file));
-  const { problems, config } = checkValues({
+  const { problems, config, skills, state } = checkValues({
     ...values,
     directory,
     partial: brokenFrom !== undefined,
@@ -60,7 +60,12 @@ function validate(document: ConfigDocument, file: string | undefined, env: Envir
     .map((problem) => document.finding(problem))
     .sort((a, b) => a.line - b.line || a.column - b.column);
   const valid = config !== undefined && findings.every(({ severity }) => severity !== 'error');
-  return { findings, document, ...(valid && { config }) };
+  return { findings, document, skills, ...(state && { state }), ...(valid && { config }) };
+}
+
+/** A validation that came no further than to one problem. */
+export function only(problem: Problem, document = new ConfigDocument('')): Validation {
+  return { findings: [document.finding(problem)], document, skills: [] };
 }
 
 const EMPTY: Problem = {
