@@ -6,6 +6,10 @@ import { ensureValkey } from './ensure-valkey.mjs';
 import { inRoot, scratch } from './lib/paths.mjs';
 import { runNode } from './lib/run.mjs';
 import { countTests, summaryLine } from './lib/test-report.mjs';
+import { findValkeyServer, VALKEY_ADVICE } from './lib/valkey-binary.mjs';
+
+const NO_PRIVATE_SERVER = `The shared server is the one AGENTUP_TEST_VALKEY_URL names, and nothing is fetched. The tests that
+stop and start a server of their own will fail.`;
 
 const { code, counts } = await main(process.argv.slice(2));
 console.log(summaryLine(counts));
@@ -32,7 +36,8 @@ async function prepare() {
   const ready = (await ensureInstalled()) || (await build());
   if (ready !== 0) return ready;
   try {
-    ensureValkey();
+    if (!process.env['AGENTUP_TEST_VALKEY_URL']) ensureValkey();
+    else if (findValkeyServer() === undefined) console.error(`${NO_PRIVATE_SERVER}\n${VALKEY_ADVICE}\n`);
     return 0;
   } catch (error) {
     console.error(error instanceof Error ? error.message : error);
