@@ -11,6 +11,8 @@ const SECRET_ENTRY = new RegExp(
   String.raw`((?:^|[\s{,"'])${SECRET_NAME}["']?\s*[:=]\s*)(?!${REFERENCE})(?:"[^"]*"?|'[^']*'?|[^\s,}"'][^,}]*)`,
   'gi',
 );
+/** Where a url begins whose scheme was forgotten. */
+const URL_ENTRY = /(?:^|[\s{,"'])[\w-]{0,60}ur[li]["']?\s*[:=]\s*["']?/i;
 const WHOLE_SECRET_NAME = new RegExp(`^${SECRET_NAME}$`, 'i');
 
 /**
@@ -28,8 +30,8 @@ export function redactUrl(url: string): string {
  */
 export function redactText(text: string): string {
   return text.replace(/[^\r\n]+/g, (line) => {
-    const scheme = line.includes('@') ? SCHEME.exec(line) : null;
-    return (scheme ? hideUserinfo(line, scheme.index + scheme[0].length) : line)
+    const start = line.includes('@') ? (SCHEME.exec(line) ?? URL_ENTRY.exec(line)) : null;
+    return (start ? hideUserinfo(line, start.index + start[0].length) : line)
       .replace(NO_PORT, '$1:***')
       .replace(SECRET_PARAMETER, '$1***')
       .replace(SECRET_ENTRY, '$1***');

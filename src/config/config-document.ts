@@ -17,7 +17,7 @@ import {
 } from 'yaml';
 import { isSecretName } from '../redact.js';
 import { FINDING_CODES, type Finding, type Path, type Problem, pathText } from './finding.js';
-import { codeFrame } from './frame.js';
+import { codeFrame, printable } from './frame.js';
 
 /** A place in the file, and what to show of it. */
 export interface Location {
@@ -97,7 +97,16 @@ export class ConfigDocument {
       ? this.locateOffsets(...range)
       : this.locate(at ?? path, { key: onKey === true });
     const severity = FINDING_CODES[code][0];
-    return { code, severity, path: pathText(path), line, column, message, ...(fix !== undefined && { fix }), frame };
+    return {
+      code,
+      severity,
+      path: printable(pathText(path)),
+      line,
+      column,
+      message: printable(message),
+      ...(fix !== undefined && { fix: printable(fix) }),
+      frame,
+    };
   }
 
   #parse(): Document.Parsed[] {

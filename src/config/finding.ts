@@ -1,3 +1,5 @@
+import { redactUrl } from '../redact.js';
+
 /** How bad a finding is. An agent starts with warnings, not with errors. */
 export type Severity = 'error' | 'warning';
 
@@ -85,7 +87,7 @@ export function pathText(path: Path): string {
   return path
     .map((step, index) => {
       if (typeof step === 'number') return `[${step}]`;
-      if (!PLAIN_KEY.test(step)) return `[${JSON.stringify(step)}]`;
+      if (!PLAIN_KEY.test(step)) return `[${JSON.stringify(redactUrl(step))}]`;
       return index === 0 ? step : `.${step}`;
     })
     .join('');

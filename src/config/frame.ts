@@ -44,7 +44,12 @@ export function codeFrame(lines: readonly string[], spot: Spot, hidden: Readonly
 
 /** As long as before, apart from secrets. */
 function clean(line: string): string {
-  return redactText(line.replace(/\t/g, '→')).replace(UNPRINTABLE, (character) => '�'.repeat(character.length));
+  return printable(redactText(line.replace(/\t/g, '→')));
+}
+
+/** A text for one line of a terminal, as long as before. */
+export function printable(text: string): string {
+  return text.replace(UNPRINTABLE, (character) => '�'.repeat(character.length));
 }
 
 function cut(line: string, start: number): string {

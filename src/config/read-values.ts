@@ -14,7 +14,6 @@ export interface ReadValues {
 }
 
 const MAX_DEPTH = 100;
-const MAX_PROBLEMS = 1000;
 /** Maps that merge maps that merge maps. */
 const MAX_HOPS = 10;
 /** Far more than any configuration has; aliases in aliases would reach it soon. */
@@ -55,9 +54,9 @@ class Reader {
     this.#nodes++;
     if (isAlias(node)) return this.#readAlias(node, path);
     if (path.length > MAX_DEPTH || this.#nodes > MAX_NODES) {
-      if (this.#nodes > MAX_NODES && this.#reported.has('size')) return this.#lost(path);
-      this.#reported.add('size');
-      return this.#lost(path, 'is nested too deeply, or repeats itself through aliases too often');
+      this.unknown.add(pathKey(path));
+      this.#complain('size', path, 'is nested too deeply, or repeats itself through aliases too often');
+      return undefined;
     }
     if (isScalar(node)) return typeof node.value === 'string' ? this.#readText(node, node.value, path) : node.value;
     if (isSeq(node)) return node.items.map((item, index) => this.read(item, [...path, index]));
@@ -88,9 +87,15 @@ class Reader {
 
   #readAlias(node: Alias, path: Path): unknown {
     const target = this.#document.targetOf(node);
-    return target
-      ? this.read(target, path)
-      : this.#lost(path, `refers to \`*${node.source}\`, and no \`&${node.source}\` stands before it`, node.range);
+    if (target) return this.read(target, path);
+    this.unknown.add(pathKey(path));
+    this.#complain(
+      node,
+      path,
+      `refers to \`*${node.source}\`, and no \`&${node.source}\` stands before it`,
+      node.range,
+    );
+    return undefined;
   }
 
   #readMap(map: YAMLMap, path: Path): Record<string, unknown> {
@@ -129,7 +134,7 @@ class Reader {
       } else {
         const { range } = (pair.value ?? pair.key) as Node;
         const what = isMap(map) ? 'merges maps within maps too often' : 'merges something that is not a map';
-        this.#lost([...path, '<<'], what, range);
+        this.#complain(pair, path, what, range);
       }
     }
   }
@@ -138,17 +143,16 @@ class Reader {
     return isAlias(node) ? this.#document.targetOf(node) : node;
   }
 
-  #lost(path: Path, what?: string, range?: Node['range']): undefined {
-    this.unknown.add(pathKey(path));
-    if (what !== undefined && this.problems.length < MAX_PROBLEMS) {
-      this.problems.push({
-        code: 'YAML_ALIAS',
-        path,
-        message: `${pathText(path) || 'the file'} ${what}`,
-        fix: 'write the value out',
-        ...(range && { range: [range[0], range[1]] as const }),
-      });
-    }
-    return undefined;
+  /** Once about one thing, in however many places it is read. */
+  #complain(about: unknown, path: Path, what: string, range?: Node['range']): void {
+    if (this.#reported.has(about)) return;
+    this.#reported.add(about);
+    this.problems.push({
+      code: 'YAML_ALIAS',
+      path,
+      message: `${pathText(path) || 'the file'} ${what}`,
+      fix: 'write the value out',
+      ...(range && { range: [range[0], range[1]] as const }),
+    });
   }
 }

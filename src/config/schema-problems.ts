@@ -42,15 +42,13 @@ function unknownKey(value: unknown, path: Path, key: string): Problem {
     code: 'UNKNOWN_KEY',
     path: [...path, key],
     onKey: true,
-    message: `${where} has no key ${JSON.stringify(key.slice(0, 60))}`,
+    message: `${where} has no key ${quote(key)}`,
     fix:
       near !== undefined
         ? `did you mean \`${near}\`?`
         : home !== undefined
           ? `\`${key}\` belongs under \`${home}\``
-          : known.length > 0
-            ? `its keys are ${known.join(', ')}`
-            : undefined,
+          : `its keys are ${known.join(', ')}`,
   };
 }
 
@@ -91,7 +89,7 @@ function misfit(root: unknown, path: Path, source: string | undefined): Problem 
   };
 }
 
-function fixFor(schema: z.core.$ZodType, path: Path, value: unknown, source: string | undefined): string | undefined {
+function fixFor(schema: z.core.$ZodType, path: Path, value: unknown, source: string | undefined): string {
   const kinds = kindsOf(schema);
   const choices = choicesOf(schema);
   const { unit } = noteOf(schema);
@@ -109,13 +107,14 @@ function fixFor(schema: z.core.$ZodType, path: Path, value: unknown, source: str
       return `write it in ${unit}: ${Math.round(Number(duration[1]) * factor * (unit === 'milliseconds' ? 1000 : 1))}`;
     }
     if (kinds.includes('array')) return 'write a list: [one, two]';
-    return didYouMean(value, choices) ?? (choices.length > 0 ? `use one of ${choices.join(', ')}` : undefined);
+    const meant = didYouMean(value, choices);
+    if (meant !== undefined) return meant;
   }
   if (choices.includes('none') && kinds.includes('number')) return 'write `none` to keep conversations for ever';
   if (choices.length > 0) return `use one of ${choices.join(', ')}`;
   if (kinds.includes('array')) return 'write a list: [one, two]';
   if (kinds.includes('string') && typeof value !== 'object') return `put it in quotes: "${source ?? String(value)}"`;
-  return undefined;
+  return `write ${expectsOf(schema)}`;
 }
 
 /** A value in a sentence; never a secret. */

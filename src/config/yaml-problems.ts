@@ -172,6 +172,8 @@ function isSeqLike(value: unknown): value is { items: unknown[] } {
   return typeof value === 'object' && value !== null && 'items' in value && !isMap(value);
 }
 
+/** In our manner, and without the piece of the text that some messages end with: the frame shows it, redacted. */
 function sentence(message: string): string {
-  return message.charAt(0).toLowerCase() + message.slice(1);
+  const bare = message.replace(/ in YAML stream.*$/s, '');
+  return bare.charAt(0).toLowerCase() + bare.slice(1);
 }
