@@ -1,6 +1,7 @@
 import { readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { startValkey } from '../support/index.js';
 import { freshProject } from './project.js';
 import { KEYS, runCli, Typist } from './run-cli.js';
 
@@ -219,5 +220,33 @@ describe('agentup chat at a terminal', () => {
     expect(status).toBe(130);
     const next = await runCli(['chat', '--once', 'ok', '--skill', 'fragile', '--context', 'tty-hang'], { cwd });
     expect(next.stdout).toBe('seen 1\n');
+  });
+
+  it('says that the storage is down, and goes on when it is back', async () => {
+    let server = await startValkey();
+    await writeFile(
+      join(cwd, 'valkey.yaml'),
+      [
+        'skills: [{ id: assistant, handler: ./src/skills/assistant.ts }]',
+        `state: { backend: valkey, url: "${server.url}", key_prefix: "chat:" }`,
+        '',
+      ].join('\n'),
+    );
+    try {
+      const status = await chat(['--config', 'valkey.yaml', '--context', 'down'], async (typist) => {
+        typist.type(`hello${KEYS.enter}`);
+        await typist.sees('message 1');
+        await server.kill9();
+        typist.type(`hello?${KEYS.enter}`);
+        await typist.sees('error', 5_000);
+        server = await startValkey(['--port', String(server.port)]);
+        typist.type(`back again${KEYS.enter}`);
+        await typist.sees('message 1');
+        typist.type(`/quit${KEYS.enter}`);
+      });
+      expect(status).toBe(0);
+    } finally {
+      await server.stop();
+    }
   });
 });
