@@ -11,6 +11,7 @@ export {
   type Severity,
 } from './finding.js';
 export { type Environment, escapeInterpolation, interpolate } from './interpolate.js';
+export { configJsonSchema } from './json-schema.js';
 export {
   type FileValidation,
   type LoadedConfig,
@@ -19,6 +20,7 @@ export {
   parseConfig,
   validateConfigFile,
 } from './load-config.js';
+export { configReference, type ReferenceEntry, referenceMarkdown } from './reference.js';
 export {
   type AgentConfig,
   type AgentConfigInput,

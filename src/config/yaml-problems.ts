@@ -1,6 +1,7 @@
 import { isMap, isScalar, type Node, type Pair, visit, type YAMLError } from 'yaml';
 import type { ConfigDocument } from './config-document.js';
 import type { Problem } from './finding.js';
+import { quote } from './schema-problems.js';
 
 export interface YamlProblems {
   readonly problems: readonly Problem[];
@@ -115,7 +116,7 @@ function duplicate(document: ConfigDocument, range: [number, number]): Problem {
     code: 'DUPLICATE_KEY',
     path: found?.path ?? [],
     range: found?.range ?? range,
-    message: `the key \`${name.slice(0, 60)}\` is given twice${found ? `; first in line ${found.firstLine}` : ''}`,
+    message: `the key ${quote(name)} is given twice${found ? `; first in line ${found.firstLine}` : ''}`,
     fix: 'keep one of them',
   };
 }
@@ -174,6 +175,6 @@ function isSeqLike(value: unknown): value is { items: unknown[] } {
 
 /** In our manner, and without the piece of the text that some messages end with: the frame shows it, redacted. */
 function sentence(message: string): string {
-  const bare = message.replace(/ in YAML stream.*$/s, '');
+  const bare = message.replace(/ in YAML stream.*$|(?<=extra characters|YAML token|valid tag|resolve tag): .*$/s, '');
   return bare.charAt(0).toLowerCase() + bare.slice(1);
 }
