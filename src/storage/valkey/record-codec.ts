@@ -2,7 +2,7 @@ import { AgentUpError } from '../../errors.js';
 import { tooManyFields, wrongType } from '../changes.js';
 import { decodeName, encodeName, type RecordKey } from '../keys.js';
 import type { Change, CommitCondition, CommitOptions, Committed, Expiry, StateRecord } from '../state-storage.js';
-import { replyCode } from './valkey-errors.js';
+import { type ReplyCause, replyCode } from './valkey-errors.js';
 
 /** What a record's system field says. */
 export interface Attributes {
@@ -10,28 +10,29 @@ export interface Attributes {
   readonly createdAt: number;
   readonly updatedAt: number;
   readonly expiresAt: number | undefined;
-  /** Log entries that a cap has dropped. */
-  readonly dropped: number;
+  readonly logTotal: number;
+  readonly logDropped: number;
   readonly owner: string | undefined;
 }
 
-/** Reads `version createdAt updatedAt expiresAt ttl kept dropped owner`; `undefined` where the text is not ours. */
+/** Reads `version updatedAt expiresAt kept dropped ttl createdAt owner`; `undefined` where the text is not ours. */
 export function parseAttributes(text: string): Attributes | undefined {
-  const [version, created, updated, expires, , , dropped, owner] = text.split(' ');
+  const [version, updated, expires, kept, dropped, , created, owner] = text.split(' ');
   if (owner === undefined) return undefined;
   return {
     version: Number(version),
-    createdAt: Number(created),
     updatedAt: Number(updated),
     expiresAt: expires === '0' ? undefined : Number(expires),
-    dropped: Number(dropped),
+    logTotal: Number(kept) + Number(dropped),
+    logDropped: Number(dropped),
+    createdAt: Number(created),
     owner: owner === '' ? undefined : decodeName(owner),
   };
 }
 
-/** The record in the reply `{fields, log length, entries}`; `undefined` for `{}`. */
+/** The record in the reply `{fields, entries}`; `undefined` for `{}`. */
 export function parseRecord(reply: unknown, key: RecordKey): StateRecord | undefined {
-  const [pairs, length, entries] = reply as [Buffer[]?, number?, Buffer[]?];
+  const [pairs, entries] = reply as [Buffer[]?, Buffer[]?];
   if (!pairs) return undefined;
   const fields = new Map<string, string>();
   let system = '';
@@ -42,17 +43,7 @@ export function parseRecord(reply: unknown, key: RecordKey): StateRecord | undef
   }
   const attributes = parseAttributes(system);
   if (!attributes) throw corrupt(key, 'its system field is not one of ours');
-  return {
-    fields,
-    log: parseTokens(entries),
-    logTotal: attributes.dropped + (length ?? 0),
-    logDropped: attributes.dropped,
-    version: attributes.version,
-    owner: attributes.owner,
-    createdAt: attributes.createdAt,
-    updatedAt: attributes.updatedAt,
-    expiresAt: attributes.expiresAt,
-  };
+  return { fields, log: parseTokens(entries), ...attributes };
 }
 
 /** Texts of a reply. */
@@ -140,9 +131,9 @@ export interface CommitAnswer extends Committed {
   readonly owner: string;
 }
 
-/** Reads `version updatedAt expiresAt logTotal owner sum…`. */
+/** Reads a system field, with the sums of the incremented fields behind it. */
 export function parseCommitted(reply: unknown, changes: readonly Change[]): CommitAnswer {
-  const [version, updatedAt, expires, logTotal, owner = '', ...sums] = String(reply).split(' ');
+  const [version, updated, expires, kept, dropped, , , owner = '', ...sums] = String(reply).split(' ');
   const incremented = new Map<string, number>();
   if (sums.length > 0) {
     let next = 0;
@@ -155,22 +146,23 @@ export function parseCommitted(reply: unknown, changes: readonly Change[]): Comm
   return {
     committed: true,
     version: Number(version),
-    updatedAt: Number(updatedAt),
+    updatedAt: Number(updated),
     expiresAt: expires === '0' ? undefined : Number(expires),
     incremented,
-    logTotal: Number(logTotal),
+    logTotal: Number(kept) + Number(dropped),
     owner,
   };
 }
 
 /** The error that a reply of our scripts stands for; the error itself where it is not one of those. */
 export function scriptError(error: unknown, key: RecordKey, argv: readonly string[], maxFields = 0): unknown {
-  const { cause } = error as { cause?: unknown };
+  const { cause } = error as { cause?: ReplyCause };
   const code = replyCode(cause);
-  const operand = Number((cause as Error | undefined)?.message.split(' ')[1]);
+  const operand = Number(cause?.message.split(' ')[1]);
   const field = argv[operand] ?? '';
   switch (code) {
     case 'LEASE_LOST':
+      if (cause?.lost) return unknownOutcome(key);
       return new AgentUpError('LEASE_LOST', `the lease on ${key.id} was lost before the commit`, place(key));
     case 'WRONG_TYPE':
       return wrongType(field, argv[operand - 1] === 'a' ? 'a list' : 'an integer');
@@ -182,10 +174,16 @@ export function scriptError(error: unknown, key: RecordKey, argv: readonly strin
       return tooManyFields(maxFields, operand);
     case 'CORRUPT':
     case 'WRONGTYPE':
-      return corrupt(key, (cause as Error).message);
+      return corrupt(key, cause?.message ?? '');
     default:
       return error;
   }
+}
+
+/** Sent, its answer lost, sent again and refused: done by the first, or never, and by now nobody remembers. */
+function unknownOutcome(key: RecordKey): AgentUpError {
+  const why = `the answer to a commit on ${key.id} was lost, and whether it was done cannot be found out any more`;
+  return new AgentUpError('STORAGE_UNAVAILABLE', why, { ...place(key), backend: 'valkey' });
 }
 
 function corrupt(key: RecordKey, why: string): AgentUpError {

@@ -3,6 +3,7 @@ import type { ConnectionOptions } from 'node:tls';
 import { type Cluster, Redis } from 'iovalkey';
 import { AgentUpError } from '../../errors.js';
 import type { Logger } from '../../logger.js';
+import { CallQueue, type Timed } from './call-queue.js';
 import { asCommand, LeanCommand } from './lean-command.js';
 import type { Script } from './scripts.js';
 import { isPassing, replyCode, translateError, unavailable } from './valkey-errors.js';
@@ -21,14 +22,15 @@ export interface ConnectionParts {
 }
 
 /** One question on its way to an answer, over as many attempts as its time allows. */
-interface Call {
+interface Call extends Timed {
   name: string;
   readonly argv: string[];
   readonly script: Script | undefined;
   /** May it be sent again when the answer was lost, that is, is doing it twice the same as once? */
   readonly repeatable: boolean;
-  readonly deadline: number;
   attempts: number;
+  /** How often it was sent and its answer did not come. */
+  lost: number;
   /** How many replies had come when it was sent last. */
   repliesBefore: number;
   /** What went wrong last. */
@@ -51,7 +53,7 @@ export class ValkeyConnection {
   readonly shown: string;
   readonly #parts: ConnectionParts;
   readonly #address: ValkeyAddress | undefined;
-  readonly #pending = new Set<Call>();
+  readonly #pending = new CallQueue<Call>();
   readonly #note = (error: unknown): void => {
     this.#trouble = error;
   };
@@ -134,7 +136,9 @@ export class ValkeyConnection {
         script,
         repeatable,
         deadline,
+        settled: false,
         attempts: 0,
+        lost: 0,
         repliesBefore: 0,
         trouble: undefined,
         resolve,
@@ -152,7 +156,7 @@ export class ValkeyConnection {
     if (client?.status === 'ready') this.#write(client, call);
     else {
       this.#ready().then(
-        () => this.#pending.has(call) && this.#send(call),
+        () => call.settled || this.#send(call),
         (error: unknown) => this.#fail(call, error),
       );
     }
@@ -174,9 +178,7 @@ export class ValkeyConnection {
     const command = new LeanCommand(call.name, call.argv, {
       answered: (reply) => {
         this.#replies++;
-        if (!this.#pending.delete(call)) return;
-        if (this.#pending.size === 0) this.#hold(false);
-        call.resolve(reply);
+        if (this.#settle(call)) call.resolve(reply);
       },
       refused: (error) => this.#refused(client, call, error),
     });
@@ -186,8 +188,9 @@ export class ValkeyConnection {
   #refused(client: ValkeyClient, call: Call, error: Error): void {
     const code = replyCode(error);
     if (code !== undefined) this.#replies++;
-    if (!this.#pending.has(call)) return;
+    if (call.settled) return;
     call.trouble = error;
+    if (code === undefined && !unsent(error)) call.lost++;
     if (code === 'NOSCRIPT' && call.script) {
       call.name = 'eval';
       call.argv[0] = call.script.source;
@@ -205,13 +208,17 @@ export class ValkeyConnection {
     // The first loss may be an idle connection that somebody cut: no reason to wait.
     const pause = replyCode(call.trouble) === undefined && call.attempts === 1 ? 0 : 25 * call.attempts;
     if (pause === 0) this.#send(call);
-    else setTimeout(() => this.#pending.has(call) && this.#send(call), Math.min(pause, MAX_PAUSE_MS));
+    else setTimeout(() => call.settled || this.#send(call), Math.min(pause, MAX_PAUSE_MS));
   }
 
   #fail(call: Call, error: unknown): void {
-    if (!this.#pending.delete(call)) return;
+    if (this.#settle(call)) call.reject(translateError(error, this.shown, call.lost));
+  }
+
+  #settle(call: Call): boolean {
+    if (!this.#pending.settle(call)) return false;
     if (this.#pending.size === 0) this.#hold(false);
-    call.reject(translateError(error, this.shown));
+    return true;
   }
 
   /** A connection of our own keeps the process alive only while somebody waits for an answer. */
@@ -227,7 +234,7 @@ export class ValkeyConnection {
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
       const now = performance.now();
-      for (const call of this.#pending) {
+      for (let call = this.#pending.first(); call; call = this.#pending.first()) {
         if (call.deadline > now) {
           this.#watch(Math.ceil(call.deadline - now));
           return;
@@ -279,6 +286,7 @@ export class ValkeyConnection {
         const client = await this.#connect(address);
         if (this.#closed) client.disconnect();
         else this.#client = client;
+        if (this.#pending.size === 0) this.#hold(false);
         return;
       } catch (error) {
         if (replyCode(error) !== undefined && !isPassing(error)) throw error;

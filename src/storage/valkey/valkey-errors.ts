@@ -36,8 +36,13 @@ export function isPassing(error: unknown): boolean {
   return PASSING.has(replyCode(error) ?? '');
 }
 
+/** The reply of the server behind an error, and how often its answer was lost before that. */
+export interface ReplyCause extends Error {
+  readonly lost: number;
+}
+
 /** What a client's error means to the caller. `server` is the url without secrets. */
-export function translateError(error: unknown, server: string): AgentUpError {
+export function translateError(error: unknown, server: string, lost = 0): AgentUpError {
   if (error instanceof AgentUpError) return error;
   const code = replyCode(error);
   if (code === undefined) return unavailable(server, reasonOf(error), error);
@@ -46,7 +51,7 @@ export function translateError(error: unknown, server: string): AgentUpError {
   return new AgentUpError(type, `the Valkey server ${server} ${sentence}: ${(error as Error).message}`, {
     backend: 'valkey',
     ...(fix !== undefined && { fix }),
-    cause: stripped(error),
+    cause: Object.assign(stripped(error), { lost }),
   });
 }
 
@@ -59,10 +64,9 @@ export function unavailable(server: string, why: string, cause?: unknown): Agent
 }
 
 /** The client hangs the command with all its arguments on its errors: passwords, and what users said. */
-function stripped(error: unknown): unknown {
-  if (!(error instanceof Error)) return undefined;
-  const { code } = error as { code?: unknown };
-  return Object.assign(new Error(reasonOf(error)), { name: error.name }, typeof code === 'string' && { code });
+function stripped(error: unknown): Error {
+  const { name = 'Error', code } = error as { name?: string; code?: unknown };
+  return Object.assign(new Error(reasonOf(error)), { name }, typeof code === 'string' && { code });
 }
 
 function reasonOf(error: unknown): string {

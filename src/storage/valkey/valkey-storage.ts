@@ -216,17 +216,18 @@ export class ValkeyStorage implements StateStorage {
 
   async #commit(key: RecordKey, changes: readonly Change[], given: CommitOptions): Promise<Committed | Refused> {
     const writing = writes(changes, given);
-    const releasing = given.lease !== undefined && given.lease.keepMs === undefined && !writing;
+    const releases = given.lease !== undefined && given.lease.keepMs === undefined;
     // With an id it can be sent again: a release at little cost, and on a client that is not ours, which may send
     // things again without asking, everything.
-    const named = given.commitId !== undefined || !(releasing || this.#connection.foreign);
+    const named = given.commitId !== undefined || !((releases && !writing) || this.#connection.foreign);
     const options = named ? given : { ...given, commitId: uniqueId() };
     const { lease, commitId } = options;
     const record = this.#keys.record(key);
     const owner = changes.findLast((change) => change.op === 'owner')?.owner;
     const repeatable = commitId !== undefined || (!writing && lease?.keepMs !== undefined);
     const keys = this.#keysOf(record, true);
-    if (this.#connection.cluster && commitId !== undefined) keys.push(doneKey(record, encodeName(commitId)));
+    if (this.#connection.cluster && commitId !== undefined && !releases)
+      keys.push(doneKey(record, encodeName(commitId)));
 
     let indexed = writing && (owner !== undefined || !this.#index.knows(record));
     let announced = indexed ? this.#index.announce(key, owner) : undefined;

@@ -55,7 +55,14 @@ const options: fc.Arbitrary<CommitOptions> = fc.record(
   },
   { requiredKeys: [] },
 );
-const step = fc.oneof(
+type Step =
+  | { do: 'commit'; changes: Change[]; options: CommitOptions; twice: boolean }
+  | { do: 'begin'; token: string; log: number }
+  | { do: 'leased'; changes: Change[]; token: string; keep: boolean; twice: boolean }
+  | { do: 'delete' }
+  | { do: 'log'; limit: number; before: number }
+  | { do: 'list' };
+const step: fc.Arbitrary<Step> = fc.oneof(
   {
     weight: 8,
     arbitrary: fc.record({
@@ -94,7 +101,7 @@ function shape(record: StateRecord | undefined): unknown {
 
 let ids = 0;
 
-async function apply(target: StateStorage, key: RecordKey, action: fc.TypeOfArbitrary<typeof step>): Promise<unknown> {
+async function apply(target: StateStorage, key: RecordKey, action: Step): Promise<unknown> {
   try {
     switch (action.do) {
       case 'commit':

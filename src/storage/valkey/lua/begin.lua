@@ -8,56 +8,65 @@
 -- ARGV[3]  how many of the newest log entries to return
 -- ARGV[4]  milliseconds for which a refused token keeps its place
 --
--- Returns  integer                        refused; the milliseconds until the lease, or the other's place, ends
---          {}                             granted; there is no such record
---          {fields, log length, entries}  granted; `fields` as HGETALL gives them, with the system field ''
+-- Returns  integer            refused; the milliseconds until the lease, or the other's place, ends
+--          {}                 granted; there is no such record
+--          {fields, entries}  granted; `fields` is name, token, name, token …, with the system field ''
 -- Errors   CORRUPT <why>
 --
--- The lease is the text `token ends next nextEnds`: who holds it, until when, who may have it next, how long that
--- place is kept; `-` and 0 where there is nobody. Times are epoch milliseconds of this server.
+-- The first line of a lease is its holder's token, `-` for nobody; or once somebody has been refused the words
+-- `token ends next nextEnds`: who holds it, until when, who may have it next, how long that place is kept, in epoch
+-- milliseconds of this server. The other lines are the answers of the last commits that released it, newest first:
+-- `commit-id answer`. The key ends with the lease; when it was released, a minute later.
 
+local call, format = redis.call, string.format
 local record = KEYS[1]
 local log = KEYS[2] or record .. ':log'
 local lease = KEYS[3] or record .. ':lease'
 local token = ARGV[1]
 
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-
-local next_token, next_ends = '-', 0
-local text = redis.call('GET', lease)
-if text then
-  local holder, ends, waiter, waits = string.match(text, '^(%S+) (%d+) (%S+) (%d+)$')
-  if not holder then return redis.error_reply('CORRUPT the lease is not one of ours') end
-  ends, next_token, next_ends = tonumber(ends), waiter, tonumber(waits)
-  if holder ~= token then
-    local held = ends > now
-    local reserved = next_ends > now
-    if held or (reserved and next_token ~= token) then
-      if not reserved or next_token == token then
-        next_ends = now + ARGV[4]
-        local left = math.max(ends, next_ends) - now
-        redis.call('SET', lease, holder .. ' ' .. ends .. ' ' .. token .. ' ' .. next_ends, 'PX', left)
+local value = token
+local text = call('GET', lease)
+if text and text ~= token then
+  local head, answers = string.match(text, '^([^\n]*)(.*)$')
+  if head == '-' or head == token then
+    value = token .. answers
+  else
+    local time = call('TIME')
+    local now = time[1] * 1000 + math.floor(time[2] / 1000)
+    local holder, ends, waiter, waits = string.match(head, '^(%S+) (%d+) (%S+) (%d+)$')
+    if holder then
+      ends, waits = tonumber(ends), tonumber(waits)
+    else
+      holder, ends, waiter, waits = head, now + call('PTTL', lease), '-', 0
+    end
+    local held, reserved = ends > now, waits > now
+    if holder == token or not held and (not reserved or waiter == token) then
+      -- Whoever waits keeps the place.
+      if reserved and waiter ~= token then head = format('%s %d %s %d', token, now + ARGV[2], waiter, waits) else head = token end
+      value = head .. answers
+    else
+      if not reserved or waiter == token then
+        waits = now + ARGV[4]
+        head = format('%s %d %s %d', holder, ends, token, waits)
+        call('SET', lease, head .. answers, 'PX', format('%d', math.max(ends, waits) - now))
       end
-      return math.max(1, (held and ends or next_ends) - now)
+      return math.max(1, (held and ends or waits) - now)
     end
   end
-  if next_token == token then next_token, next_ends = '-', 0 end
 end
 
-local fields = redis.call('HGETALL', record)
-local length, entries
+local fields = call('HGETALL', record)
+local entries
 if #fields > 0 then
-  length = redis.call('LLEN', log)
-  local system = redis.call('HGET', record, '')
+  local system = fields[1] == '' and fields[2] or call('HGET', record, '')
   if not system then return redis.error_reply('CORRUPT the system field is missing') end
-  if length == 0 and string.find(system, '^%d+ %d+ %d+ %d+ %S+ [1-9]') then
+  entries = ARGV[3] == '0' and {} or call('LRANGE', log, '-' .. ARGV[3], '-1')
+  if #entries == 0 and string.find(system, '^%d+ %d+ %d+ [1-9]') and call('LLEN', log) == 0 then
     return redis.error_reply('CORRUPT the log is missing')
   end
-  entries = ARGV[3] == '0' and {} or redis.call('LRANGE', log, -ARGV[3], -1)
 end
 
-redis.call('SET', lease, token .. ' ' .. now + ARGV[2] .. ' ' .. next_token .. ' ' .. next_ends, 'PX', ARGV[2])
+call('SET', lease, value, 'PX', ARGV[2])
 
-if not length then return {} end
-return { fields, length, entries }
+if not entries then return {} end
+return { fields, entries }

@@ -3,7 +3,7 @@
 -- KEYS[1]  record (hash)
 -- KEYS[2]  its log (list)             } given on a cluster, where the server must see every key of a call;
 -- KEYS[3]  its lease (string)         } elsewhere derived from KEYS[1], which spares the client their bytes
--- KEYS[4]  answer of this commit id   }
+-- KEYS[4]  answer of this commit id   }  (only for commits that do not release a lease)
 -- ARGV[1]  token of the lease, or '' to commit whoever holds it
 -- ARGV[2]  milliseconds to keep the lease for, or 0 to release it
 -- ARGV[3]  commit id, or ''
@@ -20,75 +20,74 @@
 --   s field token · r field · i field by · a field item · l n entry… · L (clear log) · F (clear fields) ·
 --   o owner (encoded; '' removes it) · t (touch)
 --
--- Returns  'version updatedAt expiresAt logTotal owner sum…'  applied (or applied before, by this commit id);
---                                        expiresAt 0: never; a sum for each incremented field, in their order
---          {} or {fields, log length, {}}  a condition does not hold; what is there instead
---          0                             the record is absent and ARGV[4] is not 1; nothing was done
--- Errors   LEASE_LOST <why> · WRONG_TYPE <ARGV index> · OVERFLOW <ARGV index> · FIELDS <count> · CORRUPT <why> · DENIED <command>
+-- Returns  the system field, then a space and the sum for each incremented field, in their order: applied, or
+--            applied before by this commit id
+--          {} or {fields, {}}  a condition does not hold; what is there instead
+--          0                   the record is absent and ARGV[4] is not 1; nothing was done
+-- Errors   LEASE_LOST <why> · WRONG_TYPE <ARGV index> · OVERFLOW <ARGV index> · FIELDS <count> · CORRUPT <why> ·
+--          DENIED <command>
 --
--- The system field '' of the record is the text `version createdAt updatedAt expiresAt ttl kept dropped owner`:
--- ttl is its own (`-` where it has none), kept and dropped count log entries, owner is encoded.
--- Values are opaque: only integers and the closing bracket of a list are looked at, never decoded.
+-- The system field '' of a record is the text `version updatedAt expiresAt kept dropped ttl createdAt owner`: times
+-- in epoch milliseconds of this server, expiresAt 0 for never, counts of log entries, its own ttl (`-` where it has
+-- none), owner encoded. The lease is described in begin.lua.
+-- Values are opaque: only integers and the closing bracket of a list are looked at, never decoded. Numbers are
+-- turned into text by format('%d'), which costs a tenth of what Lua does by itself.
 
-local record = KEYS[1]
+local call, format = redis.call, string.format
+local record, token, keep, id = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 local log = KEYS[2] or record .. ':log'
 local lease = KEYS[3] or record .. ':lease'
-local token, keep, id = ARGV[1], ARGV[2], ARGV[3]
 local done = id ~= '' and (KEYS[4] or record .. ':done:' .. id)
 local EXACT = 9007199254740991
 local CHUNK = 4000
 
-local time = redis.call('TIME')
+local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
--- A lease that is released by its commit cannot be had twice, so that there the id need not be looked up first.
-if done and (token == '' or keep ~= '0') then
-  local answer = redis.call('GET', done)
+-- Answers are remembered, so that a commit sent again is not done again: those of commits that release a lease in
+-- the lease, whose token cannot be had twice; the others under keys of their own.
+local releasing = token ~= '' and keep == '0'
+if done and not releasing then
+  local answer = call('GET', done)
   if answer then return answer end
 end
 
-local next_token, next_ends = '-', 0
+local waiter, waits, answers = '-', 0, ''
 if token ~= '' then
-  local holder, ends, waiter, waits = string.match(redis.call('GET', lease) or '', '^(%S+) (%d+) (%S+) (%d+)$')
-  if holder ~= token or tonumber(ends) <= now then
-    return done and redis.call('GET', done) or redis.error_reply('LEASE_LOST it ended, or was taken over')
+  local text = call('GET', lease)
+  if text ~= token then
+    local head
+    head, answers = string.match(text or '', '^([^\n]*)(.*)$')
+    if head ~= token then
+      local holder, ends, next_token, next_ends = string.match(head, '^(%S+) (%d+) (%S+) (%d+)$')
+      if holder ~= token or tonumber(ends) <= now then
+        local at, after
+        if done then at, after = string.find(answers, '\n' .. id .. ' ', 1, true) end
+        if at then return string.match(answers, '^[^\n]*', after + 1) end
+        return redis.error_reply('LEASE_LOST it ended, or was taken over')
+      end
+      waiter, waits = next_token, tonumber(next_ends)
+    end
   end
-  next_token, next_ends = waiter, tonumber(waits)
 end
 
-local version, created, updated, expires, ttl, kept, dropped, owner = 0, now, now, 0, '-', 0, 0, ''
-local system = redis.call('HGET', record, '')
-local length = redis.call('LLEN', log)
+local system = call('HGET', record, '')
+local length = call('LLEN', log)
+local version, expires, kept, dropped, rest = 0, 0, 0, 0, nil
 if system then
-  version, created, updated, expires, ttl, kept, dropped, owner =
-    string.match(system, '^(%d+) (%d+) (%d+) (%d+) (%S+) (%d+) (%d+) (%S*)$')
+  version, expires, kept, dropped, rest = string.match(system, '^(%d+) %d+ (%d+) (%d+) (%d+) (.*)$')
   if not version then return redis.error_reply('CORRUPT the system field is not one of ours') end
   if length == 0 and kept ~= '0' then return redis.error_reply('CORRUPT the log is missing') end
-  version, dropped, expires = tonumber(version), tonumber(dropped), tonumber(expires)
-elseif redis.call('EXISTS', record) == 1 then
+  expires = tonumber(expires)
+elseif call('EXISTS', record) == 1 then
   return redis.error_reply('CORRUPT the system field is missing')
 end
 
-local function integer(text)
-  if text == '0' then return 0 end
-  if #text > 17 or not string.find(text, '^%-?[1-9]%d*$') then return nil end
-  local number = tonumber(text)
-  return number >= -EXACT and number <= EXACT and number or nil
-end
-
 -- What the changes make of the fields: a token, or false where the field is removed.
-local fresh = {}
-local cleared = false
-local function value(field)
-  local token_ = fresh[field]
-  if token_ == nil and not cleared and system then return redis.call('HGET', record, field) end
-  return token_
-end
-
-local sums, order = {}, {}
-local pushes, clear_log = {}, false
-local new_owner
-local expiry, expiry_ttl, max, cap
+local fresh, cleared = {}, false
+local sums, order
+local pushes, pushed, clear_log = nil, 0, false
+local owner, expiry, ttl, max, cap
 local changed = false
 
 local i, count = 5, #ARGV
@@ -100,33 +99,51 @@ while i <= count do
     i = i + 3
   elseif code == 'l' then
     local n = tonumber(ARGV[i + 1])
-    pushes[#pushes + 1] = { i + 2, i + 1 + n }
+    pushes = pushes or {}
+    pushes[#pushes + 1] = i + 2
+    pushes[#pushes + 1] = i + 1 + n
+    pushed = pushed + n
     changed = true
     i = i + 2 + n
-  elseif code == 'i' then
+  elseif code == 'i' or code == 'a' or code == '?=' or code == '?-' then
     local field = ARGV[i + 1]
-    local before = value(field)
-    before = before and integer(before) or not before and 0 or nil
-    if not before then return redis.error_reply('WRONG_TYPE ' .. i) end
-    local sum = before + ARGV[i + 2]
-    if sum < -EXACT or sum > EXACT then return redis.error_reply('OVERFLOW ' .. i) end
-    if not sums[field] then order[#order + 1] = field end
-    sums[field] = string.format('%.0f', sum)
-    fresh[field] = sums[field]
-    changed = true
-    i = i + 3
-  elseif code == 'a' then
-    local list = value(ARGV[i + 1]) or '[]'
-    if string.byte(list) ~= 91 then return redis.error_reply('WRONG_TYPE ' .. i) end
-    fresh[ARGV[i + 1]] = (list == '[]' and '[' or string.sub(list, 1, -2) .. ',') .. ARGV[i + 2] .. ']'
-    changed = true
-    i = i + 3
-  elseif code == 'r' then
-    fresh[ARGV[i + 1]] = false
-    changed = true
-    i = i + 2
+    local present = fresh[field]
+    if present == nil and system and not cleared then present = call('HGET', record, field) end
+    if code == 'i' then
+      local before = 0
+      if present and present ~= '0' then
+        before = #present < 18 and string.find(present, '^%-?[1-9]%d*$') and tonumber(present)
+        if not before or before > EXACT or before < -EXACT then return redis.error_reply('WRONG_TYPE ' .. i) end
+      end
+      local sum = before + ARGV[i + 2]
+      if sum > EXACT or sum < -EXACT then return redis.error_reply('OVERFLOW ' .. i) end
+      sums, order = sums or {}, order or {}
+      if not sums[field] then order[#order + 1] = field end
+      sums[field] = format('%d', sum)
+      fresh[field] = sums[field]
+      changed = true
+      i = i + 3
+    elseif code == 'a' then
+      if not present or present == '[]' then
+        fresh[field] = '[' .. ARGV[i + 2] .. ']'
+      elseif string.byte(present) == 91 then
+        fresh[field] = string.sub(present, 1, -2) .. ',' .. ARGV[i + 2] .. ']'
+      else
+        return redis.error_reply('WRONG_TYPE ' .. i)
+      end
+      changed = true
+      i = i + 3
+    else
+      local holds = not present
+      if code == '?=' then
+        holds = present == ARGV[i + 2]
+        i = i + 1
+      end
+      if not holds then return system and { call('HGETALL', record), {} } or {} end
+      i = i + 2
+    end
   elseif code == 'er' or code == 'es' then
-    expiry, expiry_ttl = code, ARGV[i + 1]
+    expiry, ttl = code, ARGV[i + 1]
     i = i + 2
   elseif code == 'max' then
     max = tonumber(ARGV[i + 1])
@@ -134,66 +151,58 @@ while i <= count do
   elseif code == 'cap' then
     cap = tonumber(ARGV[i + 1])
     i = i + 2
+  elseif code == 'r' then
+    fresh[ARGV[i + 1]] = false
+    changed = true
+    i = i + 2
   elseif code == 'o' then
-    new_owner = ARGV[i + 1]
+    owner = ARGV[i + 1]
     changed = true
     i = i + 2
   elseif code == 't' then
     changed = true
     i = i + 1
   elseif code == 'L' then
-    pushes, clear_log = {}, true
+    pushes, pushed, clear_log = nil, 0, true
     changed = true
     i = i + 1
   elseif code == 'F' then
     fresh, cleared = {}, true
     changed = true
     i = i + 1
+  elseif code == '?e' or code == '?v' then
+    local holds = tonumber(ARGV[i + 1]) == tonumber(version)
+    if code == '?e' then holds = (ARGV[i + 1] == '1') == (system ~= false) end
+    if not holds then return system and { call('HGETALL', record), {} } or {} end
+    i = i + 2
   else
-    local holds
-    if code == '?e' then
-      holds = (ARGV[i + 1] == '1') == (system ~= false)
-      i = i + 2
-    elseif code == '?v' then
-      holds = tonumber(ARGV[i + 1]) == version
-      i = i + 2
-    elseif code == '?=' then
-      holds = value(ARGV[i + 1]) == ARGV[i + 2]
-      i = i + 3
-    elseif code == '?-' then
-      holds = not value(ARGV[i + 1])
-      i = i + 2
-    else
-      return redis.error_reply('ERR unknown item ' .. code)
-    end
-    if not holds then
-      if not system then return {} end
-      return { redis.call('HGETALL', record), length, {} }
-    end
+    return redis.error_reply('ERR unknown item ' .. code)
   end
 end
 
 local writing = changed or expiry
 if writing and not system and ARGV[4] ~= '1' then return 0 end
 
-local sets, removals = {}, {}
-for field, token_ in pairs(fresh) do
-  if token_ then
-    sets[#sets + 1] = field
-    sets[#sets + 1] = token_
+local sets, size = { '', '' }, 2
+local removals
+for field, value in pairs(fresh) do
+  if value then
+    sets[size + 1], sets[size + 2] = field, value
+    size = size + 2
   elseif system and not cleared then
+    removals = removals or {}
     removals[#removals + 1] = field
   end
 end
 
 if cap then
-  local had = system and redis.call('HLEN', record) - 1 or 0
+  local had = system and call('HLEN', record) - 1 or 0
   local base = cleared and 0 or had
-  if base + #sets / 2 > cap then
+  if base + size / 2 - 1 > cap then
     local total = base
-    for field, token_ in pairs(fresh) do
-      local there = base > 0 and redis.call('HEXISTS', record, field) == 1
-      if token_ and not there then total = total + 1 elseif not token_ and there then total = total - 1 end
+    for field, value in pairs(fresh) do
+      local there = base > 0 and call('HEXISTS', record, field) == 1
+      if value and not there then total = total + 1 elseif not value and there then total = total - 1 end
     end
     if total > cap and total > had then return redis.error_reply('FIELDS ' .. total) end
   end
@@ -205,81 +214,85 @@ if may then
   local denied
   if writing then
     if not may('HSET', record, '', '') then denied = 'HSET' end
-    if #pushes > 0 and not may('RPUSH', log, '') then denied = 'RPUSH' end
+    if pushes and not may('RPUSH', log, '') then denied = 'RPUSH' end
     if max and not may('LTRIM', log, '0', '0') then denied = 'LTRIM' end
-    if #removals > 0 and not may('HDEL', record, '') then denied = 'HDEL' end
+    if removals and not may('HDEL', record, '') then denied = 'HDEL' end
     if (cleared or clear_log or not system and length > 0) and not may('UNLINK', record, log) then denied = 'UNLINK' end
     if not may('PEXPIREAT', record, '0') then denied = 'PEXPIREAT' end
-    if expiry and not may('PERSIST', record) then denied = 'PERSIST' end
+    if ttl == 'none' and not may('PERSIST', record) then denied = 'PERSIST' end
   end
   if (done or token ~= '') and not may('SET', lease, '') then denied = 'SET' end
   if token ~= '' and not may('DEL', lease) then denied = 'DEL' end
   if denied then return redis.error_reply('DENIED ' .. denied) end
 end
 
+local answer = system
 if writing then
-  local pushed = 0
-  for _, range in ipairs(pushes) do pushed = pushed + range[2] - range[1] + 1 end
   local before = length
   if clear_log or not system then before, dropped = 0, 0 end
-  local after = before + pushed
-  local over = max and after > max and after - max or 0
+  local over = max and before + pushed > max and before + pushed - max or 0
+  kept = before + pushed - over
   dropped = dropped + over
+  if not system then
+    rest = format('%s %d %s', expiry == 'es' and ttl or '-', now, owner or '')
+  elseif expiry == 'es' or owner then
+    local own, created, owned = string.match(rest, '^(%S+) (%d+) (%S*)$')
+    rest = (expiry == 'es' and ttl or own) .. ' ' .. created .. ' ' .. (owner or owned)
+  end
 
   local expires_before = expires
   if expiry then
-    if expiry == 'es' then ttl = expiry_ttl end
-    local seconds = ttl == '-' and expiry_ttl or ttl
-    expires = seconds == 'none' and 0 or now + seconds * 1000
+    -- Its own ttl, where it has one, goes before that of a renewal.
+    if expiry == 'er' and string.byte(rest) ~= 45 then ttl = string.match(rest, '^%S+') end
+    expires = ttl == 'none' and 0 or now + ttl * 1000
   end
-  version, updated = version + 1, now
-  if new_owner then owner = new_owner end
-  kept = after - over
+  answer = format('%d %d %d %d %d %s', version + 1, now, expires, kept, dropped, rest)
 
-  sets[#sets + 1] = ''
-  sets[#sets + 1] = version .. ' ' .. created .. ' ' .. now .. ' ' .. expires .. ' ' .. ttl
-    .. ' ' .. kept .. ' ' .. dropped .. ' ' .. owner
-
-  if cleared and system then redis.call('UNLINK', record) end
-  for from = 1, #removals, CHUNK do
-    redis.call('HDEL', record, unpack(removals, from, math.min(from + CHUNK - 1, #removals)))
+  if cleared and system then call('UNLINK', record) end
+  for from = 1, removals and #removals or 0, CHUNK do
+    call('HDEL', record, unpack(removals, from, math.min(from + CHUNK - 1, #removals)))
   end
-  for from = 1, #sets, CHUNK do
-    redis.call('HSET', record, unpack(sets, from, math.min(from + CHUNK - 1, #sets)))
+  sets[2] = answer
+  for from = 1, size, CHUNK do
+    call('HSET', record, unpack(sets, from, math.min(from + CHUNK - 1, size)))
   end
-  if length > 0 and before == 0 then redis.call('UNLINK', log) end
-  for _, range in ipairs(pushes) do
-    for from = range[1], range[2], CHUNK do
-      redis.call('RPUSH', log, unpack(ARGV, from, math.min(from + CHUNK - 1, range[2])))
+  if length > 0 and before == 0 then call('UNLINK', log) end
+  for k = 1, pushes and #pushes or 0, 2 do
+    for from = pushes[k], pushes[k + 1], CHUNK do
+      call('RPUSH', log, unpack(ARGV, from, math.min(from + CHUNK - 1, pushes[k + 1])))
     end
   end
-  if over > 0 then redis.call('LTRIM', log, over, -1) end
+  if over > 0 then call('LTRIM', log, format('%d', over), '-1') end
 
   if expires ~= 0 then
-    if expires ~= expires_before or cleared then redis.call('PEXPIREAT', record, expires) end
-    if kept > 0 and (expires ~= expires_before or before == 0) then redis.call('PEXPIREAT', log, expires) end
+    local at = format('%d', expires)
+    if expires ~= expires_before or cleared then call('PEXPIREAT', record, at) end
+    if kept > 0 and (expires ~= expires_before or before == 0) then call('PEXPIREAT', log, at) end
   elseif expires_before ~= 0 then
-    redis.call('PERSIST', record)
-    redis.call('PERSIST', log)
+    call('PERSIST', record)
+    call('PERSIST', log)
   end
-  length = kept
 elseif not system then
-  length = 0
+  answer = format('0 %d 0 0 0 - %d ', now, now)
 end
 
-local answer = version .. ' ' .. updated .. ' ' .. expires .. ' ' .. dropped + length .. ' ' .. owner
-for _, field in ipairs(order) do answer = answer .. ' ' .. sums[field] end
+for k = 1, order and #order or 0 do answer = answer .. ' ' .. sums[order[k]] end
 
 -- A lease must come free even where there is no memory left to note that it did.
-local note = writing and redis.call or redis.pcall
-if done then note('SET', done, answer, 'PX', 60000) end
+local note = writing and call or redis.pcall
+if done and not releasing then note('SET', done, answer, 'PX', '60000') end
 if token ~= '' then
-  if keep ~= '0' then
-    local text = token .. ' ' .. now + keep .. ' ' .. next_token .. ' ' .. next_ends
-    redis.call('SET', lease, text, 'PX', math.max(keep, next_ends - now))
+  local ahead = waits - now
+  if not releasing then
+    if ahead > 0 then token = format('%s %d %s %d', token, now + keep, waiter, waits) end
+    call('SET', lease, token .. answers, 'PX', ahead > tonumber(keep) and format('%d', ahead) or keep)
   else
-    local noted = next_ends > now and note('SET', lease, '- 0 ' .. next_token .. ' ' .. next_ends, 'PX', next_ends - now)
-    if not noted or noted.err then redis.call('DEL', lease) end
+    local head = ahead > 0 and format('- 0 %s %d', waiter, waits) or '-'
+    if done then
+      answers = '\n' .. id .. ' ' .. answer .. (string.match(answers, '^\n[^\n]*\n[^\n]*\n[^\n]*') or answers)
+    end
+    local noted = #head + #answers > 1 and note('SET', lease, head .. answers, 'PX', '60000')
+    if not noted or noted.err then call('DEL', lease) end
   end
 end
 return answer

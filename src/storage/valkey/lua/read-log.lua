@@ -18,7 +18,7 @@ if not system then
   if redis.call('EXISTS', record) == 0 then return {} end
   return redis.error_reply('CORRUPT the system field is missing')
 end
-local kept, dropped = string.match(system, '^%d+ %d+ %d+ %d+ %S+ (%d+) (%d+) ')
+local kept, dropped = string.match(system, '^%d+ %d+ %d+ (%d+) (%d+) ')
 if not kept then return redis.error_reply('CORRUPT the system field is not one of ours') end
 dropped = tonumber(dropped)
 local length = redis.call('LLEN', log)

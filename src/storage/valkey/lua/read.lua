@@ -6,9 +6,9 @@
 -- ARGV[2]  `all`, or `some` when only the fields in ARGV[3…] are wanted
 -- ARGV[3…] names of fields
 --
--- Returns  {}                             there is no such record
---          {fields, log length, entries}  `fields` is name, token, name, token …, with the system field '';
---                                         of ARGV[3…] only those that exist
+-- Returns  {}                 there is no such record
+--          {fields, entries}  `fields` is name, token, name, token …, with the system field ''; of ARGV[3…] only
+--                             those that exist
 -- Errors   CORRUPT <why>
 
 local record = KEYS[1]
@@ -19,8 +19,8 @@ if not system then
   if redis.call('EXISTS', record) == 0 then return {} end
   return redis.error_reply('CORRUPT the system field is missing')
 end
-local length = redis.call('LLEN', log)
-if length == 0 and string.find(system, '^%d+ %d+ %d+ %d+ %S+ [1-9]') then
+local entries = ARGV[1] == '0' and {} or redis.call('LRANGE', log, '-' .. ARGV[1], '-1')
+if #entries == 0 and string.find(system, '^%d+ %d+ %d+ [1-9]') and redis.call('LLEN', log) == 0 then
   return redis.error_reply('CORRUPT the log is missing')
 end
 
@@ -37,4 +37,4 @@ else
     end
   end
 end
-return { fields, length, ARGV[1] == '0' and {} or redis.call('LRANGE', log, -ARGV[1], -1) }
+return { fields, entries }

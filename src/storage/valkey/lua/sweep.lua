@@ -14,12 +14,14 @@ for i = 1, #KEYS, 3 do
   local answer = -1
   local system = redis.pcall('HGET', KEYS[i], '')
   if type(system) == 'string' then
-    local updated = string.match(system, '^%d+ %d+ (%d+) ')
+    local updated = string.match(system, '^%d+ (%d+) ')
     if updated and tonumber(updated) >= before then
       answer = system
     elseif updated then
+      -- What a lease says is described in begin.lua.
       local lease = redis.pcall('GET', KEYS[i + 2])
-      local ends = type(lease) == 'string' and string.match(lease, '^%S+ (%d+) ')
+      local head = type(lease) == 'string' and string.match(lease, '^[^\n]*')
+      local ends = head == '-' and 0 or head and string.match(head, '^%S+ (%d+) ')
       local log = redis.pcall('LLEN', KEYS[i + 1])
       if type(log) == 'number' and (lease == false or ends and tonumber(ends) <= now) then
         redis.call('UNLINK', KEYS[i], KEYS[i + 1])
