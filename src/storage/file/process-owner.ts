@@ -1,0 +1,56 @@
+import { randomBytes } from 'node:crypto';
+import { readFileSync, readlinkSync } from 'node:fs';
+import { hostname } from 'node:os';
+
+/** Who holds a lock or a lease, told so that others can find out whether it still lives. */
+export interface Owner {
+  readonly nonce: string;
+  readonly host: string;
+  readonly boot: string;
+  readonly namespace: string;
+  readonly pid: number;
+  /** When the process began, as the system counts; a pid is used again, a pid with its start is not. */
+  readonly start: string;
+}
+
+function tryRead(read: () => string): string {
+  try {
+    return read();
+  } catch {
+    return '';
+  }
+}
+
+function startOf(pid: number): string {
+  // The 22nd field; the second is the command in parentheses and may hold anything.
+  const stat = tryRead(() => readFileSync(`/proc/${pid}/stat`, 'utf8'));
+  return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
+}
+
+/** This process, with a nonce of its own for each instance. */
+export function thisOwner(): Owner {
+  return {
+    nonce: randomBytes(12).toString('hex'),
+    host: hostname(),
+    boot: tryRead(() => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()),
+    namespace: tryRead(() => readlinkSync('/proc/self/ns/pid')),
+    pid: process.pid,
+    start: startOf(process.pid),
+  };
+}
+
+/** `unknown`: on another machine, or in another container, where pids mean something else. */
+export function stateOf(owner: Owner): 'alive' | 'dead' | 'unknown' {
+  const me = thisHost;
+  if (owner.host !== me.host) return 'unknown';
+  if (owner.boot !== me.boot) return 'dead';
+  if (owner.namespace !== me.namespace) return 'unknown';
+  try {
+    process.kill(owner.pid, 0);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ESRCH') return 'dead';
+  }
+  return owner.start !== '' && startOf(owner.pid) !== owner.start ? 'dead' : 'alive';
+}
+
+const thisHost = thisOwner();
