@@ -17,6 +17,9 @@ const UNIT_SECONDS: Readonly<Record<string, number>> = {
   w: 604_800,
 };
 
+/** What the option is called elsewhere: in `@stateful()`, on the command line. */
+const OTHER_NAMES: Readonly<Record<string, string>> = { 'state.storage': 'backend', 'state.type': 'backend' };
+
 /** What the schema finds in a value, in words. `sourceAt` is how a value is written, where that is known. */
 export function schemaProblems(
   value: unknown,
@@ -35,7 +38,7 @@ function unknownKey(value: unknown, path: Path, key: string): Problem {
   const known = Object.keys(schema ? shapeOf(schema) : {});
   const given = valueAt(value, path) as object;
   const free = known.filter((name) => !Object.hasOwn(given, name));
-  const near = closest(key, free);
+  const near = free.find((name) => name === OTHER_NAMES[pathText([...path, key])]) ?? closest(key, free);
   const home = near === undefined ? homeOf(key, path) : undefined;
   const where = path.length === 0 ? 'the top level' : pathText(path);
   return {

@@ -354,6 +354,7 @@ describe('unknown keys', () => {
     ['state: { keyPrefix: x }', 'did you mean `key_prefix`?'],
     ['state: { prefix: x }', 'did you mean `key_prefix`?'],
     ['state: { storagedir: x }', 'did you mean `storage_dir`?'],
+    ['state: { storage: file }', 'did you mean `backend`?'],
     ['state: { uri: x }', 'did you mean `url`?'],
     ['state: { name: x }', '`name` belongs under `agent`'],
     ['backend: file', '`backend` belongs under `state`'],
