@@ -60,8 +60,7 @@ export function encodeName(text: string): string {
   if (SAFE.test(text)) return text;
   let out = '';
   for (const byte of encoder.encode(text)) {
-    const safe =
-      (byte >= 97 && byte <= 122) || (byte >= 48 && byte <= 57) || byte === 95 || byte === 45;
+    const safe = (byte >= 97 && byte <= 122) || (byte >= 48 && byte <= 57) || byte === 95 || byte === 45;
     out += safe ? String.fromCharCode(byte) : HEX[byte];
   }
   return out;

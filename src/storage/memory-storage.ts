@@ -13,10 +13,10 @@ import {
   type ListQuery,
   type LogOptions,
   type LogPage,
+  RESERVATION_MS,
   type ReadOptions,
   type RecordInfo,
   type Refused,
-  RESERVATION_MS,
   type StateRecord,
   type StateStorage,
   type SweepQuery,
@@ -124,11 +124,7 @@ export class MemoryStorage implements StateStorage {
     return { entries: log.slice(at + start, at + end), start, total, dropped };
   }
 
-  async commit(
-    key: RecordKey,
-    changes: readonly Change[],
-    options: CommitOptions = {},
-  ): Promise<Committed | Refused> {
+  async commit(key: RecordKey, changes: readonly Change[], options: CommitOptions = {}): Promise<Committed | Refused> {
     this.#open();
     checkCommit(key, changes, options);
     const { lease, commitId } = options;

@@ -1,10 +1,8 @@
 import type { Clock } from '../clock.js';
 import { AgentUpError } from '../errors.js';
 import type { Logger } from '../logger.js';
+import type { Durability } from './file/durability.js';
 import type { StateStorage } from './state-storage.js';
-
-/** When a write on files is safe against power loss. All of them survive the death of the process. */
-export type Durability = 'never' | 'interval' | 'commit';
 
 /** What a storage is opened with. Equal options mean the same store. */
 export type StorageOptions =

@@ -1,8 +1,10 @@
 import { closeSync, fdatasync, fsyncSync, openSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Logger } from '../../logger.js';
-import type { Durability } from '../open-storage.js';
 import { fileError, isMissing } from './file-errors.js';
+
+/** When a write on files is safe against power loss. All of them survive the death of the process. */
+export type Durability = 'never' | 'interval' | 'commit';
 
 const INTERVAL_MS = 1_000;
 

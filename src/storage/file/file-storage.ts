@@ -6,7 +6,6 @@ import { type Logger, silentLogger } from '../../logger.js';
 import { checkBegin, checkCommit, checkKey, checkTtl, meets, plan, writes } from '../changes.js';
 import { checkList, checkRead, checkReadLog, checkSweep } from '../check-queries.js';
 import type { RecordKey } from '../keys.js';
-import type { Durability } from '../open-storage.js';
 import type {
   BeginOptions,
   Begun,
@@ -23,7 +22,7 @@ import type {
   StateStorage,
   SweepQuery,
 } from '../state-storage.js';
-import { DiskSync, syncNow } from './durability.js';
+import { DiskSync, type Durability, syncNow } from './durability.js';
 import { fileError, isMissing } from './file-errors.js';
 import { fileName, textOfFileName } from './file-name.js';
 import { Journal } from './journal.js';
