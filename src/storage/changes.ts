@@ -146,7 +146,7 @@ export function plan(current: ReadonlyMap<string, Token>, changes: readonly Chan
   let clearFields = false;
   let clearLog = false;
   let owner: Plan['owner'];
-  const valueOf = (field: string): Token | undefined =>
+  const tokenOf = (field: string): Token | undefined =>
     fields.has(field) ? fields.get(field) : clearFields ? undefined : current.get(field);
 
   for (const change of changes) {
@@ -158,13 +158,13 @@ export function plan(current: ReadonlyMap<string, Token>, changes: readonly Chan
         fields.set(change.field, undefined);
         break;
       case 'increment': {
-        const value = add(valueOf(change.field), change.by, change.field);
+        const value = add(tokenOf(change.field), change.by, change.field);
         fields.set(change.field, String(value));
         incremented.set(change.field, value);
         break;
       }
       case 'append': {
-        const list = valueOf(change.field) ?? '[]';
+        const list = tokenOf(change.field) ?? '[]';
         if (!list.startsWith('[')) throw wrongType(change.field, 'a list');
         fields.set(change.field, appendToken(list, change.item));
         break;
