@@ -20,7 +20,7 @@ export interface ProbeTimes {
  * Opens the configured storage, and writes, reads and deletes a conversation of its own there.
  * @throws what the storage fails with; STORAGE_FAILED when it answers with something else than was written
  */
-export async function probeStorage(state: StateConfig | undefined, directory: string): Promise<ProbeTimes> {
+export async function probeStorage(state: StateConfig, directory: string): Promise<ProbeTimes> {
   const { storage: options } = resolveState(state, {}, directory);
   const id = `agentup-probe-${randomUUID()}`;
   let storage: StateStorage | undefined;

@@ -43,6 +43,20 @@ describe('agentup validate-config on a project', () => {
     expect(ran.status).toBe(0);
   });
 
+  it('finds what is wrong with handlers and with the rest at once, and connects where it can', async () => {
+    await writeFile(
+      join(cwd, 'both.yaml'),
+      'agent: { nam: x }\nskills:\n  - { id: gone, handler: ./gone.ts }\nstate: { backend: file }\n',
+    );
+    const ran = await runCli(['validate-config', 'both.yaml', '--json'], { cwd });
+    const { findings } = JSON.parse(ran.stdout) as Findings;
+    expect(findings.map(({ code, line }) => [code, line])).toEqual([
+      ['UNKNOWN_KEY', 1],
+      ['HANDLER_NOT_FOUND', 3],
+    ]);
+    expect((await runCli(['validate-config', 'both.yaml', '--connect'], { cwd })).stdout).toContain('connected file');
+  });
+
   it('finds what is wrong with a handler', async () => {
     await writeFile(join(cwd, 'src/skills/bare.ts'), 'export class Bare { handle() {} }\n');
     await writeFile(

@@ -38,13 +38,13 @@ export async function run(options: ValidateConfigOptions, terminal: Terminal): P
 }
 
 async function check(source: FileValidation, { connect }: ValidateConfigOptions): Promise<Checked> {
-  const { config, document, directory } = source;
+  const { config, document, directory, state } = source;
   const findings = [...source.findings, ...(await checkSkills(source))].sort(byPlace);
   const skills = config?.skills.length ?? 0;
-  // What would be connected to is not known while the configuration is wrong.
-  if (!connect || !config) return { findings, skills };
+  // What would be connected to is not known while that section is wrong.
+  if (!connect || !state) return { findings, skills };
   try {
-    return { findings, skills, times: await probeStorage(config.state, directory) };
+    return { findings, skills, times: await probeStorage(state, directory) };
   } catch (error) {
     const { line, column, frame } = document.locate(['state']);
     const finding: Reported = {
