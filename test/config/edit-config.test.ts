@@ -285,6 +285,37 @@ describe('setState', () => {
     expect(errorsOf(setState(back, { backend: 'memory' }))).toEqual([]);
   });
 
+  it('writes any text so that it is read back, and changes nothing the second time', () => {
+    const text = fc
+      .oneof(
+        fc.string({ unit: 'binary', minLength: 1 }),
+        fc.constantFrom(...NASTY_NAMES, '${A:b: c #d}', '\ud800', '# no comment', "'"),
+      )
+      .filter((candidate) => !candidate.includes('\uFFFD'));
+    const files = cases.map(([, file]) => file);
+    fc.assert(
+      fc.property(
+        fc.constantFrom(...files),
+        text,
+        text,
+        fc.integer({ min: 1, max: 1000 }),
+        (file, url, key_prefix, ttl) => {
+          const state = { backend: 'valkey', url, key_prefix, ttl } as const;
+          const after = setState(file, state);
+          expect(stateAsWritten(after)).toMatchObject(state);
+          expect(setState(after, state)).toBe(after);
+          expectSameLineEnds(file, after);
+          expect(stateAsWritten(setState(after, { backend: 'file', storage_dir: url }))).toMatchObject({
+            backend: 'file',
+            storage_dir: url,
+            ttl,
+          });
+        },
+      ),
+      { numRuns: 200 },
+    );
+  });
+
   it('changes only what differs', () => {
     expect(setState(FILES['block'] ?? '', valkey)).toContain(
       'state: { backend: valkey, url: "${VALKEY_URL:valkey://localhost:6379}", key_prefix: "agentup:state:" } # one line\n# tail\n',
