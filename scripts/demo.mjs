@@ -25,7 +25,7 @@ async function demo() {
       'My name is Ada',
       'I like green tea',
       'start task Quarterly report',
-      'next',
+      'next step of the task',
     ]);
     console.log(dim('\nThat process has ended. What it knew is on disk; a second process goes on.\n'));
     const [memory, status] = await inOneProcess(context, user, ['Do you remember me?', 'task status']);
