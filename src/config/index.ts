@@ -32,5 +32,5 @@ export {
   type StateConfig,
   type StateConfigInput,
 } from './schema.js';
-export { SKILL_ID, suggestSkillId } from './skill-id.js';
+export { SKILL_ID, suggestSkillId } from '../skill-id.js';
 export { type ValidateOptions, type Validation, validateConfigText } from './validate-config-text.js';

@@ -3,7 +3,7 @@ import { redactUrl } from '../redact.js';
 import { type Path, type Problem, pathText } from './finding.js';
 import { choicesOf, expectsOf, kindsOf, noteOf, schemaAt, shapeOf } from './inspect-schema.js';
 import { configSchema } from './schema.js';
-import { suggestSkillId } from './skill-id.js';
+import { suggestSkillId } from '../skill-id.js';
 import { closest, didYouMean } from './suggest.js';
 
 const UNIT_SECONDS: Readonly<Record<string, number>> = {

@@ -49,6 +49,8 @@ export interface ConversationContextOptions {
   readonly wait?: number | undefined;
   /** Most turns of one conversation that wait in one process. Default 100. */
   readonly maxWaiting?: number | undefined;
+  /** What stateful handlers do when the storage cannot be reached: see `StatefulOptions`. Default `fail`. */
+  readonly onUnavailable?: 'fail' | 'degrade' | undefined;
   readonly limits?: Partial<ConversationLimits>;
   readonly clock?: Clock | undefined;
   readonly logger?: Logger | undefined;

@@ -42,7 +42,7 @@ export async function invokeStateful<T extends Task, R>(
       return result;
     });
 
-  if (options.onUnavailable !== 'degrade') return run(context, false);
+  if ((options.onUnavailable ?? base.options.onUnavailable) !== 'degrade') return run(context, false);
   try {
     return await run(context, false);
   } catch (error) {

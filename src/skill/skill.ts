@@ -1,8 +1,6 @@
 import { AgentUpError } from '../errors.js';
+import { SKILL_ID } from '../skill-id.js';
 import { recordSkill, type SkillMetadata } from './handler-metadata.js';
-
-/** How a skill's id may look: what a file name, a URL and a protocol all take. */
-export const SKILL_ID = /^[a-z][a-z0-9_-]{0,63}$/;
 
 /**
  * Names a class as a skill. The agent knows it by this id, which is also its id in `agent_config.yaml`.

@@ -30,6 +30,22 @@ describe('an agent whose Valkey is down', () => {
     expect(await agent.handle(task('hi'))).toMatchObject({ text: '1' });
   });
 
+  it('goes on without memory where the configuration says so, and remembers again when the server is there', async () => {
+    server = await startValkey();
+    const { url, port } = server;
+    await server.stop();
+    const count = withState(async function count(_task, context, id) {
+      return `${context.degraded} ${await context.incrementVariable(id, 'n')}`;
+    });
+    const state = { backend: 'valkey', url, key_prefix: 'down:', on_unavailable: 'degrade' } as const;
+    agent = await createAgent({ state }, { skills: [count] });
+    expect(await agent.handle(task('hi'))).toMatchObject({ text: 'true 1' });
+    expect(await agent.handle(task('hi'))).toMatchObject({ text: 'true 1' });
+    server = await startValkey(['--port', String(port)]);
+    expect(await agent.handle(task('hi'))).toMatchObject({ text: 'false 1' });
+    expect(await agent.handle(task('hi'))).toMatchObject({ text: 'false 2' });
+  });
+
   it('fails a turn during which it goes down, keeps nothing of it, and goes on when it is back', async () => {
     server = await startValkey();
     const { url, port } = server;

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { SKILL_ID, suggestSkillId } from '../../config/skill-id.js';
+import { SKILL_ID, suggestSkillId } from '../../skill-id.js';
 
 const LONE_SURROGATE = /[\uD800-\uDBFF](?![\uDC00-\uDFFF])|(?<![\uD800-\uDBFF])[\uDC00-\uDFFF]/;
 const CONTROL = /[\p{Cc}\p{Zl}\p{Zp}\uFEFF\uFFFE\uFFFF]/u;
