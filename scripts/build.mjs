@@ -11,6 +11,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { ensureInstalled } from './ensure-installed.mjs';
 import { withLock } from './lib/lock.mjs';
 import { inRoot, isMain, scratch } from './lib/paths.mjs';
@@ -21,7 +22,7 @@ const output = inRoot('dist');
 const stamp = join(scratch, 'build.json');
 
 /**
- * Compiles `src` into `dist`, with the Lua scripts beside the code that reads them. Does nothing when neither the
+ * Compiles `src` into `dist`, with the Lua scripts beside the code that reads them and the JSON Schema for editors. Does nothing when neither the
  * sources nor the output changed since the last build. Every file is replaced in one step and only when it differs,
  * so a program that runs from `dist` meanwhile never meets half a file.
  * @returns {Promise<number>} the exit code of the compiler
@@ -39,6 +40,8 @@ export async function build() {
         mkdirSync(dirname(join(fresh, file)), { recursive: true });
         copyFileSync(join(source, file), join(fresh, file));
       }
+      const { configJsonSchema } = await import(pathToFileURL(join(fresh, 'config', 'json-schema.js')).href);
+      writeFileSync(join(fresh, 'agent_config.schema.json'), `${JSON.stringify(configJsonSchema(), null, 2)}\n`);
       replace(fresh);
       writeFileSync(stamp, JSON.stringify({ inputs, outputs: digest(output) }));
     }
