@@ -59,6 +59,7 @@ export class ValkeyConnection {
   };
   #client: ValkeyClient | undefined;
   #opening: Promise<void> | undefined;
+  #openingSince = 0;
   /** When the connection that worked last was lost. A blip is waited out, a server that is long gone is not. */
   #lostAt = Number.NEGATIVE_INFINITY;
   #trouble: unknown;
@@ -155,9 +156,15 @@ export class ValkeyConnection {
     const client = this.#client;
     if (client?.status === 'ready') this.#write(client, call);
     else {
-      this.#ready().then(
+      const ready = this.#ready();
+      const since = this.#openingSince;
+      ready.then(
         () => call.settled || this.#send(call),
-        (error: unknown) => this.#fail(call, error),
+        (error: unknown) => {
+          // An attempt from before this call says nothing about now.
+          if (since < call.deadline - this.#parts.timeoutMs && !call.settled) this.#send(call);
+          else this.#fail(call, error);
+        },
       );
     }
   }
@@ -263,11 +270,13 @@ export class ValkeyConnection {
 
   /** Settles when calls can be sent, or cannot. One for all that wait. */
   #ready(): Promise<void> {
-    this.#opening ??= (this.#address ? this.#open(this.#address) : this.#given(this.#client as ValkeyClient)).finally(
-      () => {
+    if (!this.#opening) {
+      this.#openingSince = performance.now();
+      const opened = this.#address ? this.#open(this.#address) : this.#given(this.#client as ValkeyClient);
+      this.#opening = opened.finally(() => {
         this.#opening = undefined;
-      },
-    );
+      });
+    }
     return this.#opening;
   }
 
@@ -327,7 +336,10 @@ export class ValkeyConnection {
     try {
       await client.connect();
       // Asked for here and not by the client, which would go on without: as somebody else, or in another database.
-      if (password !== undefined) {
+      if (password === undefined) {
+        // A server that wants a password hangs up on long commands without saying why. This one it answers.
+        await client.ping();
+      } else {
         await client.call('AUTH', username === undefined ? [password] : [username, password]).catch((error: Error) => {
           if (!/without any password configured/.test(error.message)) throw error;
           logger.warn(`the Valkey server ${this.shown} needs no password, but the url has one`);

@@ -59,7 +59,9 @@ local fields = call('HGETALL', record)
 local entries
 if #fields > 0 then
   local system = fields[1] == '' and fields[2] or call('HGET', record, '')
-  if not system then return redis.error_reply('CORRUPT the system field is missing') end
+  if not system or not string.find(system, '^%d+ %d+ %d+ %d+ %d+ %S+ %d+ ') then
+    return redis.error_reply('CORRUPT the system field is missing, or not one of ours')
+  end
   entries = ARGV[3] == '0' and {} or call('LRANGE', log, '-' .. ARGV[3], '-1')
   if #entries == 0 and string.find(system, '^%d+ %d+ %d+ [1-9]') and call('LLEN', log) == 0 then
     return redis.error_reply('CORRUPT the log is missing')

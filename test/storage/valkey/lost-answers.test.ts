@@ -1,0 +1,150 @@
+import { Redis } from 'iovalkey';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { CommitOptions } from '../../../src/storage/state-storage.js';
+import { type LossyProxy, startLossyProxy } from './lossy-proxy.js';
+import { failure, freshPrefix, keyOf, Storages, startValkey, type ValkeyServer } from './support.js';
+
+let server: ValkeyServer;
+let proxy: LossyProxy;
+const storages = new Storages();
+beforeAll(async () => {
+  server = await startValkey();
+  proxy = await startLossyProxy(server.port);
+});
+afterAll(async () => {
+  await storages.close();
+  await proxy.stop();
+  await server.stop();
+});
+
+/** One storage behind the proxy, whose answers get lost, and one that sees what is really there. */
+async function pair() {
+  const keyPrefix = freshPrefix();
+  const lossy = storages.make({ url: proxy.url, keyPrefix, timeoutMs: 1_000 });
+  const sound = storages.make({ url: server.url, keyPrefix });
+  await lossy.ping();
+  return { lossy, sound };
+}
+
+const changes = [
+  { op: 'increment', field: 'n', by: 1 },
+  { op: 'log', entry: '"once"' },
+] as const;
+
+describe('a commit whose answer was lost', () => {
+  const cases: [string, (token: string) => CommitOptions][] = [
+    ['without a lease', () => ({ commitId: 'Ä 1' })],
+    ['releasing its lease', (token) => ({ commitId: 'Ä 1', lease: { token } })],
+    ['keeping its lease', (token) => ({ commitId: 'Ä 1', lease: { token, keepMs: 5_000 } })],
+  ];
+  it.each(cases)('%s is sent again, applied once, and answered as the first time', async (_, optionsOf) => {
+    const { lossy, sound } = await pair();
+    const key = keyOf('c1');
+    await lossy.commit(key, [{ op: 'touch' }]);
+    await lossy.begin(key, { token: 'T ü', leaseMs: 5_000 });
+    const before = proxy.connections;
+    proxy.lose(1);
+    const answer = await lossy.commit(key, changes, optionsOf('T ü'));
+    expect(proxy.connections).toBe(before + 1);
+    expect(answer).toMatchObject({ committed: true, version: 2, logTotal: 1, incremented: new Map([['n', 1]]) });
+    const record = await sound.read(key, { log: 9 });
+    expect(record).toMatchObject({ version: 2, log: ['"once"'] });
+    expect(record?.fields.get('n')).toBe('1');
+  });
+
+  it('by its id is answered from anywhere, also after others have committed', async () => {
+    const { lossy, sound } = await pair();
+    const key = keyOf('c2');
+    await lossy.begin(key, { token: 'mine', leaseMs: 5_000 });
+    const first = await lossy.commit(key, changes, { lease: { token: 'mine' }, commitId: 'one' });
+    for (const token of ['a', 'b', 'c']) {
+      await sound.begin(key, { token, leaseMs: 5_000 });
+      await sound.commit(key, changes, { lease: { token }, commitId: `of ${token}` });
+    }
+    expect(await sound.commit(key, changes, { lease: { token: 'mine' }, commitId: 'one' })).toEqual(first);
+    expect((await sound.read(key))?.fields.get('n')).toBe('4');
+  });
+
+  it('without an id is not sent again: the caller learns that it is unknown', async () => {
+    const { lossy, sound } = await pair();
+    const key = keyOf('c3');
+    await lossy.commit(key, [{ op: 'touch' }]);
+    await lossy.read(key);
+    proxy.lose(1);
+    expect((await failure(lossy.commit(key, changes))).code).toBe('STORAGE_UNAVAILABLE');
+    expect((await sound.read(key))?.fields.get('n')).toBe('1');
+    await lossy.commit(key, changes);
+    expect((await sound.read(key))?.fields.get('n')).toBe('2');
+  });
+
+  it('over and over fails within its time, and was applied once', async () => {
+    const { lossy, sound } = await pair();
+    const key = keyOf('c4');
+    await lossy.begin(key, { token: 't', leaseMs: 5_000 });
+    proxy.lose(1_000);
+    const failed = await failure(lossy.commit(key, changes, { lease: { token: 't' }, commitId: 'x' }));
+    proxy.lose(0);
+    expect(failed.code).toBe('STORAGE_UNAVAILABLE');
+    expect(failed.ms).toBeLessThan(1_500);
+    expect(await lossy.commit(key, changes, { lease: { token: 't' }, commitId: 'x' })).toMatchObject({ version: 1 });
+    expect((await sound.read(key))?.fields.get('n')).toBe('1');
+  });
+});
+
+describe('a lease', () => {
+  it('whose grant was lost is asked for again with the same token', async () => {
+    const { lossy, sound } = await pair();
+    const key = keyOf('l1');
+    proxy.lose(1);
+    expect(await lossy.begin(key, { token: 't', leaseMs: 5_000 })).toEqual({ busy: false, record: undefined });
+    expect(await sound.begin(key, { token: 'other', leaseMs: 5_000 })).toMatchObject({ busy: true });
+  });
+
+  it('that nobody knows of is given back when the server answers again', async () => {
+    const { lossy, sound } = await pair();
+    const key = keyOf('l2');
+    proxy.lose(1_000);
+    expect((await failure(lossy.begin(key, { token: 't', leaseMs: 60_000 }))).code).toBe('STORAGE_UNAVAILABLE');
+    proxy.lose(0);
+    expect(await sound.begin(key, { token: 'other', leaseMs: 60_000 })).toMatchObject({ busy: true });
+    await lossy.commit(keyOf('elsewhere'), [{ op: 'touch' }]);
+    await expect
+      .poll(() => sound.begin(key, { token: 'other', leaseMs: 60_000 }))
+      .toEqual({ busy: false, record: undefined });
+  });
+
+  it('released with a lost answer is released', async () => {
+    const { lossy, sound } = await pair();
+    const key = keyOf('l3');
+    await lossy.begin(key, { token: 't', leaseMs: 60_000 });
+    proxy.lose(1);
+    await lossy.commit(key, [], { lease: { token: 't' } });
+    expect(await sound.begin(key, { token: 'other', leaseMs: 60_000 })).toMatchObject({ busy: false });
+  });
+});
+
+describe('a client that is not ours', () => {
+  it('and sends lost commands again by itself does not apply a commit twice', async () => {
+    const client = new Redis(proxy.url, { lazyConnect: true });
+    const storage = storages.make({ client });
+    const key = keyOf('f1');
+    await storage.commit(key, [{ op: 'touch' }]);
+    await storage.read(key);
+    proxy.lose(1);
+    expect(await storage.commit(key, changes)).toMatchObject({ version: 2 });
+    expect((await storage.read(key))?.fields.get('n')).toBe('1');
+    await storage.close();
+    expect(await client.ping()).toBe('PONG');
+    client.disconnect();
+  });
+
+  it('and was closed by its owner is an error at once', async () => {
+    const client = new Redis(server.url);
+    const storage = storages.make({ client });
+    await storage.ping();
+    client.disconnect();
+    const failed = await failure(storage.ping());
+    expect(failed.code).toBe('STORAGE_UNAVAILABLE');
+    expect(failed.ms).toBeLessThan(500);
+  });
+});
