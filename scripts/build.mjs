@@ -22,9 +22,9 @@ const output = inRoot('dist');
 const stamp = join(scratch, 'build.json');
 
 /**
- * Compiles `src` into `dist`, with the Lua scripts beside the code that reads them and the JSON Schema for editors. Does nothing when neither the
- * sources nor the output changed since the last build. Every file is replaced in one step and only when it differs,
- * so a program that runs from `dist` meanwhile never meets half a file.
+ * Compiles `src` into `dist`, with the Lua scripts beside the code that reads them and the configuration's JSON Schema
+ * for editors. Does nothing when neither the sources nor the output changed since the last build. Every file is
+ * replaced in one step and only when it differs, so a program that runs from `dist` meanwhile never meets half a file.
  * @returns {Promise<number>} the exit code of the compiler
  */
 export async function build() {
@@ -36,18 +36,28 @@ export async function build() {
     const tsc = inRoot('node_modules', 'typescript', 'bin', 'tsc');
     const code = await runNode(tsc, ['-p', 'tsconfig.build.json', '--outDir', fresh]);
     if (code === 0) {
-      for (const file of filesIn(source).filter((name) => name.endsWith('.lua'))) {
-        mkdirSync(dirname(join(fresh, file)), { recursive: true });
-        copyFileSync(join(source, file), join(fresh, file));
-      }
-      const { configJsonSchema } = await import(pathToFileURL(join(fresh, 'config', 'json-schema.js')).href);
-      writeFileSync(join(fresh, 'agent_config.schema.json'), `${JSON.stringify(configJsonSchema(), null, 2)}\n`);
+      copyLua(fresh);
+      await writeSchema(fresh);
       replace(fresh);
       writeFileSync(stamp, JSON.stringify({ inputs, outputs: digest(output) }));
     }
     rmSync(fresh, { recursive: true, force: true });
     return code;
   });
+}
+
+/** @param {string} fresh */
+function copyLua(fresh) {
+  for (const file of filesIn(source).filter((name) => name.endsWith('.lua'))) {
+    mkdirSync(dirname(join(fresh, file)), { recursive: true });
+    copyFileSync(join(source, file), join(fresh, file));
+  }
+}
+
+/** @param {string} fresh */
+async function writeSchema(fresh) {
+  const { configJsonSchema } = await import(pathToFileURL(join(fresh, 'config', 'json-schema.js')).href);
+  writeFileSync(join(fresh, 'agent_config.schema.json'), `${JSON.stringify(configJsonSchema(), null, 2)}\n`);
 }
 
 function isFresh() {

@@ -6,6 +6,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 
+const SCHEMA = `export const configJsonSchema = () => ({ type: 'object' });\n`;
+const ALWAYS = ['agent_config.schema.json', 'config/json-schema.d.ts', 'config/json-schema.js'];
+
 let project: string;
 
 beforeEach(async () => {
@@ -15,6 +18,8 @@ beforeEach(async () => {
   }
   await symlink(join(process.cwd(), 'node_modules'), join(project, 'node_modules'), 'dir');
   await mkdir(join(project, 'src/deep'), { recursive: true });
+  await mkdir(join(project, 'src/config'));
+  await writeFile(join(project, 'src/config/json-schema.ts'), SCHEMA);
   await writeFile(join(project, 'src/index.ts'), `export { two } from './deep/two.js';\n`);
   await writeFile(join(project, 'src/deep/two.ts'), 'export const two: number = 2;\n');
   await writeFile(join(project, 'src/deep/script.lua'), 'return 1\n');
@@ -35,9 +40,17 @@ async function dist(): Promise<string[]> {
   return paths.filter((path) => /\.\w+$/.test(path)).sort();
 }
 
-test('builds the sources with the Lua scripts beside them, and does nothing when nothing changed', async () => {
+test('builds the sources with the Lua scripts and the JSON Schema, and does nothing when nothing changed', async () => {
   expect(await build()).toEqual({ code: 0, output: '' });
-  expect(await dist()).toEqual(['deep/script.lua', 'deep/two.d.ts', 'deep/two.js', 'index.d.ts', 'index.js']);
+  expect(await dist()).toEqual([
+    ...ALWAYS,
+    'deep/script.lua',
+    'deep/two.d.ts',
+    'deep/two.js',
+    'index.d.ts',
+    'index.js',
+  ]);
+  expect(await readFile(join(project, 'dist/agent_config.schema.json'), 'utf8')).toBe('{\n  "type": "object"\n}\n');
   const stamp = await stat(join(project, '.cache/build.json'));
   await build();
   expect((await stat(join(project, '.cache/build.json'))).mtimeMs).toBe(stamp.mtimeMs);
@@ -48,7 +61,7 @@ test('removes what has no source any more and restores what was touched', async 
   await rm(join(project, 'src/deep'), { recursive: true });
   await writeFile(join(project, 'src/index.ts'), 'export const one = 1;\n');
   await build();
-  expect(await dist()).toEqual(['index.d.ts', 'index.js']);
+  expect(await dist()).toEqual([...ALWAYS, 'index.d.ts', 'index.js']);
   expect(existsSync(join(project, 'dist/deep'))).toBe(false);
 
   await writeFile(join(project, 'dist/index.js'), 'broken');
@@ -72,6 +85,6 @@ test('builds at the same time do not break each other, nor does the lock of a de
   await writeFile(join(project, '.cache/build.lock'), String(dead.pid));
   const builds = await Promise.all([build(), build(), build()]);
   expect(builds.map(({ code }) => code)).toEqual([0, 0, 0]);
-  expect(await dist()).toHaveLength(5);
+  expect(await dist()).toHaveLength(8);
   expect((await readdir(join(project, '.cache'))).sort()).toEqual(['build.json']);
 });

@@ -68,6 +68,7 @@ test('the tarball holds what the package needs and nothing else', async () => {
   });
   const expected = [
     ...['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json', 'bin/agentup.js'],
+    'dist/agent_config.schema.json',
     ...compiled,
     ...(await filesBelow('templates')),
   ];
