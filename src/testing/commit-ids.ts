@@ -19,6 +19,20 @@ export function testCommitIds(harness: Harness): void {
       assert.deepEqual(before.fields, new Map(Object.entries({ n: '1', list: '[1]' })));
     });
 
+    harness.test('also where its own later changes overwrote what it incremented', async ({ storage, key, second }) => {
+      const changes: Change[] = [
+        { op: 'increment', field: 'n', by: 1 },
+        ...sets({ n: '"x"' }),
+        { op: 'increment', field: 'm', by: 2 },
+        { op: 'remove', field: 'm' },
+      ];
+      const first = await commit(storage, key(), changes, { commitId: 'c-1' });
+      assert.deepEqual(first.incremented, new Map(Object.entries({ n: 1, m: 2 })));
+      assert.deepEqual(await commit(storage, key(), changes, { commitId: 'c-1' }), first);
+      const other = harness.backend.reopen ? await second() : storage;
+      assert.deepEqual(await commit(other, key(), changes, { commitId: 'c-1' }), first);
+    });
+
     harness.test('also after others have written', async ({ storage, key }) => {
       const first = await commit(storage, key(), ONCE, { commitId: 'c-1' });
       await commit(storage, key(), ONCE, { commitId: 'c-2' });

@@ -141,6 +141,19 @@ export function testValues(harness: Harness): void {
       assert.deepEqual(fieldsOf(await found(storage, key())), [['0', '0']]);
     });
 
+    harness.test('when they are nested as deep as values may be', async ({ storage, key, second }) => {
+      const deep = encode(Array.from({ length: 499 }).reduce<unknown>((inner) => [inner], []));
+      const changes = [...sets({ deep }), ...logs(deep), { op: 'append', field: 'list', item: deep } as const];
+      await commit(storage, key(), changes);
+      const instances = harness.backend.reopen ? [storage, await second()] : [storage];
+      for (const instance of instances) {
+        const record = await found(instance, key(), 1);
+        assert.equal(record.fields.get('deep'), deep);
+        assert.equal(record.fields.get('list'), `[${deep}]`);
+        assert.deepEqual(record.log, [deep]);
+      }
+    });
+
     harness.test('null, an empty text and a missing field are three things', async ({ storage, key }) => {
       await commit(storage, key(), sets({ nothing: 'null', empty: '""' }));
       const { fields } = await found(storage, key());

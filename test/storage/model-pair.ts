@@ -20,7 +20,10 @@ export class ModelPair {
   readonly #space = `pair-${randomBytes(6).toString('hex')}`;
   readonly #model: PlainModel;
   /** The last commit with an id on each record, to be sent again. */
-  readonly #sent = new Map<number, Step & { do: 'commit' }>();
+  readonly #sent = new Map<number, Step & { do: 'commit' } & { born: unknown }>();
+  /** The tokens in use, by record and by who uses them, and those that had their lease. */
+  readonly #tokens = new Map<string, string>();
+  readonly #served = new Set<string>();
   #ids = 0;
   #storage: StateStorage;
 
@@ -33,21 +36,28 @@ export class ModelPair {
   async step(step: Step): Promise<void> {
     switch (step.do) {
       case 'commit': {
-        const named = step.named ? { ...step.options, commitId: `c${this.#ids++}` } : step.options;
-        if (step.named) this.#sent.set(step.key, { ...step, options: named });
-        return this.#commit(step.key, step.changes, named);
+        // What writes nothing leaves nothing that an id could be kept with.
+        const named = step.named && (step.changes.length > 0 || step.options.expiry !== undefined);
+        const options = named ? { ...step.options, commitId: `c${this.#ids++}` } : step.options;
+        await this.#commit(step.key, step.changes, options);
+        if (named) this.#sent.set(step.key, { ...step, options, born: this.#born(step.key) });
+        return;
       }
       case 'resend': {
         const sent = this.#sent.get(step.key);
-        return sent && this.#commit(step.key, sent.changes, sent.options);
+        // With the record may go what is known of its commits.
+        if (!sent || sent.born !== this.#born(step.key)) return;
+        return this.#commit(step.key, sent.changes, sent.options);
       }
       case 'begin': {
-        // A token is used for one turn: with the next, nobody sends the commit of the last.
         this.#sent.delete(step.key);
-        const { token, leaseMs, log } = step;
-        const begun = await this.#storage.begin(this.#key(step.key), { token, leaseMs, log });
-        const answer = begun.busy ? 'busy' : shape(begun.record);
-        return this.#same(answer, this.#model.begin(this.#key(step.key), token, leaseMs, log));
+        const { leaseMs, log } = step;
+        const key = this.#key(step.key);
+        const token = this.#tokenFor(step);
+        const begun = await this.#storage.begin(key, { token, leaseMs, log });
+        this.#same(begun.busy ? 'busy' : shape(begun.record), this.#model.begin(key, token, leaseMs, log));
+        if (!begun.busy) this.#served.add(token);
+        return;
       }
       case 'readLog': {
         const { limit, before } = step;
@@ -55,10 +65,12 @@ export class ModelPair {
         return this.#same(page, this.#model.readLog(this.#key(step.key), limit, before));
       }
       case 'delete':
+        this.#sent.delete(step.key);
         return this.#same(await this.#storage.delete(this.#key(step.key)), this.#model.delete(this.#key(step.key)));
       case 'list':
         return this.#list(step);
       case 'sweep': {
+        this.#sent.clear();
         const query = { ...(step.scope && { scope: step.scope }), updatedBefore: this.#now() - step.age };
         return this.#same(await this.#storage.sweep({ space: this.#space, ...query }), this.#model.sweep(query));
       }
@@ -83,8 +95,11 @@ export class ModelPair {
     await this.#storage.close();
   }
 
-  async #commit(index: number, changes: readonly ModelChange[], given: ModelOptions): Promise<void> {
+  async #commit(index: number, changes: readonly ModelChange[], named: ModelOptions): Promise<void> {
     const key = this.#key(index);
+    const { lease } = named;
+    const token = lease && (this.#tokens.get(`${index} ${lease.token}`) ?? lease.token);
+    const given = lease && token ? { ...named, lease: { ...lease, token } } : named;
     const before = await this.#storage.read(key);
     const { condition, ...rest } = given;
     const { current, exists, fields } = condition ?? {};
@@ -124,6 +139,20 @@ export class ModelPair {
     // An order is promised inside one scope only.
     if (!scope) for (const list of [infos, wanted]) list.sort((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1));
     this.#same(infos, wanted);
+  }
+
+  /** A token is used for one turn: once its lease has ended, who asks takes a new one. */
+  #tokenFor({ key, token: name }: { key: number; token: string }): string {
+    const token = this.#tokens.get(`${key} ${name}`);
+    if (token && (!this.#served.has(token) || this.#model.holds(this.#key(key), token))) return token;
+    const fresh = `${name}${this.#ids++}`;
+    this.#tokens.set(`${key} ${name}`, fresh);
+    return fresh;
+  }
+
+  /** When the record that is there was made. */
+  #born(index: number): unknown {
+    return (this.#model.read(this.#key(index), 0) as { createdAt: number } | undefined)?.createdAt;
   }
 
   #now(): number {

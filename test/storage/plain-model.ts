@@ -73,6 +73,12 @@ export class PlainModel {
     return this.read(key, log);
   }
 
+  /** Does this token hold the lease now? */
+  holds(key: RecordKey, token: string): boolean {
+    const lease = this.#lease(key);
+    return lease.token === token && lease.until > this.#now();
+  }
+
   read(key: RecordKey, log: number): unknown {
     const entry = this.#find(key);
     if (!entry) return undefined;

@@ -1,9 +1,13 @@
 import { strict as assert } from 'node:assert';
 import { randomBytes } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, it } from 'vitest';
 import { decode, encode } from '../../src/json.js';
 import { containerText, decodeName, encodeName, keyText } from '../../src/storage/keys.js';
+import { FileStorage } from '../../src/storage/file/file-storage.js';
 import { MemoryStorage } from '../../src/storage/memory-storage.js';
 import { ValkeyStorage } from '../../src/storage/valkey/valkey-storage.js';
 import { valkeyUrl } from '../support/index.js';
@@ -15,7 +19,7 @@ import { ModelPair, type Subject } from './model-pair.js';
 const RUNS = Number(process.env['AGENTUP_PROPERTY_RUNS'] ?? 100);
 const TIME_LIMIT = Math.max(20_000, RUNS * 500);
 
-async function behavesLikeTheModel(able: { movesTime: boolean; reopens: boolean }, subject: Subject): Promise<void> {
+async function behavesLikeTheModel(able: Parameters<typeof sequences>[0], subject: Subject, runs: number) {
   await fc.assert(
     fc.asyncProperty(sequences(able), async (steps) => {
       const pair = new ModelPair(subject);
@@ -28,20 +32,32 @@ async function behavesLikeTheModel(able: { movesTime: boolean; reopens: boolean 
         await pair.close();
       }
     }),
-    { numRuns: RUNS },
+    { numRuns: runs },
   );
 }
 
 describe('any sequence of calls has the answers of a plain model', { timeout: TIME_LIMIT }, () => {
   it('on MemoryStorage', async () => {
     const clock = new TestClock();
-    await behavesLikeTheModel({ movesTime: true, reopens: false }, { clock, open: () => new MemoryStorage({ clock }) });
+    const subject = { clock, open: () => new MemoryStorage({ clock }) };
+    await behavesLikeTheModel({ movesTime: true, reopens: false }, subject, RUNS * 10);
+  });
+
+  it('on FileStorage', async () => {
+    const clock = new TestClock();
+    const storageDir = mkdtempSync(join(tmpdir(), 'agentup-properties-'));
+    const subject = { clock, open: () => new FileStorage({ storageDir, clock, durability: 'never' }) };
+    try {
+      await behavesLikeTheModel({ movesTime: true, reopens: true }, subject, RUNS);
+    } finally {
+      rmSync(storageDir, { recursive: true });
+    }
   });
 
   it('on ValkeyStorage', async () => {
     const keyPrefix = `properties:${randomBytes(6).toString('hex')}:`;
     const open = () => new ValkeyStorage({ url: valkeyUrl(), keyPrefix });
-    await behavesLikeTheModel({ movesTime: false, reopens: true }, { open });
+    await behavesLikeTheModel({ movesTime: false, reopens: true }, { open }, RUNS);
   });
 });
 
