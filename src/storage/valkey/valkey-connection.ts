@@ -29,6 +29,8 @@ interface Call extends Timed {
   /** May it be sent again when the answer was lost, that is, is doing it twice the same as once? */
   readonly repeatable: boolean;
   attempts: number;
+  /** The place of its last sending among all. */
+  sequence: number;
   /** How often it was sent and its answer did not come. */
   lost: number;
   /** How many replies had come when it was sent last. */
@@ -65,6 +67,9 @@ export class ValkeyConnection {
   #trouble: unknown;
   #timer: NodeJS.Timeout | undefined;
   #replies = 0;
+  #sequence = 0;
+  /** When each script was sent to the server last, in the sequence of sendings. */
+  readonly #taught = new Map<Script, number>();
   #corked = false;
   #closed = false;
 
@@ -139,6 +144,7 @@ export class ValkeyConnection {
         deadline,
         settled: false,
         attempts: 0,
+        sequence: 0,
         lost: 0,
         repliesBefore: 0,
         trouble: undefined,
@@ -171,6 +177,7 @@ export class ValkeyConnection {
 
   #write(client: ValkeyClient, call: Call): void {
     call.attempts++;
+    call.sequence = ++this.#sequence;
     call.repliesBefore = this.#replies;
     // What one tick sends leaves in one system call, which is most of what sending costs.
     if (!this.#corked && !client.isCluster) {
@@ -199,8 +206,7 @@ export class ValkeyConnection {
     call.trouble = error;
     if (code === undefined && !unsent(error)) call.lost++;
     if (code === 'NOSCRIPT' && call.script) {
-      call.name = 'eval';
-      call.argv[0] = call.script.source;
+      this.#teach(call, call.script);
       this.#send(call);
     } else if (isPassing(error) || (code === undefined && (call.repeatable || unsent(error)))) {
       this.#sendAgain(call);
@@ -209,6 +215,15 @@ export class ValkeyConnection {
       if (code === 'READONLY') this.#drop(client);
       this.#fail(call, error);
     }
+  }
+
+  /** One call carries a script to the server; those that were on their way meanwhile find it there. */
+  #teach(call: Call, script: Script): void {
+    const taught = this.#taught.get(script) ?? 0;
+    const carries = call.sequence > taught;
+    call.name = carries ? 'eval' : 'evalsha';
+    call.argv[0] = carries ? script.source : script.sha;
+    if (carries) this.#taught.set(script, this.#sequence);
   }
 
   #sendAgain(call: Call): void {

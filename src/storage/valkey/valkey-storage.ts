@@ -223,7 +223,8 @@ export class ValkeyStorage implements StateStorage {
     const options = named ? given : { ...given, commitId: uniqueId() };
     const { lease, commitId } = options;
     const record = this.#keys.record(key);
-    const owner = changes.findLast((change) => change.op === 'owner')?.owner;
+    const owning = changes.findLast((change) => change.op === 'owner');
+    const owner = owning?.owner;
     const repeatable = commitId !== undefined || (!writing && lease?.keepMs !== undefined);
     const keys = this.#keysOf(record, true);
     if (this.#connection.cluster && commitId !== undefined && !releases)
@@ -246,7 +247,7 @@ export class ValkeyStorage implements StateStorage {
         if (Array.isArray(reply)) return { committed: false, record: parseRecord(reply, key) };
         const { owner: known, ...answer } = parseCommitted(reply, changes);
         if (writing) {
-          const always = indexed || (options.expiry !== undefined && 'set' in options.expiry);
+          const always = indexed || owning !== undefined || (options.expiry !== undefined && 'set' in options.expiry);
           this.#index.confirm(record, key, { ...answer, owner: known }, always);
         }
         return answer;

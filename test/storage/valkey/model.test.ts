@@ -147,6 +147,6 @@ it('does what the memory backend does, whatever is asked of it', async () => {
         expect(shape(await storage.read(key, { log: 3 }))).toEqual(shape(await model.read(key, { log: 3 })));
       }
     }),
-    { numRuns: 300 },
+    { numRuns: 150 },
   );
 });
