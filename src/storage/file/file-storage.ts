@@ -190,7 +190,7 @@ export class FileStorage implements StateStorage {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    process.off('exit', this.#onExit);
+    atExit.delete(this.#onExit);
     this.#leave();
     this.#journals.clear();
   }
@@ -445,7 +445,7 @@ export class FileStorage implements StateStorage {
         // The directory has been removed; the next call makes it again.
       }
     }, HEARTBEAT_MS).unref();
-    process.on('exit', this.#onExit);
+    atExit.add(this.#onExit);
   }
 
   #leave(): void {
@@ -461,6 +461,12 @@ export class FileStorage implements StateStorage {
   }
 }
 
+/** One listener for all storages of the process, which may be many. */
+const atExit = new Set<() => void>();
+process.on('exit', () => {
+  for (const leave of atExit) leave();
+});
+
 function settingsOf(
   fold: RecordFold,
   logCleared: boolean,
@@ -474,9 +480,10 @@ function settingsOf(
   const settings = { at: now, version: fold.version + 1, from, id: commitId };
   if (!expiry) return settings;
   const seconds = 'set' in expiry ? expiry.set : (fold.ownTtl ?? expiry.renew);
+  const expiresAt = seconds === 'none' ? undefined : now + seconds * 1000;
   return {
     ...settings,
-    expiresAt: seconds === 'none' ? null : now + seconds * 1000,
+    ...(expiresAt !== fold.expiresAt && { expiresAt: expiresAt ?? null }),
     ...('set' in expiry && { ownTtl: expiry.set }),
   };
 }

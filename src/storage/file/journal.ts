@@ -12,6 +12,7 @@ import {
   unlinkSync,
   writeSync,
 } from 'node:fs';
+import { crc32 } from 'node:zlib';
 import { AgentUpError } from '../../errors.js';
 import type { Token } from '../../json.js';
 import type { Logger } from '../../logger.js';
@@ -20,6 +21,8 @@ import { FORMAT, RecordFold } from './record-fold.js';
 
 const NEWLINE = 10;
 const CHUNK = 1 << 16;
+/** Files up to this size are compared as a whole with what was folded before more of them is folded. */
+const COMPARED = 1 << 20;
 
 /** What a file was when it was folded: the same again means that nobody has written. */
 interface Seen {
@@ -34,8 +37,9 @@ export class Journal {
   readonly #logger: Logger;
   #fold: RecordFold | undefined;
   #seen: Seen | undefined;
-  /** End of the last whole line that was folded. */
+  /** End of the last whole line that was folded, and the checksum of all before it. */
   #end = 0;
+  #sum = 0;
   #reported = 0;
 
   constructor(path: string, logger: Logger) {
@@ -106,6 +110,7 @@ export class Journal {
         throw error;
       }
       if (mtimeMs !== undefined) futimesSync(file, mtimeMs / 1000, mtimeMs / 1000);
+      this.#sum = crc32(bytes, this.#sum);
       this.#note(fstatSync(file), start + bytes.length);
     } catch (error) {
       this.forget();
@@ -145,21 +150,26 @@ export class Journal {
     this.#fold = undefined;
     this.#seen = undefined;
     this.#end = 0;
+    this.#sum = 0;
     this.#reported = 0;
   }
 
   #foldFile(onlyRest: boolean): RecordFold {
     const file = openSync(this.path, 'r');
     try {
-      const known = this.#fold;
-      let fold = onlyRest && known && this.#isStill(file, known) ? known : undefined;
-      const from = fold ? this.#end : 0;
-      fold ??= new RecordFold();
-      const folded = fold;
-      const end = eachLine(file, from, (line) => void folded.line(line));
+      const rest = onlyRest && this.#fold && this.#isStill(file) ? this.#fold : undefined;
+      const damagedBefore = rest?.damaged.length ?? 0;
+      const fold = rest ?? new RecordFold();
+      const { end, sum } = eachLine(file, rest ? this.#end : 0, (line) => void fold.line(line), rest ? this.#sum : 0);
+      if (rest && rest.damaged.length > damagedBefore) {
+        // Edited in place: what was folded is no longer what the file begins with.
+        this.forget();
+        return this.#foldFile(false);
+      }
       if (!fold.header && end > 0 && fold.version === 0) this.#refuse(fold);
       if (fold.header && fold.header.agentup > FORMAT) throw this.#newer(fold.header.agentup);
       this.#fold = fold;
+      this.#sum = sum;
       this.#note(fstatSync(file), end);
       this.#report(fold);
       return fold;
@@ -171,11 +181,11 @@ export class Journal {
     }
   }
 
-  /** Another file of the same name may have got the same inode: the first line tells. */
-  #isStill(file: number, fold: RecordFold): boolean {
-    const start = Buffer.alloc(64);
-    readSync(file, start, 0, 64, 0);
-    return fold.header !== undefined && start.toString('latin1').includes(`"gen":"${fold.header.gen}"`);
+  /** Does the file still begin with what was folded? It may be another one of this name, or edited in its place. */
+  #isStill(file: number): boolean {
+    if (this.#end > COMPARED) return true;
+    const start = Buffer.alloc(this.#end);
+    return readSync(file, start, 0, this.#end, 0) === this.#end && crc32(start) === this.#sum;
   }
 
   /** A line without an end was never acknowledged, unless somebody edited the file and left the newline out. */
@@ -185,7 +195,7 @@ export class Journal {
     const last = Buffer.alloc(1);
     readSync(file, last, 0, 1, size - 1);
     if (last[0] === NEWLINE) return;
-    if (size === this.#end) writeSync(file, '\n');
+    if (size === this.#end) this.#sum = crc32('\n', writeSync(file, '\n') && this.#sum);
     else ftruncateSync(file, this.#end);
   }
 
@@ -226,10 +236,14 @@ export class Journal {
   }
 }
 
-/** Calls for every line, also a last one without a newline if it is whole. Returns where the folded lines end. */
-function eachLine(file: number, from: number, call: (line: string) => void): number {
+/**
+ * Calls for every line, also a last one without a newline if it is whole. Returns where the folded lines end, and the
+ * checksum of all up to there.
+ */
+function eachLine(file: number, from: number, call: (line: string) => void, before = 0): { end: number; sum: number } {
   let rest = Buffer.alloc(0);
   let end = from;
+  let sum = before;
   for (let at = from; ; ) {
     const chunk = Buffer.alloc(CHUNK);
     const count = readSync(file, chunk, 0, CHUNK, at);
@@ -239,16 +253,18 @@ function eachLine(file: number, from: number, call: (line: string) => void): num
     let start = 0;
     for (let stop = rest.indexOf(NEWLINE); stop >= 0; stop = rest.indexOf(NEWLINE, start)) {
       if (stop > start) call(rest.toString('utf8', start, stop));
-      end += stop + 1 - start;
       start = stop + 1;
     }
+    sum = crc32(rest.subarray(0, start), sum);
+    end += start;
     rest = rest.subarray(start);
   }
   if (rest.length > 0 && isWhole(rest)) {
     call(rest.toString('utf8'));
     end += rest.length;
+    sum = crc32(rest, sum);
   }
-  return end;
+  return { end, sum };
 }
 
 function isWhole(bytes: Buffer): boolean {

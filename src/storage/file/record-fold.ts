@@ -1,5 +1,5 @@
 import { toIso } from '../../clock.js';
-import { decode, encode, type Token } from '../../json.js';
+import { appendToken, decode, encodeParsed, type Token } from '../../json.js';
 import type { Plan } from '../changes.js';
 import type { RecordKey } from '../keys.js';
 import type { Change } from '../state-storage.js';
@@ -27,6 +27,8 @@ interface Stamp {
   readonly ttl?: number | 'none';
   /** Of the commit, so that the same one is not applied again. */
   readonly id?: string;
+  /** With an id: sums of increments that the same commit overwrote. */
+  readonly sums?: Readonly<Record<string, number>>;
 }
 
 /** What a commit came to, for as long as it may be sent again. */
@@ -81,7 +83,7 @@ export class RecordFold {
     let parsed: unknown;
     try {
       parsed = decode(text);
-      if (Array.isArray(parsed)) return this.#commit(parsed as [Stamp, ...Step[]]);
+      if (Array.isArray(parsed)) return this.#commit(parsed as [Stamp, ...Step[]], text);
       const header = parsed as Header;
       if (this.header || typeof header?.agentup !== 'number' || typeof header.id !== 'string')
         throw new Error('no line of ours');
@@ -93,26 +95,27 @@ export class RecordFold {
     return [];
   }
 
-  #commit([stamp, ...steps]: [Stamp, ...Step[]]): Token[] {
+  #commit([stamp, ...steps]: [Stamp, ...Step[]], text: string): Token[] {
     const at = Date.parse(stamp.at);
     if (!Number.isFinite(at)) throw new Error('a commit without its time');
     const entries: Token[] = [];
     const set = new Map<string, Token>();
     for (const step of steps) {
       if ('m' in step) {
-        entries.push(encode(step.m));
+        entries.push(encodeParsed(step.m, text));
         this.logTotal++;
       }
       if ('set' in step) {
         for (const [field, value] of Object.entries(step.set)) {
-          const token = encode(value);
+          const token = encodeParsed(value, text);
           set.set(field, token);
           this.fields.set(field, token);
         }
       } else if ('append' in step) {
         for (const [field, items] of Object.entries(step.append)) {
-          const list = decode<unknown[]>(this.fields.get(field) ?? '[]');
-          this.fields.set(field, encode([...list, ...items]));
+          let list = this.fields.get(field) ?? '[]';
+          for (const item of items) list = appendToken(list, encodeParsed(item, text));
+          this.fields.set(field, list);
         }
       } else if ('remove' in step) for (const field of step.remove) this.fields.delete(field);
       else if ('clear' in step) {
@@ -127,7 +130,10 @@ export class RecordFold {
     this.#stamped(at, stamp.v, entries);
     if (stamp.expires !== undefined) this.expiresAt = stamp.expires === null ? undefined : Date.parse(stamp.expires);
     if (stamp.ttl !== undefined) this.ownTtl = stamp.ttl;
-    if (stamp.id !== undefined) this.#remember(stamp.id, set);
+    if (stamp.id !== undefined) {
+      for (const [field, sum] of Object.entries(stamp.sums ?? {})) set.set(field, String(sum));
+      this.#remember(stamp.id, set);
+    }
     return entries;
   }
 
@@ -162,7 +168,7 @@ export class RecordFold {
     if (settings.ownTtl !== undefined) this.ownTtl = settings.ownTtl;
     if (settings.id !== undefined) {
       const set = new Map<string, Token>();
-      for (const field of planned.incremented.keys()) set.set(field, this.fields.get(field) ?? '0');
+      for (const [field, sum] of planned.incremented) set.set(field, String(sum));
       this.#remember(settings.id, set);
     }
   }
@@ -194,7 +200,7 @@ export function commitLine(planned: Plan, changes: readonly Change[], settings: 
   const { at, version, expiresAt, ownTtl, from, id } = settings;
   const expires = expiresAt === undefined ? '' : `,"expires":${expiresAt === null ? null : `"${toIso(expiresAt)}"`}`;
   const ttl = ownTtl === undefined ? '' : `,"ttl":${JSON.stringify(ownTtl)}`;
-  const commit = id === undefined ? '' : `,"id":${JSON.stringify(id)}`;
+  const commit = id === undefined ? '' : `,"id":${JSON.stringify(id)}${overwrittenSums(planned)}`;
   let line = `[{"at":"${toIso(at)}","v":${version}${expires}${ttl}${commit}}`;
   if (planned.clearFields) line += ',{"clear":"fields"}';
   if (planned.clearLog) line += ',{"clear":"log"}';
@@ -212,6 +218,11 @@ export function commitLine(planned: Plan, changes: readonly Change[], settings: 
   for (const entry of planned.log) line += `,{"m":${entry}}`;
   if (from !== undefined) line += `,{"from":${from}}`;
   return `${line}]\n`;
+}
+
+function overwrittenSums({ incremented, fields }: Plan): string {
+  const sums = [...incremented].filter(([field, sum]) => fields.get(field) !== String(sum));
+  return sums.length === 0 ? '' : `,"sums":${JSON.stringify(Object.fromEntries(sums))}`;
 }
 
 /** Fields that a change list does nothing to but append, with what it appends. */

@@ -1,0 +1,180 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import { chmod, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { FileStorage } from '../../../src/storage/file/file-storage.js';
+
+const key = (id: string, ...scope: string[]) => ({ space: 'contexts', scope, id });
+let directory: string;
+
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'agentup-files-'));
+});
+afterEach(() => rm(directory, { recursive: true, force: true }));
+
+describe('names', () => {
+  const nasty = [
+    '..',
+    '../../etc/passwd',
+    '/abs',
+    'a:b',
+    'a*?[x]',
+    'NUL',
+    'con',
+    'a',
+    'A',
+    'é',
+    'e\u0301',
+    'a\0b',
+    '🙂',
+    ' ',
+    '.',
+    'x'.repeat(1024),
+    '🙂'.repeat(300),
+    '.by-owner',
+    'a.jsonl',
+    'a.jsonl.lock',
+  ];
+
+  it('of every kind are kept apart, inside the directory, and listed as they are', async () => {
+    const storage = new FileStorage({ storageDir: join(directory, 'inner') });
+    for (const id of nasty) {
+      await storage.commit(key(id), [
+        { op: 'set', field: 'id', value: JSON.stringify(id) },
+        { op: 'owner', owner: id },
+      ]);
+      await storage.commit(key('x', id), [{ op: 'set', field: 'id', value: '"scoped"' }]);
+    }
+    const again = new FileStorage({ storageDir: join(directory, 'inner') });
+    const listed: string[] = [];
+    for await (const { key: found } of again.list({ space: 'contexts', scope: [] })) listed.push(found.id);
+    expect(listed.sort()).toEqual([...nasty].sort());
+    for (const id of nasty) {
+      expect((await again.read(key(id)))?.fields.get('id')).toBe(JSON.stringify(id));
+      const owned: string[] = [];
+      for await (const { key: found } of again.list({ space: 'contexts', owner: id })) owned.push(found.id);
+      expect(owned).toEqual([id]);
+    }
+    expect(await readdir(directory)).toEqual(['inner']);
+    for (const name of await readdir(join(directory, 'inner'), { recursive: true })) {
+      expect(Buffer.byteLength(name.split('/').at(-1) ?? '')).toBeLessThan(255);
+    }
+    await storage.close();
+    await again.close();
+  });
+});
+
+describe('compaction', () => {
+  it('keeps a file in proportion to its content, and all of the content, also for who reads meanwhile', async () => {
+    const storage = new FileStorage({ storageDir: directory });
+    const reader = new FileStorage({ storageDir: directory });
+    for (let n = 1; n <= 3000; n++) {
+      await storage.commit(
+        key('c'),
+        [
+          { op: 'set', field: 'big', value: JSON.stringify(`${n}${'x'.repeat(1000)}`) },
+          { op: 'increment', field: 'n', by: 1 },
+          { op: 'log', entry: `${n}` },
+        ],
+        { logMax: 500, expiry: { set: 1000 } },
+      );
+      if (n % 500 === 0) expect((await reader.read(key('c')))?.fields.get('n')).toBe(String(n));
+    }
+    const [file = ''] = (await readdir(join(directory, 'contexts'))).filter((name) => name.endsWith('.jsonl'));
+    expect(execFileSync('wc', ['-c', join(directory, 'contexts', file)]).toString()).toMatch(/^\s*\d{4,6} /);
+    for (const from of [storage, reader, new FileStorage({ storageDir: directory })]) {
+      const record = await from.read(key('c'), { log: 1000 });
+      expect(record).toMatchObject({ version: 3000, logTotal: 3000, logDropped: 2500 });
+      expect(record?.log).toEqual(Array.from({ length: 500 }, (_, i) => String(2501 + i)));
+      expect(record?.fields.get('n')).toBe('3000');
+      expect(await from.readLog(key('c'), { before: 2600, limit: 2 })).toMatchObject({
+        entries: ['2599', '2600'],
+        start: 2598,
+      });
+    }
+    await storage.close();
+    await reader.close();
+  });
+});
+
+describe('a disk that fails', () => {
+  const root = process.getuid?.() === 0;
+
+  it('for want of space refuses the commit, keeps what was there, and goes on when there is space', async () => {
+    const mounted = root && spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=256k', 'tmpfs', directory]).status === 0;
+    // Without the right to mount, a limit on the size of files is the real thing that can be had.
+    if (!mounted) {
+      const script = `import { FileStorage } from ${JSON.stringify(join(process.cwd(), 'dist/storage/index.js'))};
+        const storage = new FileStorage({ storageDir: ${JSON.stringify(directory)} });
+        const key = { space: 'contexts', scope: [], id: 'c' };
+        process.on('SIGXFSZ', () => {});
+        let kept = 0, code = '';
+        try { for (;;) { await storage.commit(key, [{ op: 'log', entry: JSON.stringify('x'.repeat(5000)) }]); kept++; } } catch (error) { code = error.code; }
+        console.log(JSON.stringify({ code, kept, read: (await storage.read(key)).logTotal }));`;
+      const { stdout } = spawnSync('sh', [
+        '-c',
+        `ulimit -f 256; exec "$0" --input-type=module -e "$1"`,
+        process.execPath,
+        script,
+      ]);
+      const { code, kept, read } = JSON.parse(stdout.toString());
+      expect(['STORAGE_UNAVAILABLE', 'STORAGE_FAILED']).toContain(code);
+      expect(read).toBe(kept);
+      return;
+    }
+    try {
+      const storage = new FileStorage({ storageDir: directory });
+      let kept = 0;
+      const fill = async () => {
+        for (;;) {
+          await storage.commit(key('c'), [{ op: 'log', entry: JSON.stringify('x'.repeat(5000)) }]);
+          kept++;
+        }
+      };
+      await expect(fill()).rejects.toMatchObject({ code: 'STORAGE_UNAVAILABLE', details: { backend: 'file' } });
+      expect(kept).toBeGreaterThan(10);
+      expect((await storage.read(key('c')))?.logTotal).toBe(kept);
+      await rm(join(directory, 'filler'), { force: true });
+      expect(spawnSync('mount', ['-o', 'remount,size=4m', directory]).status).toBe(0);
+      await storage.commit(key('c'), [{ op: 'log', entry: '"after"' }]);
+      const again = new FileStorage({ storageDir: directory });
+      expect(await again.read(key('c'), { log: 1 })).toMatchObject({ logTotal: kept + 1, log: ['"after"'] });
+      await storage.close();
+      await again.close();
+    } finally {
+      spawnSync('umount', ['-l', directory]);
+    }
+  });
+
+  it('for want of a directory says so, with the file', async () => {
+    await writeFile(join(directory, 'file'), '');
+    const storage = new FileStorage({ storageDir: join(directory, 'file/states') });
+    await expect(storage.commit(key('c'), [{ op: 'touch' }])).rejects.toMatchObject({
+      code: 'STORAGE_UNAVAILABLE',
+      details: { backend: 'file', file: expect.stringContaining('states') },
+    });
+    await expect(storage.ping()).rejects.toMatchObject({ code: 'STORAGE_UNAVAILABLE' });
+  });
+
+  it('for want of the right to write says so, and reads what is there', async () => {
+    const states = join(directory, 'states');
+    const storage = new FileStorage({ storageDir: states });
+    await storage.commit(key('c'), [{ op: 'set', field: 'x', value: '1' }]);
+    await storage.close();
+    await mkdir(states, { recursive: true });
+    await chmod(join(states, 'contexts'), 0o555);
+    await chmod(join(states, '.owners'), 0o555);
+    const script = `import { FileStorage } from ${JSON.stringify(join(process.cwd(), 'dist/storage/index.js'))};
+      if (process.getuid() === 0) { process.setgid(65534); process.setuid(65534); }
+      const storage = new FileStorage({ storageDir: ${JSON.stringify(states)} });
+      const key = { space: 'contexts', scope: [], id: 'c' };
+      const read = (await storage.read(key))?.fields.get('x');
+      const code = await storage.commit(key, [{ op: 'touch' }]).then(() => 'written', (error) => error.code);
+      console.log(JSON.stringify({ read, code }));`;
+    await chmod(directory, 0o755);
+    const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', script]);
+    expect(stderr.toString()).toBe('');
+    expect(JSON.parse(stdout.toString())).toEqual({ read: '1', code: 'STORAGE_UNAVAILABLE' });
+  });
+});
