@@ -1,17 +1,15 @@
 import { Command } from 'iovalkey';
 
-/** Receives what becomes of a command. */
-export interface CommandOwner {
-  answered(reply: unknown): void;
-  refused(error: Error): void;
+/** Receives what becomes of commands. */
+export interface CommandOwner<Call> {
+  answered(call: Call, reply: unknown): void;
+  refused(call: Call, error: Error): void;
 }
 
 /** What we rely on in iovalkey's command. Its constructor makes promises for every call, which we do without. */
 interface CommandBase {
   name: string;
   args: string[];
-  resolve: (reply: unknown) => void;
-  reject: (error: Error) => void;
 }
 const Base = Command as unknown as new (name: string) => CommandBase;
 
@@ -19,12 +17,23 @@ const Base = Command as unknown as new (name: string) => CommandBase;
  * A command that costs the client a third less than iovalkey's own: no promise, no timer, no conversion of the
  * reply, which stays as it came (buffers, numbers, arrays of them).
  */
-export class LeanCommand extends Base {
-  constructor(name: string, args: string[], owner: CommandOwner) {
+export class LeanCommand<Call> extends Base {
+  readonly #owner: CommandOwner<Call>;
+  readonly #call: Call;
+
+  constructor(name: string, args: string[], owner: CommandOwner<Call>, call: Call) {
     super(name);
     this.args = args;
-    this.resolve = (reply) => owner.answered(reply);
-    this.reject = (error) => owner.refused(error);
+    this.#owner = owner;
+    this.#call = call;
+  }
+
+  resolve(reply: unknown): void {
+    this.#owner.answered(this.#call, reply);
+  }
+
+  reject(error: Error): void {
+    this.#owner.refused(this.#call, error);
   }
 
   /** Called by the base class, which would make its promises here. */
@@ -35,6 +44,6 @@ export class LeanCommand extends Base {
 }
 
 /** The command as the client's `sendCommand` wants it. */
-export function asCommand(command: LeanCommand): Command {
+export function asCommand<Call>(command: LeanCommand<Call>): Command {
   return command as unknown as Command;
 }

@@ -1,10 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { ConnectionOptions } from 'node:tls';
-import { type Cluster, Redis } from 'iovalkey';
+import type { Cluster, Redis } from 'iovalkey';
 import { AgentUpError } from '../../errors.js';
-import type { Logger } from '../../logger.js';
 import { CallQueue, type Timed } from './call-queue.js';
-import { asCommand, LeanCommand } from './lean-command.js';
+import { asCommand, type CommandOwner, LeanCommand } from './lean-command.js';
+import { type OpenOptions, openClient } from './open-client.js';
 import type { Script } from './scripts.js';
 import { isPassing, replyCode, translateError, unavailable } from './valkey-errors.js';
 import type { ValkeyAddress } from './valkey-url.js';
@@ -12,13 +11,9 @@ import type { ValkeyAddress } from './valkey-url.js';
 /** A client of iovalkey that its owner opens and closes. */
 export type ValkeyClient = Redis | Cluster;
 
-export interface ConnectionParts {
+export interface ConnectionParts extends OpenOptions {
   /** The server, for a connection of our own; or somebody's client. */
   readonly target: ValkeyAddress | ValkeyClient;
-  /** Bound on everything: connecting, asking, asking again. Milliseconds. */
-  readonly timeoutMs: number;
-  readonly tls: ConnectionOptions | undefined;
-  readonly logger: Logger;
 }
 
 /** One question on its way to an answer, over as many attempts as its time allows. */
@@ -26,6 +21,8 @@ interface Call extends Timed {
   name: string;
   readonly argv: string[];
   readonly script: Script | undefined;
+  /** What it was sent on last. */
+  client: ValkeyClient | undefined;
   /** May it be sent again when the answer was lost, that is, is doing it twice the same as once? */
   readonly repeatable: boolean;
   attempts: number;
@@ -56,6 +53,10 @@ export class ValkeyConnection {
   readonly #parts: ConnectionParts;
   readonly #address: ValkeyAddress | undefined;
   readonly #pending = new CallQueue<Call>();
+  readonly #owner: CommandOwner<Call> = {
+    answered: (call, reply) => this.#answered(call, reply),
+    refused: (call, error) => this.#refused(call, error),
+  };
   readonly #note = (error: unknown): void => {
     this.#trouble = error;
   };
@@ -143,6 +144,7 @@ export class ValkeyConnection {
         repeatable,
         deadline,
         settled: false,
+        client: undefined,
         attempts: 0,
         sequence: 0,
         lost: 0,
@@ -189,17 +191,16 @@ export class ValkeyConnection {
         stream.uncork();
       });
     }
-    const command = new LeanCommand(call.name, call.argv, {
-      answered: (reply) => {
-        this.#replies++;
-        if (this.#settle(call)) call.resolve(reply);
-      },
-      refused: (error) => this.#refused(client, call, error),
-    });
-    client.sendCommand(asCommand(command));
+    call.client = client;
+    client.sendCommand(asCommand(new LeanCommand(call.name, call.argv, this.#owner, call)));
   }
 
-  #refused(client: ValkeyClient, call: Call, error: Error): void {
+  #answered(call: Call, reply: unknown): void {
+    this.#replies++;
+    if (this.#settle(call)) call.resolve(reply);
+  }
+
+  #refused(call: Call, error: Error): void {
     const code = replyCode(error);
     if (code !== undefined) this.#replies++;
     if (call.settled) return;
@@ -212,7 +213,7 @@ export class ValkeyConnection {
       this.#sendAgain(call);
     } else {
       // A replica may be what is left of a primary: the next call asks anew where the primary is.
-      if (code === 'READONLY') this.#drop(client);
+      if (code === 'READONLY') this.#drop(call.client);
       this.#fail(call, error);
     }
   }
@@ -273,14 +274,14 @@ export class ValkeyConnection {
     const { trouble } = call;
     this.#fail(call, trouble === undefined ? unavailable(this.shown, why, this.#trouble) : trouble);
     // Nothing at all has come since: the connection may be dead without anybody having said so.
-    if (call.attempts > 0 && call.repliesBefore === this.#replies && this.#client) this.#drop(this.#client);
+    if (call.attempts > 0 && call.repliesBefore === this.#replies) this.#drop(call.client);
   }
 
   /** Gives up a connection of our own. */
-  #drop(client: ValkeyClient): void {
+  #drop(client: ValkeyClient | undefined): void {
     if (this.foreign || this.#client !== client) return;
     this.#client = undefined;
-    client.disconnect();
+    client?.disconnect();
   }
 
   /** Settles when calls can be sent, or cannot. One for all that wait. */
@@ -307,7 +308,12 @@ export class ValkeyConnection {
   async #open(address: ValkeyAddress): Promise<void> {
     for (let pause = 10; ; pause = Math.min(pause * 2, MAX_PAUSE_MS)) {
       try {
-        const client = await this.#connect(address);
+        const client = await openClient(address, this.#parts);
+        client.once('close', () => {
+          if (this.#client !== client) return;
+          this.#client = undefined;
+          this.#lostAt = performance.now();
+        });
         if (this.#closed) client.disconnect();
         else this.#client = client;
         if (this.#pending.size === 0) this.#hold(false);
@@ -318,53 +324,6 @@ export class ValkeyConnection {
         if (performance.now() + pause > patience || this.#pending.size === 0) throw error;
         await delay(pause);
       }
-    }
-  }
-
-  /** A new client each time: one that connects again by itself carries over states that we could not check. */
-  async #connect({ host, port, tls, username, password, database }: ValkeyAddress): Promise<Redis> {
-    const { timeoutMs, logger } = this.#parts;
-    const client = new Redis({
-      host,
-      port,
-      family: 0,
-      familyFallback: { enabled: false },
-      ...(tls && { tls: { ...this.#parts.tls } }),
-      lazyConnect: true,
-      connectTimeout: timeoutMs,
-      commandTimeout: timeoutMs,
-      enableReadyCheck: false,
-      enableOfflineQueue: false,
-      autoResendUnfulfilledCommands: false,
-      maxRetriesPerRequest: null,
-      retryStrategy: () => null,
-    });
-    let trouble: unknown;
-    client.on('error', (error) => {
-      trouble ??= error;
-    });
-    client.once('close', () => {
-      if (this.#client !== client) return;
-      this.#client = undefined;
-      this.#lostAt = performance.now();
-    });
-    try {
-      await client.connect();
-      // Asked for here and not by the client, which would go on without: as somebody else, or in another database.
-      if (password === undefined) {
-        // A server that wants a password hangs up on long commands without saying why. This one it answers.
-        await client.ping();
-      } else {
-        await client.call('AUTH', username === undefined ? [password] : [username, password]).catch((error: Error) => {
-          if (!/without any password configured/.test(error.message)) throw error;
-          logger.warn(`the Valkey server ${this.shown} needs no password, but the url has one`);
-        });
-      }
-      if (database !== 0) await client.select(database);
-      return client;
-    } catch (error) {
-      client.disconnect();
-      throw replyCode(error) === undefined ? (trouble ?? error) : error;
     }
   }
 }
