@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { mkdirSync, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { type Clock, systemClock } from '../../clock.js';
 import { AgentUpError } from '../../errors.js';
@@ -22,14 +22,16 @@ import type {
   StateStorage,
   SweepQuery,
 } from '../state-storage.js';
-import { DiskSync, type Durability, syncNow } from './durability.js';
+import { answerAgain, answerOf, settingsOf } from './commit-outcome.js';
+import { DiskSync, type Durability } from './durability.js';
 import { fileError, isMissing } from './file-errors.js';
 import { fileName, textOfFileName } from './file-name.js';
-import { Journal } from './journal.js';
+import { commitLine, headerLine, newGeneration } from './journal-lines.js';
+import { Journals } from './journals.js';
 import { LeaseFile } from './lease-file.js';
 import { OwnerIndex } from './owner-index.js';
-import { type Owner, stateOf, thisOwner } from './process-owner.js';
-import { commitLine, headerLine, type LineSettings, type RecentCommit, RecordFold } from './record-fold.js';
+import { Presence } from './presence.js';
+import { RecordFold } from './record-fold.js';
 import { lock, unlock } from './record-lock.js';
 import { containerPath, containers, recordNames, SUFFIX } from './walk.js';
 
@@ -45,15 +47,6 @@ export interface FileStorageOptions {
   readonly logger?: Logger;
 }
 
-/** Records whose folded state is kept in memory. */
-const CACHED = 1_000;
-/** Below this no file is worth compacting. */
-const COMPACT_FROM = 256 * 1024;
-/** Entries in one line of a compacted file. */
-const ENTRIES_A_LINE = 500;
-/** How often a process shows to others on other machines that it lives. */
-const HEARTBEAT_MS = 3_000;
-
 /**
  * Keeps each record in a readable file of its own: one line of JSON per commit. Several processes may share a
  * directory on a local file system. Makes no file before the first write.
@@ -65,11 +58,8 @@ export class FileStorage implements StateStorage {
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #sync: DiskSync;
-  readonly #me: Owner = thisOwner();
-  readonly #ownerFile: string;
-  readonly #journals = new Map<string, Journal>();
-  readonly #checkAt = new Map<string, number>();
-  #heartbeat: NodeJS.Timeout | undefined;
+  readonly #presence: Presence;
+  readonly #journals: Journals;
   #closed = false;
   readonly #onExit = (): void => this.#leave();
 
@@ -83,7 +73,8 @@ export class FileStorage implements StateStorage {
     this.#clock = options.clock ?? systemClock;
     this.#logger = options.logger ?? silentLogger;
     this.#sync = new DiskSync(options.durability ?? 'interval', this.#logger);
-    this.#ownerFile = join(this.#root, '.owners', this.#me.nonce);
+    this.#presence = new Presence(this.#root);
+    this.#journals = new Journals(this.#logger);
   }
 
   async begin(key: RecordKey, options: BeginOptions): Promise<Begun> {
@@ -132,7 +123,7 @@ export class FileStorage implements StateStorage {
     this.#open();
     checkKey(key);
     return this.#locked(key, (path) => {
-      const journal = this.#journal(path);
+      const journal = this.#journals.of(path);
       const fold = journal.read();
       if (!fold) return false;
       this.#erase(path, fold);
@@ -181,7 +172,7 @@ export class FileStorage implements StateStorage {
     this.#open();
     try {
       this.#enter();
-      utimesSync(this.#ownerFile, new Date(), new Date());
+      this.#presence.touch();
     } catch (error) {
       throw fileError(error, this.#root);
     }
@@ -202,7 +193,7 @@ export class FileStorage implements StateStorage {
     options: CommitOptions,
   ): { answer: Committed | Refused; written?: { path: string; isNew: boolean } } {
     const now = this.#clock.now();
-    const journal = this.#journal(path);
+    const journal = this.#journals.of(path);
     let fold = journal.read();
     const recent = options.commitId === undefined ? undefined : fold?.recent(options.commitId, now);
     if (recent) return { answer: answerAgain(recent, changes) };
@@ -227,7 +218,7 @@ export class FileStorage implements StateStorage {
     const isNew = living === undefined;
     let text = '';
     if (isNew) {
-      const header = headerLine(key, fileName(Math.random().toString(36).slice(2)), now);
+      const header = headerLine(key, newGeneration(), now);
       text = header;
       fold = new RecordFold();
       fold.line(header.slice(0, -1));
@@ -247,46 +238,16 @@ export class FileStorage implements StateStorage {
     if (before !== undefined && before !== record.owner) {
       new OwnerIndex(dirname(path)).remove(before, basename(path, SUFFIX));
     }
-    this.#compactIfDue(path, journal, record);
+    this.#journals.compactIfDue(path, record, `${path}.${this.#presence.owner.nonce}.tmp`);
     if (options.lease) lease?.settle(options.lease.token, options.lease.keepMs, now);
     return { answer: answerOf(record, now, planned.incremented), written: { path, isNew } };
-  }
-
-  /** Rewrites a file most of which is history of values that are gone. Looks again when it has doubled. */
-  #compactIfDue(path: string, journal: Journal, fold: RecordFold): void {
-    if (journal.size < (this.#checkAt.get(path) ?? COMPACT_FROM)) return;
-    this.#checkAt.set(path, journal.size * 2);
-    const entries = journal.entries(fold.logDropped, fold.logTotal);
-    const stamp = `{"at":"${new Date(fold.updatedAt).toISOString()}","v":${fold.version}}`;
-    const first = [
-      `{"at":"${new Date(fold.updatedAt).toISOString()}","v":${fold.version},"expires":${
-        fold.expiresAt === undefined ? null : `"${new Date(fold.expiresAt).toISOString()}"`
-      }${fold.ownTtl === undefined ? '' : `,"ttl":${JSON.stringify(fold.ownTtl)}`}}`,
-      `{"owner":${JSON.stringify(fold.owner ?? null)}}`,
-      `{"set":{${[...fold.fields].map(([field, token]) => `${JSON.stringify(field)}:${token}`).join(',')}}}`,
-      `{"from":${fold.logDropped}}`,
-    ];
-    const { header } = fold;
-    const key = {
-      space: '',
-      scope: header?.scope ?? [],
-      id: header?.id ?? textOfFileName(basename(path, SUFFIX)) ?? '',
-    };
-    let text = headerLine(key, Math.random().toString(36).slice(2), fold.createdAt);
-    text += `[${first.join(',')}]\n`;
-    for (let i = 0; i < entries.length; i += ENTRIES_A_LINE) {
-      text += `[${[stamp, ...entries.slice(i, i + ENTRIES_A_LINE).map((entry) => `{"m":${entry}}`)].join(',')}]\n`;
-    }
-    if (text.length > journal.size / 2 || fold.damaged.length > 0) return;
-    journal.replace(text, `${path}.${this.#me.nonce}.tmp`, () => syncNow(`${path}.${this.#me.nonce}.tmp`));
-    this.#checkAt.set(path, Math.max(COMPACT_FROM, text.length * 2));
   }
 
   async #sweepOne(path: string, updatedBefore: number): Promise<boolean> {
     try {
       return await this.#lockedAt(path, () => {
         const now = this.#clock.now();
-        const fold = this.#journal(path).read();
+        const fold = this.#journals.of(path).read();
         if (!fold || fold.updatedAt >= updatedBefore || this.#lease(path).isHeld(now)) return false;
         this.#erase(path, fold);
         return !fold.isExpired(now);
@@ -298,15 +259,14 @@ export class FileStorage implements StateStorage {
   }
 
   #erase(path: string, fold: RecordFold): void {
-    this.#journal(path).remove();
-    this.#checkAt.delete(path);
+    this.#journals.of(path).remove();
     if (fold.owner !== undefined) new OwnerIndex(dirname(path)).remove(fold.owner, basename(path, SUFFIX));
   }
 
   #info(path: string, name: string, query: ListQuery): RecordInfo | undefined {
     let fold: RecordFold | undefined;
     try {
-      fold = this.#journal(path).read();
+      fold = this.#journals.of(path).read();
     } catch (error) {
       this.#logger.error(`${path} is left out of the list`, error);
       return undefined;
@@ -322,7 +282,7 @@ export class FileStorage implements StateStorage {
   }
 
   #living(path: string, now: number): RecordFold | undefined {
-    const fold = this.#journal(path).read();
+    const fold = this.#journals.of(path).read();
     return fold?.isExpired(now) ? undefined : fold;
   }
 
@@ -354,24 +314,11 @@ export class FileStorage implements StateStorage {
     if (start >= end) return [];
     const held = fold.logTotal - fold.tail.length;
     if (start >= held) return fold.tail.slice(start - held, end - held);
-    return this.#journal(path).entries(start, end);
-  }
-
-  #journal(path: string): Journal {
-    let journal = this.#journals.get(path);
-    if (journal) {
-      this.#journals.delete(path);
-    } else {
-      journal = new Journal(path, this.#logger);
-      const oldest = this.#journals.size >= CACHED ? this.#journals.keys().next().value : undefined;
-      if (oldest !== undefined) this.#journals.delete(oldest);
-    }
-    this.#journals.set(path, journal);
-    return journal;
+    return this.#journals.of(path).entries(start, end);
   }
 
   #lease(path: string): LeaseFile {
-    return new LeaseFile(`${path}.lease`, this.#me);
+    return new LeaseFile(`${path}.lease`, this.#presence.owner);
   }
 
   #pathOf(key: RecordKey): string {
@@ -397,14 +344,13 @@ export class FileStorage implements StateStorage {
     try {
       this.#enter();
       try {
-        await lock(lockPath, this.#ownerFile);
+        await lock(lockPath, this.#presence.ownerFile);
       } catch (error) {
         if (!isMissing(error)) throw error;
         // The directory is new, or somebody emptied it.
-        this.#heartbeat = undefined;
-        this.#enter();
+        this.#enter(true);
         mkdirSync(dirname(path), { recursive: true });
-        await lock(lockPath, this.#ownerFile);
+        await lock(lockPath, this.#presence.ownerFile);
       }
       try {
         return call(path);
@@ -416,42 +362,14 @@ export class FileStorage implements StateStorage {
     }
   }
 
-  /** Makes the owner file that locks are links to, once. */
-  #enter(): void {
-    if (this.#heartbeat) return;
-    const directory = dirname(this.#ownerFile);
-    mkdirSync(directory, { recursive: true });
-    writeFileSync(this.#ownerFile, JSON.stringify(this.#me));
-    // An empty owner file after a power cut would name nobody for ever.
-    syncNow(this.#ownerFile);
-    const format = join(this.#root, 'agentup.json');
-    try {
-      statSync(format);
-    } catch {
-      writeFileSync(format, '{"format":1}\n');
-    }
-    for (const name of readdirSync(directory)) {
-      try {
-        const owner = JSON.parse(readFileSync(join(directory, name), 'utf8')) as Owner;
-        if (name !== this.#me.nonce && stateOf(owner) === 'dead') rmSync(join(directory, name), { force: true });
-      } catch {
-        // Being written by somebody just now, or gone already.
-      }
-    }
-    this.#heartbeat = setInterval(() => {
-      try {
-        utimesSync(this.#ownerFile, new Date(), new Date());
-      } catch {
-        // The directory has been removed; the next call makes it again.
-      }
-    }, HEARTBEAT_MS).unref();
+  #enter(again = false): void {
+    this.#presence.enter(again);
     atExit.add(this.#onExit);
   }
 
   #leave(): void {
-    clearInterval(this.#heartbeat);
     this.#sync.flush();
-    rmSync(this.#ownerFile, { force: true });
+    this.#presence.leave();
   }
 
   #open(): void {
@@ -466,46 +384,6 @@ const atExit = new Set<() => void>();
 process.on('exit', () => {
   for (const leave of atExit) leave();
 });
-
-function settingsOf(
-  fold: RecordFold,
-  logCleared: boolean,
-  added: number,
-  { expiry, logMax, commitId }: CommitOptions,
-  now: number,
-): LineSettings {
-  const total = (logCleared ? 0 : fold.logTotal) + added;
-  const dropped = logCleared ? 0 : fold.logDropped;
-  const from = logMax !== undefined && total - dropped > logMax ? total - logMax : undefined;
-  const settings = { at: now, version: fold.version + 1, from, id: commitId };
-  if (!expiry) return settings;
-  const seconds = 'set' in expiry ? expiry.set : (fold.ownTtl ?? expiry.renew);
-  const expiresAt = seconds === 'none' ? undefined : now + seconds * 1000;
-  return {
-    ...settings,
-    ...(expiresAt !== fold.expiresAt && { expiresAt: expiresAt ?? null }),
-    ...('set' in expiry && { ownTtl: expiry.set }),
-  };
-}
-
-function answerOf(fold: RecordFold | undefined, now: number, incremented: Map<string, number>): Committed {
-  return {
-    committed: true,
-    version: fold?.version ?? 0,
-    updatedAt: fold?.updatedAt ?? now,
-    expiresAt: fold?.expiresAt,
-    incremented,
-    logTotal: fold?.logTotal ?? 0,
-  };
-}
-
-function answerAgain({ at, version, expiresAt, logTotal, set }: RecentCommit, changes: readonly Change[]): Committed {
-  const incremented = new Map<string, number>();
-  for (const change of changes) {
-    if (change.op === 'increment') incremented.set(change.field, Number(set.get(change.field)));
-  }
-  return { committed: true, version, updatedAt: at, expiresAt, incremented, logTotal };
-}
 
 function isOlder(path: string, moment: number): boolean {
   try {

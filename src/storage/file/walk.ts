@@ -1,6 +1,5 @@
 import { type Dirent, opendirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { containerText } from '../keys.js';
 import { isMissing } from './file-errors.js';
 import { fileName } from './file-name.js';
 import { OWNERS } from './owner-index.js';
@@ -49,6 +48,3 @@ export function* recordNames(directory: string): Generator<string> {
     open.closeSync();
   }
 }
-
-/** Names a container in messages and maps. */
-export const nameOfContainer = containerText;
