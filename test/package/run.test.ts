@@ -22,7 +22,7 @@ function alive(pid: number): boolean {
 const SLEEPER = 'console.log(process.pid); setInterval(() => {}, 1000);';
 const DEAF = `process.on('SIGTERM', () => {}); process.on('SIGINT', () => {}); ${SLEEPER}`;
 
-test.each([
+test.concurrent.each([
   ['SIGTERM', 143, SLEEPER],
   ['SIGINT', 130, SLEEPER],
   ['SIGTERM', 143, DEAF],
