@@ -14,7 +14,7 @@ import {
   stat,
   writeFile,
 } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, join, relative } from 'node:path';
 import { AgentUpError, messageOf } from '../errors.js';
 import type { PlannedFile } from './scaffold/plan.js';
 
@@ -64,10 +64,12 @@ export async function writePlan(
   return steps.map(({ file, action }) => ({ path: file.path, action }));
 }
 
-/** The error for files that are in the way; each entry says which and why. */
+/** The error for what is in the way; each entry says what and why. */
 export function conflict(reasons: readonly string[]): AgentUpError {
-  return new AgentUpError('FILE_CONFLICT', `${reasons.join('; ')}. Nothing was written.`, {
-    issues: reasons,
+  const all = [...new Set(reasons)];
+  const what = all.length === 1 ? `${all[0]}.` : `${all.length} things are in the way:\n  ${all.join('\n  ')}\n`;
+  return new AgentUpError('FILE_CONFLICT', `${what.trimEnd()}${all.length === 1 ? ' ' : '\n'}Nothing was written.`, {
+    issues: all,
     fix: 'move what is in the way, or pass --force to replace it',
   });
 }
@@ -79,7 +81,7 @@ async function examine(directory: string, file: PlannedFile, { force }: WriteOpt
     if (error.code === 'ENOTDIR') return 'blocked' as const;
     throw unwritable(path, error);
   });
-  if (there === 'blocked') return `${file.path}: a file is in the place of its directory`;
+  if (there === 'blocked') return `${await blocker(path, directory)} is a file, and a directory is needed there`;
   if (!there) {
     if (file.replaces !== undefined) return `${file.path} has been removed meanwhile`;
     await checkDirectory(dirname(path));
@@ -105,6 +107,15 @@ async function examine(directory: string, file: PlannedFile, { force }: WriteOpt
   return { file, target, action, mode: info.mode & 0o7777 };
 }
 
+/** The file that stands where a directory of this path should be, as people know it. */
+async function blocker(path: string, directory: string): Promise<string> {
+  const above = dirname(path);
+  const exists = await stat(above).catch(() => undefined);
+  if (!exists && above !== path) return blocker(above, directory);
+  const shown = relative(directory, above);
+  return shown === '' || shown.startsWith('..') ? above : shown;
+}
+
 /** The nearest directory that exists must be one, and writable. */
 async function checkDirectory(directory: string): Promise<void> {
   try {
@@ -127,11 +138,11 @@ async function apply(steps: readonly Step[]): Promise<void> {
   for (const signal of SIGNALS) process.on(signal, hold);
   let at = '';
   try {
-    const staged: { temp: string; backup: string | undefined; target: string }[] = [];
-    for (const { file, target, mode } of steps) {
+    const staged: { step: Step; temp: string; backup: string | undefined }[] = [];
+    for (const step of steps) {
+      const { file, target, mode } = step;
       at = target;
-      const first = await mkdir(dirname(target), { recursive: true });
-      if (first !== undefined) undo.unshift(() => removeEmpty(dirname(target), first));
+      await makeDirectory(dirname(target), undo);
       const temp = beside(target);
       temps.push(temp);
       await writeFile(temp, file.content, { flag: 'wx', flush: true });
@@ -141,17 +152,21 @@ async function apply(steps: readonly Step[]): Promise<void> {
         backups.push(backup);
         await copyFile(target, backup, constants.COPYFILE_EXCL);
       }
-      staged.push({ temp, backup, target });
+      staged.push({ step, temp, backup });
     }
-    for (const { temp, backup, target } of staged) {
+    for (const { step, temp, backup } of staged) {
+      const { file, target } = step;
       at = target;
+      if (file.replaces !== undefined && (await readFile(target, 'utf8')) !== file.replaces) {
+        throw conflict([`${file.path} has changed meanwhile`]);
+      }
       await rename(temp, target);
       undo.unshift(() => (backup === undefined ? rm(target, { force: true }) : rename(backup, target)));
     }
   } catch (error) {
     for (const temp of temps) await rm(temp, { force: true }).catch(() => {});
     for (const revert of undo) await revert().catch(() => {});
-    throw unwritable(at, error);
+    throw error instanceof AgentUpError ? error : unwritable(at, error);
   } finally {
     for (const backup of backups) await rm(backup, { force: true }).catch(() => {});
     for (const signal of SIGNALS) process.off(signal, hold);
@@ -162,9 +177,21 @@ function beside(target: string): string {
   return join(dirname(target), `.${basename(target)}.${randomUUID().slice(0, 8)}.tmp`);
 }
 
-/** Removes directories from `from` up to `top`, as far as they are empty. */
-async function removeEmpty(from: string, top: string): Promise<void> {
-  for (let path = from; path.length >= top.length; path = dirname(path)) await rmdir(path);
+/** One directory at a time: Node's own recursive `mkdir` spins for ever on file systems that take no directories. */
+async function makeDirectory(path: string, undo: (() => Promise<unknown>)[]): Promise<void> {
+  const make = async (): Promise<void> => {
+    await mkdir(path);
+    undo.unshift(() => rmdir(path));
+  };
+  try {
+    await make();
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'EEXIST') return;
+    if (code !== 'ENOENT' || dirname(path) === path) throw error;
+    await makeDirectory(dirname(path), undo);
+    await make();
+  }
 }
 
 function unwritable(path: string, cause: unknown): AgentUpError {

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { writePlan } from '../../src/cli/write-plan.js';
+import { run } from './run-cli.js';
 
 let directory: string;
 
@@ -97,9 +98,45 @@ describe('writePlan', () => {
 
   it('refuses a file in the place of a directory', async () => {
     await writeFile(join(directory, 'src'), 'a file');
-    await expect(writePlan(directory, [{ path: 'src/a.ts', content: 'A' }])).rejects.toMatchObject({
+    const plan = ['src/a.ts', 'src/deep/b.ts'].map((path) => ({ path, content: 'A' }));
+    await expect(writePlan(directory, plan)).rejects.toMatchObject({
       code: 'FILE_CONFLICT',
+      details: { issues: ['src is a file, and a directory is needed there'] },
     });
+  });
+
+  it('says that it may not write, before it has written anything', async () => {
+    await mkdir(join(directory, 'mine'));
+    await writeFile(join(directory, 'mine/b.txt'), 'old');
+    await chmod(join(directory, 'mine'), 0o555);
+    await chmod(directory, 0o777);
+    // Root may do everything. The rights go after the module is there, which may lie where only root may read.
+    const script = `
+      const { writePlan } = await import(${JSON.stringify(join(process.cwd(), 'src/cli/write-plan.ts'))});
+      if (process.getuid?.() === 0) {
+        process.setgroups([]);
+        process.setgid(65534);
+        process.setuid(65534);
+      }
+      const plan = ['a.txt', 'mine/b.txt', 'mine/deep/c.txt'].map((path) => ({ path, content: 'new' }));
+      await writePlan(${JSON.stringify(directory)}, plan, { force: true }).catch(({ code }) => console.log(code));`;
+    const ran = await run(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', script], {
+      cwd: process.cwd(),
+    });
+    await chmod(join(directory, 'mine'), 0o755);
+    expect(ran).toEqual({ status: 0, stdout: 'FILE_UNWRITABLE\n', stderr: '' });
+    expect(await tree()).toEqual({ 'mine/': '', 'mine/b.txt': 'old' });
+  });
+
+  it('fails, and does not spin, where no directory can be made', async () => {
+    // A link that leads nowhere looks like a directory that is still to be made.
+    await symlink(join(directory, 'gone/deeper'), join(directory, 'src'));
+    const plan = [
+      { path: 'a.txt', content: 'A' },
+      { path: 'src/b.txt', content: 'B' },
+    ];
+    await expect(writePlan(directory, plan)).rejects.toMatchObject({ code: 'FILE_UNWRITABLE' });
+    expect((await readdir(directory)).sort()).toEqual(['src']);
   });
 
   it('puts everything back when a later file cannot be written', async () => {
