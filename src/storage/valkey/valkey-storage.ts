@@ -63,7 +63,7 @@ const LOG_PAGE = 1_000;
 const SWEEP_PAGE = 250;
 
 /**
- * Keeps records in Valkey (or Redis from 7 on), for any number of processes. `begin` and `commit` are one script call
+ * Keeps records in Valkey (Redis 7 works too), for any number of processes. `begin` and `commit` are one script call
  * each; times are the server's. The connection is made by the first call and made again when it was lost.
  */
 export class ValkeyStorage implements StateStorage {

@@ -1,4 +1,3 @@
-import { writeSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ValkeyStorage } from '../../../src/storage/valkey/valkey-storage.js';
 
@@ -6,9 +5,8 @@ import { ValkeyStorage } from '../../../src/storage/valkey/valkey-storage.js';
 const [job = '', url = '', keyPrefix = '', rounds = '0'] = process.argv.slice(2);
 const storage = new ValkeyStorage({ url, keyPrefix });
 const key = { space: 'contexts', scope: [], id: 'shared' };
-const say = (text: string): void => {
-  writeSync(1, `${text}\n`);
-};
+const say = (text: string): Promise<void> =>
+  new Promise((resolve) => process.stdout.write(`${text}\n`, () => resolve()));
 
 const jobs: Record<string, () => Promise<void>> = {
   /** Deltas without a lease. */
@@ -51,14 +49,14 @@ const jobs: Record<string, () => Promise<void>> = {
         { op: 'set', field: 'text', value: JSON.stringify(`${n} `.repeat(50)) },
       ] as const;
       await storage.commit(key, changes, { expiry: { renew: 3_600 } });
-      say(String(n));
+      await say(String(n));
     }
   },
 
   /** A turn that says when it holds its lease, and commits when it is told to. */
   async hold() {
     await storage.begin(key, { token: 'held', leaseMs: Number(rounds) });
-    say('held');
+    await say('held');
     await new Promise((resolve) => process.stdin.once('data', resolve));
     const changes = [{ op: 'set', field: 'ghost', value: 'true' }] as const;
     await storage.commit(key, changes, { lease: { token: 'held' }, commitId: 'held' }).then(
@@ -71,7 +69,7 @@ const jobs: Record<string, () => Promise<void>> = {
   /** Leaves the storage open: the process must end all the same. */
   async leave() {
     await storage.commit(key, [{ op: 'touch' }], { expiry: { renew: 60 } });
-    say('done');
+    await say('done');
   },
 };
 
