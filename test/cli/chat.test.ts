@@ -21,8 +21,28 @@ export class Fragile {
 }
 `;
 
+const SPECIAL = `import { injected, skill, stateful, type ConversationContext, type Task } from 'agentup';
+
+@skill({ id: 'personal', description: 'One memory per user' })
+export class Personal {
+  @stateful({ scope: 'user' })
+  async handle(task: Task, context: ConversationContext = injected(), contextId: string = injected()): Promise<string> {
+    return \`\${contextId} \${await context.incrementVariable(contextId, 'times')}\`;
+  }
+}
+
+@skill({ id: 'apart', description: 'A storage of its own' })
+export class Apart {
+  @stateful({ storage: 'memory' })
+  async handle(task: Task, context: ConversationContext = injected(), contextId: string = injected()): Promise<string> {
+    return \`apart \${await context.incrementVariable(contextId, 'times')}\`;
+  }
+}
+`;
+
 beforeAll(async () => {
   cwd = await freshProject();
+  await writeFile(join(cwd, 'src/skills/special.ts'), SPECIAL);
   await writeFile(join(cwd, 'src/skills/fragile.ts'), FRAGILE);
   await writeFile(
     join(cwd, 'agent_config.yaml'),
@@ -31,6 +51,8 @@ beforeAll(async () => {
       'skills:',
       '  - { id: assistant, handler: ./src/skills/assistant.ts }',
       '  - { id: fragile, handler: ./src/skills/fragile.ts, keywords: [fail, hang] }',
+      '  - { id: personal, handler: "./src/skills/special.ts#Personal" }',
+      '  - { id: apart, handler: "./src/skills/special.ts#Apart" }',
       'state: { backend: file }',
       '',
     ].join('\n'),
@@ -175,6 +197,25 @@ describe('agentup chat at a terminal', () => {
       await typist.sees('/help');
       typist.type(KEYS.enter);
       await typist.sees('/quit');
+      typist.type(`/quit${KEYS.enter}`);
+    });
+    expect(status).toBe(0);
+  });
+
+  it('shows the memory of the skill at work, whosever it is', async () => {
+    const status = await chat(['--user', 'ana', '--skill', 'personal'], async (typist) => {
+      typist.type(`hello${KEYS.enter}`);
+      await typist.sees('ana 1');
+      typist.type(`/new${KEYS.enter}`);
+      await typist.sees('conversation');
+      typist.type(`/vars${KEYS.enter}`);
+      await typist.sees('times = 1');
+      typist.type(`/skill apart${KEYS.enter}`);
+      await typist.sees('everything goes to apart');
+      typist.type(`hello${KEYS.enter}`);
+      await typist.sees('apart 1');
+      typist.type(`/vars${KEYS.enter}`);
+      await typist.sees('apart keeps its conversations in a storage of its own');
       typist.type(`/quit${KEYS.enter}`);
     });
     expect(status).toBe(0);

@@ -3,6 +3,8 @@ import type { Agent, Reply } from '../../agent/agent.js';
 import type { LoadedSkill } from '../../agent/load-skill.js';
 import type { Conversation } from '../../conversation/conversation.js';
 import { AgentUpError } from '../../errors.js';
+import type { Task } from '../../skill/task.js';
+import { usage } from '../interview.js';
 
 /** One conversation on the command line: what stays the same from message to message. */
 export class ChatSession {
@@ -11,8 +13,8 @@ export class ChatSession {
   contextId: string;
   /** Always this skill; the agent's own routing when absent. */
   skillId: string | undefined;
-  /** The skill that answered last. */
-  #last: string | undefined;
+  /** The last message of this conversation, and the skill that answered it. */
+  #last: { readonly task: Task; readonly skillId: string } | undefined;
 
   constructor(
     agent: Agent,
@@ -26,14 +28,9 @@ export class ChatSession {
 
   /** Sends a message. @throws whatever the turn fails with */
   async say(text: string): Promise<Reply> {
-    const task = {
-      id: randomUUID(),
-      contextId: this.contextId,
-      text,
-      ...(this.userId !== undefined && { userId: this.userId }),
-    };
+    const task = this.#task(text);
     const reply = await this.agent.handle(task, { skill: this.skillId });
-    this.#last = reply.skillId;
+    this.#last = { task, skillId: reply.skillId };
     return reply;
   }
 
@@ -52,19 +49,37 @@ export class ChatSession {
   /** Begins another conversation. */
   restart(contextId: string = newContextId()): void {
     this.contextId = contextId;
+    this.#last = undefined;
   }
 
-  /** What the skill at work remembers of this conversation; nothing for a skill without state. */
+  /**
+   * What the skill at work remembers of this conversation; nothing for a skill without state.
+   * @throws USAGE for a skill with a storage of its own, which only its turns open
+   */
   memory(): Conversation | undefined {
     const skill = this.#skillAtWork();
-    if (skill && skill.handler.kind !== 'stateful') return undefined;
-    const scope = skill?.handler.kind === 'stateful' ? (skill.handler.options.scope ?? 'conversation') : 'conversation';
-    const context = this.agent.context.scoped({ kind: scope, userId: this.userId });
-    return context.conversation(scope === 'user' ? (this.userId ?? '') : this.contextId);
+    if (!skill) return this.agent.context.conversation(this.contextId);
+    if (skill.handler.kind !== 'stateful') return undefined;
+    const { storage, url, keyPrefix, storageDir, scope: kind = 'conversation', contextId } = skill.handler.options;
+    if ([storage, url, keyPrefix, storageDir].some((option) => option !== undefined)) {
+      throw usage(`${skill.id} keeps its conversations in a storage of its own, as its @stateful() says`);
+    }
+    const task = this.#last?.task ?? this.#task('');
+    const id = kind === 'user' ? this.userId : contextId ? contextId(task) : this.contextId;
+    return this.agent.context.scoped({ kind, userId: this.userId }).conversation(id ?? '');
+  }
+
+  #task(text: string): Task {
+    return {
+      id: randomUUID(),
+      contextId: this.contextId,
+      text,
+      ...(this.userId !== undefined && { userId: this.userId }),
+    };
   }
 
   #skillAtWork(): LoadedSkill | undefined {
-    const id = this.skillId ?? this.#last ?? this.agent.config.agent.default_skill;
+    const id = this.skillId ?? this.#last?.skillId ?? this.agent.config.agent.default_skill;
     return this.agent.skills.find((skill) => skill.id === id) ?? this.agent.skills[0];
   }
 }
