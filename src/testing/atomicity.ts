@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import type { ErrorCode } from '../errors.js';
 import type { RecordKey } from '../storage/keys.js';
 import type { Change, CommitOptions, StateStorage } from '../storage/state-storage.js';
-import { commit, fails, found, type Harness, idsOf, logs, sets } from './harness.js';
+import type { Harness } from './harness.js';
+import { commit, fails, found, idsOf, logs, sets } from './steps.js';
 
 const MAX = Number.MAX_SAFE_INTEGER;
 
@@ -38,7 +39,9 @@ export function testAtomicity(harness: Harness): void {
   harness.group('a change list applies whole or not at all (P3)', () => {
     for (const [name, code, bad] of FAILING) {
       harness.test(`${name} at its end`, async ({ storage, key, space }) => {
-        await commit(storage, key(), [...CONTENT, ...logs('0'), { op: 'owner', owner: 'ann' }], { expiry: { set: 60 } });
+        await commit(storage, key(), [...CONTENT, ...logs('0'), { op: 'owner', owner: 'ann' }], {
+          expiry: { set: 60 },
+        });
         await unchangedBy(storage, key(), code, [
           { op: 'clearFields' },
           { op: 'clearLog' },

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import type { Change } from '../storage/state-storage.js';
-import { commit, fails, found, type Harness, logs, sets, take } from './harness.js';
+import type { Harness } from './harness.js';
+import { commit, fails, found, logs, sets, take } from './steps.js';
 
 const ONCE: readonly Change[] = [
   { op: 'increment', field: 'n', by: 1 },
@@ -41,16 +42,19 @@ export function testCommitIds(harness: Harness): void {
       assert.equal((await found(storage, key())).fields.get('n'), '3');
     });
 
-    harness.test('also when its lease has ended with it, and somebody else holds the next', async ({ storage, key }) => {
-      await take(storage, key(), 'a');
-      const options = { lease: { token: 'a' }, commitId: 'c-1' };
-      const first = await commit(storage, key(), ONCE, options);
-      assert.deepEqual(await commit(storage, key(), ONCE, options), first);
-      await take(storage, key(), 'b');
-      assert.deepEqual(await commit(storage, key(), ONCE, options), first);
-      await commit(storage, key(), ONCE, { lease: { token: 'b' } });
-      assert.equal((await found(storage, key())).fields.get('n'), '2');
-    });
+    harness.test(
+      'also when its lease has ended with it, and somebody else holds the next',
+      async ({ storage, key }) => {
+        await take(storage, key(), 'a');
+        const options = { lease: { token: 'a' }, commitId: 'c-1' };
+        const first = await commit(storage, key(), ONCE, options);
+        assert.deepEqual(await commit(storage, key(), ONCE, options), first);
+        await take(storage, key(), 'b');
+        assert.deepEqual(await commit(storage, key(), ONCE, options), first);
+        await commit(storage, key(), ONCE, { lease: { token: 'b' } });
+        assert.equal((await found(storage, key())).fields.get('n'), '2');
+      },
+    );
 
     harness.test('also when its condition no longer holds because of it', async ({ storage, key }) => {
       const options = { condition: { exists: false }, commitId: 'c-1' };
@@ -70,9 +74,7 @@ export function testCommitIds(harness: Harness): void {
     harness.test('sent many times at once', async ({ storage, key, second }) => {
       const other = harness.backend.reopen ? await second() : storage;
       const answers = await Promise.all(
-        Array.from({ length: 10 }, (_, index) =>
-          commit(index % 2 ? storage : other, key(), ONCE, { commitId: 'c-1' }),
-        ),
+        Array.from({ length: 10 }, (_, index) => commit(index % 2 ? storage : other, key(), ONCE, { commitId: 'c-1' })),
       );
       for (const answer of answers) assert.deepEqual(answer, answers[0]);
       assert.equal((await found(storage, key())).fields.get('n'), '1');

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { commit, found, type Harness, logs } from './harness.js';
+import type { Harness } from './harness.js';
+import { commit, found, logs } from './steps.js';
 
 const WRITERS = 8;
 const ROUNDS = 25;
@@ -32,7 +33,10 @@ export function testConcurrency(harness: Harness): void {
       assert.equal(new Set(log).size, WRITERS * ROUNDS);
       for (let writer = 0; writer < WRITERS; writer++) {
         const own = log.filter((entry) => entry.startsWith(`${writer}/`));
-        assert.deepEqual(own, Array.from({ length: ROUNDS }, (_, round) => `${writer}/${round}`));
+        assert.deepEqual(
+          own,
+          Array.from({ length: ROUNDS }, (_, round) => `${writer}/${round}`),
+        );
       }
     });
 

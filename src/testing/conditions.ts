@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { commit, fieldsOf, found, type Harness, idsOf, logs, refused, sets } from './harness.js';
+import type { Harness } from './harness.js';
+import { commit, fieldsOf, found, idsOf, logs, refused, sets } from './steps.js';
 
 /** What `condition` guards. */
 export function testConditions(harness: Harness): void {
@@ -35,7 +36,10 @@ export function testConditions(harness: Harness): void {
       for (const other of ['"1"', '1.0', 'null', '', '[1]']) {
         await refused(storage, key(), sets({ a: '2' }), { condition: { fields: new Map([['a', other]]) } });
       }
-      const both = new Map([['a', '1'], ['b', undefined]] as [string, string | undefined][]);
+      const both = new Map([
+        ['a', '1'],
+        ['b', undefined],
+      ] as [string, string | undefined][]);
       await commit(storage, key(), sets({ a: '2', b: '2' }), { condition: { fields: both } });
       assert.deepEqual(fieldsOf(await found(storage, key())), [
         ['a', '2'],

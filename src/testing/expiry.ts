@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import type { Change } from '../storage/state-storage.js';
-import { commit, fieldsOf, found, type Harness, idsOf, logs, refused, sets, take } from './harness.js';
+import type { Harness } from './harness.js';
+import { commit, fieldsOf, found, idsOf, logs, refused, sets, take } from './steps.js';
 
 const OPERATIONS: readonly Change[] = [
   { op: 'set', field: 'a', value: '2' },
@@ -24,12 +25,13 @@ export function testExpiry(harness: Harness): void {
     });
 
     harness.test('set and renew count from the commit', async ({ storage, key, space, pass }) => {
-      for (const expiry of [{ set: 100 }, { renew: 200 }, { set: 1 }]) {
+      for (const expiry of [{ set: 100 }, { renew: 200 }, { set: 50 }]) {
         const record = key(JSON.stringify(expiry));
         const made = await commit(storage, record, sets({ a: '1' }), { expiry });
         assert.equal(made.expiresAt, made.updatedAt + ('set' in expiry ? expiry.set : expiry.renew) * 1000);
         assert.equal((await found(storage, record)).expiresAt, made.expiresAt);
-        for await (const info of storage.list({ space, prefix: record.id })) assert.equal(info.expiresAt, made.expiresAt);
+        for await (const info of storage.list({ space, prefix: record.id }))
+          assert.equal(info.expiresAt, made.expiresAt);
       }
       await pass(5);
       const slid = await commit(storage, key('{"renew":200}'), sets({ a: '2' }), { expiry: { renew: 200 } });
@@ -39,7 +41,9 @@ export function testExpiry(harness: Harness): void {
 
     for (const change of OPERATIONS) {
       harness.test(`${change.op} alone keeps the expiry as it is`, async ({ storage, key, pass }) => {
-        const made = await commit(storage, key(), [...sets({ a: '1', n: '1' }), ...logs('0')], { expiry: { set: 100 } });
+        const made = await commit(storage, key(), [...sets({ a: '1', n: '1' }), ...logs('0')], {
+          expiry: { set: 100 },
+        });
         await pass(5);
         const after = await commit(storage, key(), [change]);
         assert.equal(after.expiresAt, made.expiresAt);
@@ -90,9 +94,9 @@ export function testExpiry(harness: Harness): void {
     harness.testOverTime('an expired record is absent everywhere', async ({ storage, key, space, pass }) => {
       const made: Change[] = [...sets({ a: '1' }), ...logs('0', '1'), { op: 'owner', owner: 'ann' }];
       const records = ['read', 'log', 'begin', 'delete', 'commit', 'condition', 'index'].map((id) => key(id));
-      for (const record of records) await commit(storage, record, made, { expiry: { set: 1 } });
+      for (const record of records) await commit(storage, record, made, { expiry: { set: 2 } });
       await commit(storage, key('stays'), made);
-      await pass(1_300);
+      await pass(2_300);
       assert.equal(await storage.read(key('read'), { log: 9 }), undefined);
       assert.equal((await storage.readLog(key('log'))).total, 0);
       const begun = await storage.begin(key('begin'), { token: 'a', leaseMs: 60_000, log: 9 });
@@ -112,35 +116,39 @@ export function testExpiry(harness: Harness): void {
     });
 
     harness.testOverTime('what was added after the expiry was set expires with it', async ({ storage, key, pass }) => {
-      await commit(storage, key(), sets({ a: '1' }), { expiry: { set: 1 } });
+      await commit(storage, key(), sets({ a: '1' }), { expiry: { set: 2 } });
       await commit(storage, key(), [...logs('0'), ...sets({ b: '1' }), { op: 'append', field: 'l', item: '1' }]);
       await commit(storage, key(), [{ op: 'clearLog' }, ...logs('1'), { op: 'clearFields' }, ...sets({ c: '1' })]);
-      await pass(1_300);
+      await pass(2_300);
       assert.equal(await storage.read(key()), undefined);
       await commit(storage, key(), logs('2'));
       const record = await found(storage, key(), 9);
       assert.deepEqual([fieldsOf(record), record.log, record.logTotal], [[], ['2'], 1]);
     });
 
-    harness.testOverTime('what was renewed or set to none lives on, all of it', async ({ storage, key, space, pass }) => {
-      const content = [...sets({ a: '1' }), ...logs('0')];
-      for (const id of ['never', 'longer', 'renewed']) await commit(storage, key(id), content, { expiry: { renew: 1 } });
-      await commit(storage, key('never'), [], { expiry: { set: 'none' } });
-      await commit(storage, key('longer'), logs('1'), { expiry: { set: 100 } });
-      await commit(storage, key('renewed'), sets({ b: '1' }), { expiry: { renew: 100 } });
-      await pass(1_300);
-      for (const id of ['never', 'longer', 'renewed']) {
-        const record = await found(storage, key(id), 9);
-        assert.equal(record.fields.get('a'), '1');
-        assert.equal(record.log[0], '0');
-      }
-      assert.deepEqual(await idsOf(storage, { space }), ['longer', 'never', 'renewed']);
-    });
+    harness.testOverTime(
+      'what was renewed or set to none lives on, all of it',
+      async ({ storage, key, space, pass }) => {
+        const content = [...sets({ a: '1' }), ...logs('0')];
+        for (const id of ['never', 'longer', 'renewed'])
+          await commit(storage, key(id), content, { expiry: { renew: 2 } });
+        await commit(storage, key('never'), [], { expiry: { set: 'none' } });
+        await commit(storage, key('longer'), logs('1'), { expiry: { set: 100 } });
+        await commit(storage, key('renewed'), sets({ b: '1' }), { expiry: { renew: 100 } });
+        await pass(2_300);
+        for (const id of ['never', 'longer', 'renewed']) {
+          const record = await found(storage, key(id), 9);
+          assert.equal(record.fields.get('a'), '1');
+          assert.equal(record.log[0], '0');
+        }
+        assert.deepEqual(await idsOf(storage, { space }), ['longer', 'never', 'renewed']);
+      },
+    );
 
     harness.testOverTime('a lease outlives the expiry of its record', async ({ storage, key, pass }) => {
-      await commit(storage, key(), sets({ a: '1' }), { expiry: { set: 1 } });
+      await commit(storage, key(), sets({ a: '1' }), { expiry: { set: 2 } });
       await take(storage, key(), 'a');
-      await pass(1_300);
+      await pass(2_300);
       await commit(storage, key(), sets({ b: '1' }), { lease: { token: 'a' } });
       assert.deepEqual(fieldsOf(await found(storage, key())), [['b', '1']]);
     });

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { commit, fails, fieldsOf, found, type Harness, idsOf, refusedLease, sets, take } from './harness.js';
+import type { Harness } from './harness.js';
+import { commit, fails, fieldsOf, found, idsOf, refusedLease, sets, take } from './steps.js';
 
 /** P5 and P6: who may run a turn, and whose commit counts. */
 export function testLeases(harness: Harness): void {
@@ -96,22 +97,24 @@ export function testLeases(harness: Harness): void {
 
     harness.testOverTime('a lease that is not renewed ends, and fences', async ({ storage, key, pass }) => {
       await commit(storage, key(), sets({ x: '1' }));
-      await take(storage, key(), 'a', 300);
+      await take(storage, key(), 'a', 1_000);
       await refusedLease(storage, key(), 'b');
-      await pass(600);
+      await pass(1_500);
       await fails('LEASE_LOST', () => storage.commit(key(), sets({ x: '2' }), { lease: { token: 'a' } }));
       await take(storage, key(), 'c');
-      await fails('LEASE_LOST', () => storage.commit(key(), sets({ x: '2' }), { lease: { token: 'a', keepMs: 1_000 } }));
+      await fails('LEASE_LOST', () =>
+        storage.commit(key(), sets({ x: '2' }), { lease: { token: 'a', keepMs: 1_000 } }),
+      );
       await commit(storage, key(), sets({ x: '3' }), { lease: { token: 'c' } });
       assert.deepEqual(fieldsOf(await found(storage, key())), [['x', '3']]);
     });
 
     harness.testOverTime('asking again renews the lease, and so does keepMs', async ({ storage, key, pass }) => {
-      await take(storage, key('asked'), 'a', 700);
-      await take(storage, key('kept'), 'a', 700);
+      await take(storage, key('asked'), 'a', 1_500);
+      await take(storage, key('kept'), 'a', 1_500);
       await take(storage, key('asked'), 'a', 60_000);
       await commit(storage, key('kept'), [], { lease: { token: 'a', keepMs: 60_000 } });
-      await pass(1_000);
+      await pass(2_000);
       await refusedLease(storage, key('asked'), 'b');
       await refusedLease(storage, key('kept'), 'b');
       await commit(storage, key('asked'), sets({ x: '1' }), { lease: { token: 'a' } });

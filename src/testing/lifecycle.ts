@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { commit, fails, fieldsOf, found, type Harness, idsOf, logs, sets, take } from './harness.js';
+import type { Harness } from './harness.js';
+import { commit, fails, fieldsOf, found, idsOf, logs, sets, take } from './steps.js';
 
 /** P16, P8: closing, opening again. */
 export function testLifecycle(harness: Harness): void {
@@ -58,29 +59,32 @@ export function testLifecycle(harness: Harness): void {
       assert.equal((await found(storage, key())).fields.size, 2);
     });
 
-    harness.testAcross('what was acknowledged is there after closing and opening again', async ({ fresh, key, space }) => {
-      const before = await fresh();
-      const changes = [...sets({ a: '1', b: '"x"' }), ...logs('0', '1', '2'), { op: 'owner', owner: 'ann' } as const];
-      await commit(before, key('a', 's'), changes, { expiry: { set: 100 }, logMax: 2, commitId: 'c-1' });
-      await commit(before, key('a', 's'), [{ op: 'increment', field: 'a', by: 1 }]);
-      await commit(before, key('gone', 's'), sets({ a: '1' }));
-      await before.delete(key('gone', 's'));
-      await take(before, key('held'), 'a');
-      const record = await found(before, key('a', 's'), 9);
-      const page = await before.readLog(key('a', 's'));
-      await before.close();
+    harness.testAcross(
+      'what was acknowledged is there after closing and opening again',
+      async ({ fresh, key, space }) => {
+        const before = await fresh();
+        const changes = [...sets({ a: '1', b: '"x"' }), ...logs('0', '1', '2'), { op: 'owner', owner: 'ann' } as const];
+        await commit(before, key('a', 's'), changes, { expiry: { set: 100 }, logMax: 2, commitId: 'c-1' });
+        await commit(before, key('a', 's'), [{ op: 'increment', field: 'a', by: 1 }]);
+        await commit(before, key('gone', 's'), sets({ a: '1' }));
+        await before.delete(key('gone', 's'));
+        await take(before, key('held'), 'a');
+        const record = await found(before, key('a', 's'), 9);
+        const page = await before.readLog(key('a', 's'));
+        await before.close();
 
-      const after = await fresh();
-      assert.deepEqual(await found(after, key('a', 's'), 9), record);
-      assert.deepEqual(await after.readLog(key('a', 's')), page);
-      assert.deepEqual(await idsOf(after, { space, owner: 'ann' }), ['a']);
-      assert.deepEqual(await idsOf(after, { space }), ['a']);
-      const renewed = await commit(after, key('a', 's'), [], { expiry: { renew: 5 } });
-      assert.equal(renewed.expiresAt, renewed.updatedAt + 100_000, 'the ttl of its own was forgotten');
-      await commit(after, key('a', 's'), changes, { commitId: 'c-1' });
-      assert.deepEqual(fieldsOf(await found(after, key('a', 's'))), fieldsOf(record));
-      await commit(after, key('held'), sets({ a: '1' }), { lease: { token: 'a' } });
-      await after.close();
-    });
+        const after = await fresh();
+        assert.deepEqual(await found(after, key('a', 's'), 9), record);
+        assert.deepEqual(await after.readLog(key('a', 's')), page);
+        assert.deepEqual(await idsOf(after, { space, owner: 'ann' }), ['a']);
+        assert.deepEqual(await idsOf(after, { space }), ['a']);
+        const renewed = await commit(after, key('a', 's'), [], { expiry: { renew: 5 } });
+        assert.equal(renewed.expiresAt, renewed.updatedAt + 100_000, 'the ttl of its own was forgotten');
+        await commit(after, key('a', 's'), changes, { commitId: 'c-1' });
+        assert.deepEqual(fieldsOf(await found(after, key('a', 's'))), fieldsOf(record));
+        await commit(after, key('held'), sets({ a: '1' }), { lease: { token: 'a' } });
+        await after.close();
+      },
+    );
   });
 }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import type { RecordInfo } from '../storage/state-storage.js';
-import { commit, fails, found, type Harness, idsOf, sets } from './harness.js';
+import type { Harness } from './harness.js';
+import { commit, fails, found, idsOf, sets } from './steps.js';
 
 /** What `list` finds (P12). That it costs what it finds cannot be seen from here. */
 export function testListing(harness: Harness): void {
@@ -8,7 +9,9 @@ export function testListing(harness: Harness): void {
     harness.test('tells each record once, with its attributes, in the order of the ids', async (bench) => {
       const { storage, key, space, pass } = bench;
       for (const id of ['c', 'a', 'b-2', 'b-10', 'b']) {
-        await commit(storage, key(id), [...sets({ a: '1' }), { op: 'owner', owner: `of-${id}` }], { expiry: { set: 60 } });
+        await commit(storage, key(id), [...sets({ a: '1' }), { op: 'owner', owner: `of-${id}` }], {
+          expiry: { set: 60 },
+        });
       }
       await pass(5);
       await commit(storage, key('a'), sets({ a: '2' }));
@@ -44,7 +47,24 @@ export function testListing(harness: Harness): void {
     });
 
     harness.test('by prefix: text, never a pattern', async ({ storage, key, space }) => {
-      const ids = ['a', 'ab', 'abc', 'aB', 'a_c', 'a%c', 'a*', 'a*b', 'b', '*', '*b', '[ab]', '?', '\\', 'é', 'e\u0301'];
+      const ids = [
+        'a',
+        'ab',
+        'abc',
+        'aB',
+        'a_c',
+        'a%c',
+        'a*',
+        'a*b',
+        'b',
+        '*',
+        '*b',
+        '[ab]',
+        '?',
+        '\\',
+        'é',
+        'e\u0301',
+      ];
       for (const id of ids) await commit(storage, key(id), sets({ a: '1' }));
       for (const prefix of ['', 'a', 'ab', 'a_', 'a%', 'a*', '*', '[ab]', '[', '?', '\\', 'e', 'é', 'A', 'z', 'abcd']) {
         const wanted = ids.filter((id) => id.startsWith(prefix)).sort();
@@ -70,7 +90,11 @@ export function testListing(harness: Harness): void {
     });
 
     harness.test('by owner and by scope at once', async ({ storage, key, space }) => {
-      for (const [id, owner] of [['a1', 'ann'], ['a2', 'ann'], ['b1', 'bob']] as const) {
+      for (const [id, owner] of [
+        ['a1', 'ann'],
+        ['a2', 'ann'],
+        ['b1', 'bob'],
+      ] as const) {
         await commit(storage, key(id, 't'), [{ op: 'owner', owner }]);
         await commit(storage, key(id, 'u'), [{ op: 'owner', owner }]);
       }
@@ -129,7 +153,13 @@ export function testListing(harness: Harness): void {
     harness.test('a filter that cannot match anything is never taken for none', async ({ storage, key, space }) => {
       await commit(storage, key('a'), [{ op: 'owner', owner: 'ann' }]);
       await commit(storage, key('\ufffd', '\ufffd'), [{ op: 'owner', owner: '\ufffd' }]);
-      for (const query of [{ owner: '' }, { owner: '\ud800' }, { scope: ['\ud800'] }, { scope: [''] }, { prefix: '\ud800' }]) {
+      for (const query of [
+        { owner: '' },
+        { owner: '\ud800' },
+        { scope: ['\ud800'] },
+        { scope: [''] },
+        { prefix: '\ud800' },
+      ]) {
         await fails('INVALID_ARGUMENT', () => idsOf(storage, { space, ...query }));
       }
       for (const updatedBefore of [Number.NaN, Number.POSITIVE_INFINITY, '2025' as unknown as number]) {

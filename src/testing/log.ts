@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { commit, found, type Harness, logs, sets } from './harness.js';
+import type { Harness } from './harness.js';
+import { commit, found, logs, sets } from './steps.js';
 
 /** The log: pages, positions, caps (P13 as far as it can be seen from here). */
 export function testLog(harness: Harness): void {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import type { Change } from '../storage/state-storage.js';
-import { commit, fieldsOf, found, type Harness, idsOf, logs, sets } from './harness.js';
+import type { Harness } from './harness.js';
+import { commit, fieldsOf, found, idsOf, logs, sets } from './steps.js';
 
 /** What a read brings, and that it is a private copy (P2). */
 export function testReads(harness: Harness): void {

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import type { ErrorCode } from '../errors.js';
 import { MAX_ID_LENGTH } from '../storage/keys.js';
 import type { Change, CommitOptions } from '../storage/state-storage.js';
-import { commit, fails, found, type Harness, idsOf, logs, sets } from './harness.js';
+import type { Harness } from './harness.js';
+import { commit, fails, found, idsOf, logs, sets } from './steps.js';
 
 const LONG = 'x'.repeat(MAX_ID_LENGTH + 1);
 const LONE = 'a\ud800';
@@ -39,7 +40,18 @@ const BAD_CHANGES: readonly [string, ErrorCode, unknown][] = [
   ['a change that does not exist', 'INVALID_ARGUMENT', { op: 'replace', field: 'a', value: '1' }],
 ];
 
-const BAD_TTLS: readonly unknown[] = [0, -1, 0.5, 1.5, Number.NaN, Number.POSITIVE_INFINITY, 1e15, '60', null, undefined];
+const BAD_TTLS: readonly unknown[] = [
+  0,
+  -1,
+  0.5,
+  1.5,
+  Number.NaN,
+  Number.POSITIVE_INFINITY,
+  1e15,
+  '60',
+  null,
+  undefined,
+];
 
 const BAD_OPTIONS: readonly [string, ErrorCode, CommitOptions][] = [
   ...BAD_TTLS.flatMap((ttl): [string, ErrorCode, CommitOptions][] => [

@@ -1,5 +1,6 @@
 import { RESERVATION_MS } from '../storage/state-storage.js';
-import { commit, type Harness, refusedLease, sets, take } from './harness.js';
+import type { Harness } from './harness.js';
+import { commit, refusedLease, sets, take } from './steps.js';
 
 /** The first one refused is the next one served. In real time every wait leaves room for a slow machine. */
 export function testReservations(harness: Harness): void {

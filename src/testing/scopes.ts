@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { encode } from '../json.js';
 import { MAX_ID_LENGTH, type RecordKey } from '../storage/keys.js';
-import { commit, found, type Harness, idsOf, logs, sets } from './harness.js';
+import type { Harness } from './harness.js';
+import { commit, found, idsOf, logs, sets } from './steps.js';
 
 /** Ids that are one and the same for a backend that escapes, folds, normalises, cuts or interprets them. */
 export const AWKWARD_IDS: readonly string[] = [
@@ -67,13 +68,19 @@ export const AWKWARD_IDS: readonly string[] = [
 export function testScopes(harness: Harness): void {
   harness.group('keys never collide (P9)', () => {
     harness.test('ids', async ({ storage, key, space }) => {
-      await apart(storage, AWKWARD_IDS.map((id) => key(id)));
+      await apart(
+        storage,
+        AWKWARD_IDS.map((id) => key(id)),
+      );
       const listed = await idsOf(storage, { space });
       assert.deepEqual(listed.sort(), [...AWKWARD_IDS].sort());
     });
 
     harness.test('scopes', async ({ storage, key, space }) => {
-      await apart(storage, AWKWARD_IDS.map((scope) => key('id', scope)));
+      await apart(
+        storage,
+        AWKWARD_IDS.map((scope) => key('id', scope)),
+      );
       for (const scope of AWKWARD_IDS) {
         const keys: RecordKey[] = [];
         for await (const info of storage.list({ space, scope: [scope] })) keys.push(info.key);
@@ -121,9 +128,7 @@ export function testScopes(harness: Harness): void {
     });
 
     harness.test('owners', async ({ storage, key, space }) => {
-      await Promise.all(
-        AWKWARD_IDS.map((owner, index) => commit(storage, key(`r${index}`), [{ op: 'owner', owner }])),
-      );
+      await Promise.all(AWKWARD_IDS.map((owner, index) => commit(storage, key(`r${index}`), [{ op: 'owner', owner }])));
       for (const [index, owner] of AWKWARD_IDS.entries()) {
         assert.deepEqual(await idsOf(storage, { space, owner }), [`r${index}`], JSON.stringify(owner));
       }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { commit, fails, found, type Harness, idsOf, logs, sets, take } from './harness.js';
+import type { Harness } from './harness.js';
+import { commit, fails, found, idsOf, logs, sets, take } from './steps.js';
 
 /** What `sweep` removes, and what it leaves. */
 export function testSweeping(harness: Harness): void {
@@ -39,9 +40,9 @@ export function testSweeping(harness: Harness): void {
 
     harness.testOverTime('takes a record whose lease has ended by itself', async ({ storage, key, space, pass }) => {
       const { updatedAt } = await commit(storage, key(), sets({ a: '1' }));
-      await take(storage, key(), 'a', 300);
+      await take(storage, key(), 'a', 1_000);
       assert.equal(await storage.sweep({ space, updatedBefore: updatedAt + 1 }), 0);
-      await pass(600);
+      await pass(1_500);
       assert.equal(await storage.sweep({ space, updatedBefore: updatedAt + 1 }), 1);
     });
 
@@ -76,9 +77,9 @@ export function testSweeping(harness: Harness): void {
     });
 
     harness.testOverTime('does not count what had expired', async ({ storage, key, space, pass }) => {
-      await commit(storage, key('expired'), sets({ a: '1' }), { expiry: { set: 1 } });
+      await commit(storage, key('expired'), sets({ a: '1' }), { expiry: { set: 2 } });
       const { updatedAt } = await commit(storage, key('old'), sets({ a: '1' }));
-      await pass(1_300);
+      await pass(2_300);
       assert.equal(await storage.sweep({ space, updatedBefore: updatedAt + 1 }), 1);
       assert.deepEqual(await idsOf(storage, { space }), []);
     });

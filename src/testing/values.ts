@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { encode } from '../json.js';
-import { commit, fieldsOf, found, type Harness, logs, sets } from './harness.js';
+import type { Harness } from './harness.js';
+import { commit, fieldsOf, found, logs, sets } from './steps.js';
 
 /** Tokens that break whoever parses, trims, coerces, escapes or re-encodes them. */
 export const AWKWARD_VALUES: readonly unknown[] = [
@@ -42,7 +43,7 @@ export const AWKWARD_VALUES: readonly unknown[] = [
   [{}],
   { list: [], map: {} },
   [1, '1', null, [true]],
-  { '': 0, __proto: 1, 'a.b': 2, '$': 3 },
+  { '': 0, __proto: 1, 'a.b': 2, $: 3 },
   JSON.parse('{"__proto__":{"polluted":true},"constructor":1}'),
 ];
 
@@ -111,7 +112,10 @@ export function testValues(harness: Harness): void {
       const changes = AWKWARD_NAMES.map((field) => ({ op: 'set', field, value: encode(field) }) as const);
       await commit(storage, key(), changes);
       const wanted = AWKWARD_NAMES.map((name): [string, string] => [name, encode(name)]);
-      assert.deepEqual(fieldsOf(await found(storage, key())), wanted.sort(([a], [b]) => (a < b ? -1 : 1)));
+      assert.deepEqual(
+        fieldsOf(await found(storage, key())),
+        wanted.sort(([a], [b]) => (a < b ? -1 : 1)),
+      );
     });
 
     harness.test('under any owner', async ({ storage, key }) => {

@@ -26,7 +26,25 @@ export const anyName: fc.Arbitrary<string> = fc
   .array(
     fc.oneof(
       fc.string({ unit: 'binary', minLength: 1, maxLength: 4 }),
-      fc.constantFrom('a', 'A', 'é', 'e\u0301', '/', '..', '.', ':', '%', '%2f', '%25', '*', '[', '\0', '\\', '~', '😀'),
+      fc.constantFrom(
+        'a',
+        'A',
+        'é',
+        'e\u0301',
+        '/',
+        '..',
+        '.',
+        ':',
+        '%',
+        '%2f',
+        '%25',
+        '*',
+        '[',
+        '\0',
+        '\\',
+        '~',
+        '😀',
+      ),
     ),
     { minLength: 1, maxLength: 8 },
   )
@@ -90,7 +108,11 @@ export function sequences(able: { movesTime: boolean; reopens: boolean }): fc.Ar
     fc.record({ exists: fc.boolean() }),
     fc.record({ current: fc.boolean() }),
     fc.record({ fields: fc.array(expected, { minLength: 1, maxLength: 1 }) }),
-    fc.record({ exists: fc.boolean(), current: fc.boolean(), fields: fc.uniqueArray(expected, { maxLength: 2, selector: ([name]) => name }) }),
+    fc.record({
+      exists: fc.boolean(),
+      current: fc.boolean(),
+      fields: fc.uniqueArray(expected, { maxLength: 2, selector: ([name]) => name }),
+    }),
   );
   const options: fc.Arbitrary<ModelOptions> = fc.oneof(
     fc.record({ lease }),
@@ -113,7 +135,10 @@ export function sequences(able: { movesTime: boolean; reopens: boolean }): fc.Ar
     { weight: 12, arbitrary: commit(options) },
     { weight: 2, arbitrary: fc.record({ do: fc.constant('resend' as const), key }) },
     { weight: 5, arbitrary: fc.record({ do: fc.constant('begin' as const), key, token, leaseMs, log: fc.nat(3) }) },
-    { weight: 2, arbitrary: fc.record({ do: fc.constant('readLog' as const), key, limit: fc.nat(3), before: fc.nat(9) }) },
+    {
+      weight: 2,
+      arbitrary: fc.record({ do: fc.constant('readLog' as const), key, limit: fc.nat(3), before: fc.nat(9) }),
+    },
     { weight: 1, arbitrary: fc.record({ do: fc.constant('delete' as const), key }) },
     {
       weight: 4,

@@ -19,60 +19,60 @@ const BROKEN: Record<string, { told: string; make: (clock: TestClock) => MemoryS
   'increments are read, added and written back': {
     told: 'increments',
     make: (clock) =>
-    new (class extends MemoryStorage {
-      override async commit(key: RecordKey, changes: readonly Change[], options: CommitOptions = {}) {
-        const record = await this.read(key);
-        await new Promise(setImmediate);
-        return super.commit(
-          key,
-          changes.map((change) => {
-            if (change.op !== 'increment') return change;
-            const value = Number(record?.fields.get(change.field) ?? 0) + change.by;
-            return { op: 'set', field: change.field, value: String(value) };
-          }),
-          options,
-        );
-      }
-    })({ clock }),
+      new (class extends MemoryStorage {
+        override async commit(key: RecordKey, changes: readonly Change[], options: CommitOptions = {}) {
+          const record = await this.read(key);
+          await new Promise(setImmediate);
+          return super.commit(
+            key,
+            changes.map((change) => {
+              if (change.op !== 'increment') return change;
+              const value = Number(record?.fields.get(change.field) ?? 0) + change.by;
+              return { op: 'set', field: change.field, value: String(value) };
+            }),
+            options,
+          );
+        }
+      })({ clock }),
   },
 
   'a read hands out what a cache keeps': {
     told: 'a changed record, page or key does not change the store',
     make: (clock) =>
-    new (class extends MemoryStorage {
-      #cache = new Map<string, StateRecord | undefined>();
-      override async read(key: RecordKey, options: ReadOptions = {}) {
-        const name = JSON.stringify([key, options]);
-        if (!this.#cache.has(name)) this.#cache.set(name, await super.read(key, options));
-        return this.#cache.get(name);
-      }
-      override commit(key: RecordKey, changes: readonly Change[], options: CommitOptions = {}) {
-        this.#cache.clear();
-        return super.commit(key, changes, options);
-      }
-      override delete(key: RecordKey) {
-        this.#cache.clear();
-        return super.delete(key);
-      }
-    })({ clock }),
+      new (class extends MemoryStorage {
+        #cache = new Map<string, StateRecord | undefined>();
+        override async read(key: RecordKey, options: ReadOptions = {}) {
+          const name = JSON.stringify([key, options]);
+          if (!this.#cache.has(name)) this.#cache.set(name, await super.read(key, options));
+          return this.#cache.get(name);
+        }
+        override commit(key: RecordKey, changes: readonly Change[], options: CommitOptions = {}) {
+          this.#cache.clear();
+          return super.commit(key, changes, options);
+        }
+        override delete(key: RecordKey) {
+          this.#cache.clear();
+          return super.delete(key);
+        }
+      })({ clock }),
   },
 
   'a write without an expiry drops it': {
     told: 'set alone keeps the expiry as it is',
     make: (clock) =>
-    commitsWith(clock, (changes, options) => [
-      changes,
-      changes.length > 0 ? { expiry: { renew: 'none' }, ...options } : options,
-    ]),
+      commitsWith(clock, (changes, options) => [
+        changes,
+        changes.length > 0 ? { expiry: { renew: 'none' }, ...options } : options,
+      ]),
   },
 
   'a renewal renews nothing': {
     told: 'set and renew count from the commit',
     make: (clock) =>
-    commitsWith(clock, (changes, { expiry, ...rest }) => [
-      changes,
-      expiry && 'set' in expiry ? { ...rest, expiry } : rest,
-    ]),
+      commitsWith(clock, (changes, { expiry, ...rest }) => [
+        changes,
+        expiry && 'set' in expiry ? { ...rest, expiry } : rest,
+      ]),
   },
 
   'a list ignores the owner': {
@@ -83,20 +83,20 @@ const BROKEN: Record<string, { told: string; make: (clock: TestClock) => MemoryS
   'a list tells expired records': {
     told: 'an expired record is absent everywhere',
     make: (clock) =>
-    new (class extends MemoryStorage {
-      #immortal = new MemoryStorage({ clock });
-      override async commit(key: RecordKey, changes: readonly Change[], options: CommitOptions = {}) {
-        const answer = await super.commit(key, changes, options);
-        if (answer.committed && changes.length > 0) await this.#immortal.commit(key, changes);
-        return answer;
-      }
-      override delete(key: RecordKey) {
-        return this.#immortal.delete(key).then(() => super.delete(key));
-      }
-      override list(query: ListQuery) {
-        return this.#immortal.list(query);
-      }
-    })({ clock }),
+      new (class extends MemoryStorage {
+        #immortal = new MemoryStorage({ clock });
+        override async commit(key: RecordKey, changes: readonly Change[], options: CommitOptions = {}) {
+          const answer = await super.commit(key, changes, options);
+          if (answer.committed && changes.length > 0) await this.#immortal.commit(key, changes);
+          return answer;
+        }
+        override delete(key: RecordKey) {
+          return this.#immortal.delete(key).then(() => super.delete(key));
+        }
+        override list(query: ListQuery) {
+          return this.#immortal.list(query);
+        }
+      })({ clock }),
   },
 
   'conditions are ignored': {
@@ -107,15 +107,15 @@ const BROKEN: Record<string, { told: string; make: (clock: TestClock) => MemoryS
   'changes apply one by one': {
     told: 'an increment of a text at its end',
     make: (clock) =>
-    new (class extends MemoryStorage {
-      override async commit(key: RecordKey, changes: readonly Change[], options: CommitOptions = {}) {
-        if (changes.length < 2 || options.condition || options.lease) return super.commit(key, changes, options);
-        const { commitId: _, ...rest } = options;
-        let answer = await super.commit(key, changes.slice(0, 1), rest);
-        for (const change of changes.slice(1)) answer = await super.commit(key, [change], rest);
-        return answer;
-      }
-    })({ clock }),
+      new (class extends MemoryStorage {
+        override async commit(key: RecordKey, changes: readonly Change[], options: CommitOptions = {}) {
+          if (changes.length < 2 || options.condition || options.lease) return super.commit(key, changes, options);
+          const { commitId: _, ...rest } = options;
+          let answer = await super.commit(key, changes.slice(0, 1), rest);
+          for (const change of changes.slice(1)) answer = await super.commit(key, [change], rest);
+          return answer;
+        }
+      })({ clock }),
   },
 
   'a lease that was lost still commits': {
@@ -126,14 +126,14 @@ const BROKEN: Record<string, { told: string; make: (clock: TestClock) => MemoryS
   'whoever asks first after a release is served': {
     told: 'a newcomer does not overtake',
     make: (clock) =>
-    new (class extends MemoryStorage {
-      override async begin(key: RecordKey, options: BeginOptions) {
-        const begun = await super.begin(key, options);
-        if (!begun.busy) return begun;
-        clock.advance(RESERVATION_MS + 1);
-        return super.begin(key, options);
-      }
-    })({ clock }),
+      new (class extends MemoryStorage {
+        override async begin(key: RecordKey, options: BeginOptions) {
+          const begun = await super.begin(key, options);
+          if (!begun.busy) return begun;
+          clock.advance(RESERVATION_MS + 1);
+          return super.begin(key, options);
+        }
+      })({ clock }),
   },
 
   'commit ids are ignored': {
@@ -144,65 +144,68 @@ const BROKEN: Record<string, { told: string; make: (clock: TestClock) => MemoryS
   'a cap forgets what it dropped': {
     told: 'a cap keeps the newest and counts what it dropped',
     make: (clock) =>
-    new (class extends MemoryStorage {
-      override async commit(key: RecordKey, changes: readonly Change[], options: CommitOptions = {}) {
-        const { logMax, ...rest } = options;
-        const answer = await super.commit(key, changes, rest);
-        const { entries, total } = await this.readLog(key);
-        if (logMax === undefined || total <= logMax) return answer;
-        const kept = logMax === 0 ? [] : entries.slice(-logMax);
-        await super.commit(key, [{ op: 'clearLog' }, ...kept.map((entry) => ({ op: 'log', entry }) as const)]);
-        return answer;
-      }
-    })({ clock }),
+      new (class extends MemoryStorage {
+        override async commit(key: RecordKey, changes: readonly Change[], options: CommitOptions = {}) {
+          const { logMax, ...rest } = options;
+          const answer = await super.commit(key, changes, rest);
+          const { entries, total } = await this.readLog(key);
+          if (logMax === undefined || total <= logMax) return answer;
+          const kept = logMax === 0 ? [] : entries.slice(-logMax);
+          await super.commit(key, [{ op: 'clearLog' }, ...kept.map((entry) => ({ op: 'log', entry }) as const)]);
+          return answer;
+        }
+      })({ clock }),
   },
 
   'a prefix is a pattern': {
     told: 'by prefix: text, never a pattern',
     make: (clock) =>
-    new (class extends MemoryStorage {
-      override async *list({ prefix, ...query }: ListQuery) {
-        const pattern = prefix?.replaceAll(/[.+^${}()|[\]\\]/g, '\\$&').replaceAll('*', '.*').replaceAll('?', '.');
-        for await (const info of super.list(query)) {
-          if (pattern === undefined || new RegExp(`^${pattern}`, 's').test(info.key.id)) yield info;
+      new (class extends MemoryStorage {
+        override async *list({ prefix, ...query }: ListQuery) {
+          const pattern = prefix
+            ?.replaceAll(/[.+^${}()|[\]\\]/g, '\\$&')
+            .replaceAll('*', '.*')
+            .replaceAll('?', '.');
+          for await (const info of super.list(query)) {
+            if (pattern === undefined || new RegExp(`^${pattern}`, 's').test(info.key.id)) yield info;
+          }
         }
-      }
-    })({ clock }),
+      })({ clock }),
   },
 
   'ids that differ in case are one': {
     told: 'ids',
     make: (clock) =>
-    new (class extends MemoryStorage {
-      override read(key: RecordKey, options?: ReadOptions) {
-        return super.read({ ...key, id: String(key.id).toLowerCase() }, options);
-      }
-      override commit(key: RecordKey, changes: readonly Change[], options?: CommitOptions) {
-        return super.commit({ ...key, id: String(key.id).toLowerCase() }, changes, options);
-      }
-    })({ clock }),
+      new (class extends MemoryStorage {
+        override read(key: RecordKey, options?: ReadOptions) {
+          return super.read({ ...key, id: String(key.id).toLowerCase() }, options);
+        }
+        override commit(key: RecordKey, changes: readonly Change[], options?: CommitOptions) {
+          return super.commit({ ...key, id: String(key.id).toLowerCase() }, changes, options);
+        }
+      })({ clock }),
   },
 
   'a sweep removes what is leased': {
     told: 'leaves a record whose lease is held',
     make: (clock) =>
-    new (class extends MemoryStorage {
-      override async sweep(query: SweepQuery) {
-        let removed = 0;
-        for await (const { key } of this.list(query)) if (await this.delete(key)) removed++;
-        return removed;
-      }
-    })({ clock }),
+      new (class extends MemoryStorage {
+        override async sweep(query: SweepQuery) {
+          let removed = 0;
+          for await (const { key } of this.list(query)) if (await this.delete(key)) removed++;
+          return removed;
+        }
+      })({ clock }),
   },
 
   'a sweep removes what is fresh': {
     told: 'the moment itself is not before',
     make: (clock) =>
-    new (class extends MemoryStorage {
-      override sweep(query: SweepQuery) {
-        return super.sweep({ ...query, updatedBefore: query.updatedBefore + 1 });
-      }
-    })({ clock }),
+      new (class extends MemoryStorage {
+        override sweep(query: SweepQuery) {
+          return super.sweep({ ...query, updatedBefore: query.updatedBefore + 1 });
+        }
+      })({ clock }),
   },
 };
 

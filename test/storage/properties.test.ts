@@ -6,8 +6,8 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, it } from 'vitest';
 import { decode, encode } from '../../src/json.js';
-import { containerText, decodeName, encodeName, keyText } from '../../src/storage/keys.js';
 import { FileStorage } from '../../src/storage/file/file-storage.js';
+import { containerText, decodeName, encodeName, keyText } from '../../src/storage/keys.js';
 import { MemoryStorage } from '../../src/storage/memory-storage.js';
 import { ValkeyStorage } from '../../src/storage/valkey/valkey-storage.js';
 import { valkeyUrl } from '../support/index.js';
@@ -133,7 +133,12 @@ describe('values', { timeout: TIME_LIMIT }, () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 5 }), wrong, anyJson, (path, bad, sound) => {
         const value = path.reduceRight<unknown>((inner, at) => {
-          if (typeof at === 'string') return Object.fromEntries([['first', sound], [at, inner], ['last', sound]]);
+          if (typeof at === 'string')
+            return Object.fromEntries([
+              ['first', sound],
+              [at, inner],
+              ['last', sound],
+            ]);
           return [...Array(at).fill(sound), inner, sound];
         }, bad);
         // A later member of the same name has replaced the wrong value.
