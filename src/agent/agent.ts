@@ -1,6 +1,8 @@
 import type { AgentConfig } from '../config/index.js';
+import type { Conversation } from '../conversation/conversation.js';
 import type { ConversationContext } from '../conversation/conversation-context.js';
 import { AgentUpError } from '../errors.js';
+import { conversationOf } from '../skill/invoke-stateful.js';
 import { withRuntime } from '../skill/state-runtime.js';
 import type { Task } from '../skill/task.js';
 import type { ConfigRuntime } from './config-runtime.js';
@@ -62,6 +64,20 @@ export class Agent {
     } finally {
       this.#running.delete(running);
     }
+  }
+
+  /**
+   * The memory that a task's turn would have, on the storage and in the scope of its skill: to show or mend it outside
+   * a turn. `undefined` where the skill keeps no state.
+   * @throws SKILL_NOT_FOUND, CONTEXT_ID_MISSING
+   */
+  async conversation(
+    task: Task,
+    options: { readonly skill?: string | undefined } = {},
+  ): Promise<Conversation | undefined> {
+    const { handler } = this.#router.route(task.text, options.skill);
+    if (handler.kind !== 'stateful') return undefined;
+    return conversationOf(await this.#runtime.contextFor(handler.options), handler.options, task);
   }
 
   /** Takes no more tasks, waits for those that run, and releases storages and connections. Idempotent. */

@@ -18,6 +18,7 @@ interface CompileError {
   }[];
 }
 
+const COMPILE_MESSAGE = /^Transform failed with \d+ errors?:\n(.+?):(\d+):(\d+): ERROR: (.+)/;
 const FRAME = /(file:\/\/\/[^\s()]+|\/[^\s():]+|[A-Za-z]:\\[^\s():]+):(\d+)(?::(\d+))?/g;
 
 /** The place of an error in a project: of a compile error that of the first mistake, else the innermost own line. */
@@ -27,6 +28,9 @@ export function placeOf(error: unknown, directory: string): Place {
     const { file, line, column } = compile.location;
     return { file, line, column: column + 1, message: compile.text };
   }
+  // Through tsx only the text of esbuild's report arrives, not its parts.
+  const [, at = '', row, column1, mistake = ''] = COMPILE_MESSAGE.exec(messageOf(error)) ?? [];
+  if (row !== undefined) return { file: at, line: Number(row), column: Number(column1) + 1, message: mistake };
   const message = messageOf(error).split('\n')[0] ?? '';
   const stack = error instanceof Error ? (error.stack ?? '') : '';
   for (const [, written = '', line, column] of stack.matchAll(FRAME)) {

@@ -1,4 +1,6 @@
 import { readFile } from 'node:fs/promises';
+import { sep } from 'node:path';
+import { fileURLToPath } from 'node:url';
 
 /** What this package says of itself. Generated projects get the versions it is tested with. */
 export interface OwnPackage {
@@ -6,6 +8,14 @@ export interface OwnPackage {
   readonly dependencies: Readonly<Record<string, string>>;
   readonly devDependencies: Readonly<Record<string, string>>;
   readonly engines: { readonly node: string };
+}
+
+/**
+ * How a project asks for this package: by version, or from a checkout of its sources, which is on no registry, by path.
+ */
+export function ownSpecifier({ version }: OwnPackage): string {
+  const root = fileURLToPath(new URL('../..', import.meta.url)).replace(/[\\/]$/, '');
+  return root.split(sep).includes('node_modules') ? `^${version}` : `file:${root}`;
 }
 
 /** This package's own package.json. */

@@ -70,7 +70,7 @@ export async function runProgram(argv: readonly string[], terminal: Terminal): P
         .option('--skill <name>', 'the name of its first skill')
         .option('--skill-id <id>', "the first skill's id; default: made from its name")
         .option('--description <text>', 'what the first skill does')
-        .option('--agentup <spec>', 'how package.json asks for agentup; default: this version'),
+        .option('--agentup <spec>', 'how package.json asks for agentup; default: this version, or this checkout'),
     ).option(...CWD),
     () => import('./commands/init.js'),
     ['init my-agent', 'init my-agent --yes --template tasks --storage file', 'init . --dry-run'],

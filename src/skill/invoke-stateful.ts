@@ -1,4 +1,4 @@
-import { forbidden } from '../conversation/conversation.js';
+import { type Conversation, forbidden } from '../conversation/conversation.js';
 import { ConversationContext } from '../conversation/conversation-context.js';
 import { runTurn } from '../conversation/run-turn.js';
 import type { Turn } from '../conversation/turn.js';
@@ -58,6 +58,16 @@ export async function invokeStateful<T extends Task, R>(
       await storage.close();
     }
   }
+}
+
+/** The conversation that a task would have with a handler: what its next turn would be given. */
+export function conversationOf<T extends Task>(
+  base: ConversationContext,
+  options: StatefulOptions<T>,
+  task: T,
+): Conversation {
+  const { kind, contextId } = place(options, task);
+  return base.scoped({ kind, tenantId: task.tenantId, userId: task.userId }).conversation(contextId);
 }
 
 async function permit(turn: Turn, contextId: string, userId: string | undefined): Promise<void> {

@@ -215,7 +215,7 @@ describe('agentup chat at a terminal', () => {
       typist.type(`hello${KEYS.enter}`);
       await typist.sees('apart 1');
       typist.type(`/vars${KEYS.enter}`);
-      await typist.sees('apart keeps its conversations in a storage of its own');
+      await typist.sees('times = 1');
       typist.type(`/quit${KEYS.enter}`);
     });
     expect(status).toBe(0);

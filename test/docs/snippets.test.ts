@@ -63,7 +63,9 @@ describe('the README', async () => {
     expect(lines).toContain('npm install');
     const replies: string[] = [];
     for (const line of lines) {
-      const agentup = /^npx agentup (.*)$/.exec(line)?.[1];
+      const agentup = /^(?:npx agentup|node bin\/agentup\.js) (.*)$/
+        .exec(line)?.[1]
+        ?.replace('../my-agent', 'my-agent');
       if (agentup === undefined) continue;
       const args = [...agentup.matchAll(/"([^"]*)"|(\S+)/g)].map(([, quoted, plain]) => quoted ?? plain ?? '');
       const at = args[0] === 'init' ? [] : ['--config', 'my-agent/agent_config.yaml'];

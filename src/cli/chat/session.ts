@@ -4,7 +4,6 @@ import type { LoadedSkill } from '../../agent/load-skill.js';
 import type { Conversation } from '../../conversation/conversation.js';
 import { AgentUpError } from '../../errors.js';
 import type { Task } from '../../skill/task.js';
-import { usage } from '../interview.js';
 
 /** One conversation on the command line: what stays the same from message to message. */
 export class ChatSession {
@@ -52,21 +51,11 @@ export class ChatSession {
     this.#last = undefined;
   }
 
-  /**
-   * What the skill at work remembers of this conversation; nothing for a skill without state.
-   * @throws USAGE for a skill with a storage of its own, which only its turns open
-   */
-  memory(): Conversation | undefined {
+  /** What the skill at work remembers of this conversation; nothing for a skill without state. */
+  async memory(): Promise<Conversation | undefined> {
     const skill = this.#skillAtWork();
     if (!skill) return this.agent.context.conversation(this.contextId);
-    if (skill.handler.kind !== 'stateful') return undefined;
-    const { storage, url, keyPrefix, storageDir, scope: kind = 'conversation', contextId } = skill.handler.options;
-    if ([storage, url, keyPrefix, storageDir].some((option) => option !== undefined)) {
-      throw usage(`${skill.id} keeps its conversations in a storage of its own, as its @stateful() says`);
-    }
-    const task = this.#last?.task ?? this.#task('');
-    const id = kind === 'user' ? this.userId : contextId ? contextId(task) : this.contextId;
-    return this.agent.context.scoped({ kind, userId: this.userId }).conversation(id ?? '');
+    return this.agent.conversation(this.#last?.task ?? this.#task(''), { skill: skill.id });
   }
 
   #task(text: string): Task {

@@ -25,7 +25,7 @@ const COMMANDS: Readonly<Record<string, SlashCommand>> = {
     help: 'the last messages the skill keeps (20)',
     run: async (argument, session, terminal) => {
       const limit = /^[1-9]\d*$/.test(argument) ? Number(argument) : 20;
-      const page = await session.memory()?.getHistoryPage<unknown>({ limit });
+      const page = await (await session.memory())?.getHistoryPage<unknown>({ limit });
       if (!page || page.messages.length === 0) terminal.note('  nothing has been kept yet');
       for (const { role, content, timestamp } of page?.messages ?? []) {
         const text = typeof content === 'string' ? content : JSON.stringify(content);
@@ -38,7 +38,7 @@ const COMMANDS: Readonly<Record<string, SlashCommand>> = {
     usage: '/vars',
     help: 'the variables of this conversation',
     run: async (_, session, terminal) => {
-      const variables = Object.entries((await session.memory()?.getVariables()) ?? {});
+      const variables = Object.entries((await (await session.memory())?.getVariables()) ?? {});
       if (variables.length === 0) terminal.note('  there are no variables');
       for (const [name, value] of variables) {
         terminal.note(`  ${terminal.noteStyle.bold(name)} = ${JSON.stringify(value)}`);

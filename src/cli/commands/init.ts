@@ -4,7 +4,7 @@ import { askSkill } from '../ask-skill.js';
 import { askState, type StateFlags } from '../ask-state.js';
 import { EXIT, type ExitCode } from '../exit-codes.js';
 import { Interview, type InterviewMode } from '../interview.js';
-import { ownPackage } from '../own-package.js';
+import { ownPackage, ownSpecifier } from '../own-package.js';
 import { type PlaceFlags, workingDirectory } from '../place.js';
 import { reportOutcomes } from '../report-outcomes.js';
 import { mergeGitignore, mergePackage } from '../scaffold/merge.js';
@@ -56,7 +56,7 @@ export async function run(options: InitOptions, terminal: Terminal): Promise<Exi
       packageName: packageNameFor(name),
       skill,
       state,
-      versions: { ...own.dependencies, ...own.devDependencies, agentup: options.agentup ?? `^${own.version}` },
+      versions: { ...own.dependencies, ...own.devDependencies, agentup: options.agentup ?? ownSpecifier(own) },
     },
     await readProjectTemplates(skill.flavour),
   );
