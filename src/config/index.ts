@@ -1,3 +1,4 @@
+export { SKILL_ID, suggestSkillId } from '../skill-id.js';
 export { ConfigDocument, type Location } from './config-document.js';
 export { addSkill, setDefaultSkill, setState, stateAsWritten } from './edit-config.js';
 export { CONFIG_FILE, findConfig } from './find-config.js';
@@ -32,5 +33,4 @@ export {
   type StateConfig,
   type StateConfigInput,
 } from './schema.js';
-export { SKILL_ID, suggestSkillId } from '../skill-id.js';
 export { type ValidateOptions, type Validation, validateConfigText } from './validate-config-text.js';

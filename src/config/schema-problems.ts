@@ -1,9 +1,9 @@
 import type { z } from 'zod';
 import { redactUrl } from '../redact.js';
+import { suggestSkillId } from '../skill-id.js';
 import { type Path, type Problem, pathText } from './finding.js';
 import { choicesOf, expectsOf, kindsOf, noteOf, schemaAt, shapeOf } from './inspect-schema.js';
 import { configSchema } from './schema.js';
-import { suggestSkillId } from '../skill-id.js';
 import { closest, didYouMean } from './suggest.js';
 
 const UNIT_SECONDS: Readonly<Record<string, number>> = {

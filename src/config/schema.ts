@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import type { FindingCode } from './finding.js';
 import { SKILL_ID } from '../skill-id.js';
+import type { FindingCode } from './finding.js';
 
 /** What the messages and the reference say about a key beyond its type. */
 export interface SchemaNote {
