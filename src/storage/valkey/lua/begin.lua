@@ -16,7 +16,8 @@
 -- The first line of a lease is its holder's token, `-` for nobody; or once somebody has been refused the words
 -- `token ends next nextEnds`: who holds it, until when, who may have it next, how long that place is kept, in epoch
 -- milliseconds of this server. The other lines are the answers of the last commits that released it, newest first:
--- `commit-id answer`. The key ends with the lease; when it was released, a minute later.
+-- `commit-id answer`, of which one that does not end with a line feed does not count. The key ends with the lease;
+-- when it was released, a minute later.
 
 local call, format = redis.call, string.format
 local record = KEYS[1]
@@ -27,7 +28,9 @@ local token = ARGV[1]
 local value = token
 local text = call('GET', lease)
 if text and text ~= token then
-  local head, answers = string.match(text, '^([^\n]*)(.*)$')
+  local feed = string.find(text, '\n', 1, true)
+  local head = feed and string.sub(text, 1, feed - 1) or text
+  local answers = feed and string.sub(text, feed) or ''
   if head == '-' or head == token then
     value = token .. answers
   else

@@ -40,6 +40,8 @@ local lease = KEYS[3] or record .. ':lease'
 local done = id ~= '' and (KEYS[4] or record .. ':done:' .. id)
 local EXACT = 9007199254740991
 local CHUNK = 4000
+-- Bytes of earlier answers that a lease keeps, some four of them. What is cut does not count any more.
+local REMEMBERED = 320
 
 local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -56,14 +58,17 @@ local waiter, waits, answers = '-', 0, ''
 if token ~= '' then
   local text = call('GET', lease)
   if text ~= token then
-    local head
-    head, answers = string.match(text or '', '^([^\n]*)(.*)$')
+    text = text or ''
+    local feed = string.find(text, '\n', 1, true)
+    local head = feed and string.sub(text, 1, feed - 1) or text
+    if feed then answers = string.sub(text, feed) end
     if head ~= token then
       local holder, ends, next_token, next_ends = string.match(head, '^(%S+) (%d+) (%S+) (%d+)$')
       if holder ~= token or tonumber(ends) <= now then
-        local at, after
-        if done then at, after = string.find(answers, '\n' .. id .. ' ', 1, true) end
-        if at then return string.match(answers, '^[^\n]*', after + 1) end
+        local at, last
+        if done then at, last = string.find(answers, '\n' .. id .. ' ', 1, true) end
+        local stop = at and string.find(answers, '\n', last, true)
+        if stop then return string.sub(answers, last + 1, stop - 1) end
         return redis.error_reply('LEASE_LOST it ended, or was taken over')
       end
       waiter, waits = next_token, tonumber(next_ends)
@@ -208,29 +213,11 @@ if cap then
   end
 end
 
--- A user who may run only some of the commands would leave a commit half done.
-local may = redis.acl_check_cmd
-if may then
-  local denied
-  if writing then
-    if not may('HSET', record, '', '') then denied = 'HSET' end
-    if pushes and not may('RPUSH', log, '') then denied = 'RPUSH' end
-    if max and not may('LTRIM', log, '0', '0') then denied = 'LTRIM' end
-    if removals and not may('HDEL', record, '') then denied = 'HDEL' end
-    if (cleared or clear_log or not system and length > 0) and not may('UNLINK', record, log) then denied = 'UNLINK' end
-    if not may('PEXPIREAT', record, '0') then denied = 'PEXPIREAT' end
-    if ttl == 'none' and not may('PERSIST', record) then denied = 'PERSIST' end
-  end
-  if (done or token ~= '') and not may('SET', lease, '') then denied = 'SET' end
-  if token ~= '' and not may('DEL', lease) then denied = 'DEL' end
-  if denied then return redis.error_reply('DENIED ' .. denied) end
-end
-
-local answer = system
+local answer, before, over, at = system, length, 0, nil
+local expires_before = expires
 if writing then
-  local before = length
   if clear_log or not system then before, dropped = 0, 0 end
-  local over = max and before + pushed > max and before + pushed - max or 0
+  if max and before + pushed > max then over = before + pushed - max end
   kept = before + pushed - over
   dropped = dropped + over
   if not system then
@@ -239,15 +226,36 @@ if writing then
     local own, created, owned = string.match(rest, '^(%S+) (%d+) (%S*)$')
     rest = (expiry == 'es' and ttl or own) .. ' ' .. created .. ' ' .. (owner or owned)
   end
-
-  local expires_before = expires
   if expiry then
     -- Its own ttl, where it has one, goes before that of a renewal.
     if expiry == 'er' and string.byte(rest) ~= 45 then ttl = string.match(rest, '^%S+') end
     expires = ttl == 'none' and 0 or now + ttl * 1000
   end
-  answer = format('%d %d %d %d %d %s', version + 1, now, expires, kept, dropped, rest)
+  if expires ~= 0 then at = format('%d', expires) end
+  answer = format('%d %d %s %d %d %s', version + 1, now, at or '0', kept, dropped, rest)
+end
 
+-- A user who may run only some of the commands would leave a commit half done. The first of them tells by itself.
+local may = redis.acl_check_cmd
+if may then
+  local denied
+  if writing then
+    if cleared or clear_log or not system and length > 0 then
+      if not may('UNLINK', record, log) then denied = 'UNLINK' end
+    end
+    if (cleared or removals) and not may('HSET', record, '', '') then denied = 'HSET' end
+    if removals and not may('HDEL', record, '') then denied = 'HDEL' end
+    if pushes and not may('RPUSH', log, '') then denied = 'RPUSH' end
+    if over > 0 and not may('LTRIM', log, '0', '0') then denied = 'LTRIM' end
+    if at and not may('PEXPIREAT', record, '0') then denied = 'PEXPIREAT' end
+    if not at and expires_before ~= 0 and not may('PERSIST', record) then denied = 'PERSIST' end
+    if (done or token ~= '') and not may('SET', lease, '') then denied = 'SET' end
+  end
+  if releasing and not may('DEL', lease) then denied = 'DEL' end
+  if denied then return redis.error_reply('DENIED ' .. denied) end
+end
+
+if writing then
   if cleared and system then call('UNLINK', record) end
   for from = 1, removals and #removals or 0, CHUNK do
     call('HDEL', record, unpack(removals, from, math.min(from + CHUNK - 1, #removals)))
@@ -264,8 +272,7 @@ if writing then
   end
   if over > 0 then call('LTRIM', log, format('%d', over), '-1') end
 
-  if expires ~= 0 then
-    local at = format('%d', expires)
+  if at then
     if expires ~= expires_before or cleared then call('PEXPIREAT', record, at) end
     if kept > 0 and (expires ~= expires_before or before == 0) then call('PEXPIREAT', log, at) end
   elseif expires_before ~= 0 then
@@ -288,9 +295,7 @@ if token ~= '' then
     call('SET', lease, token .. answers, 'PX', ahead > tonumber(keep) and format('%d', ahead) or keep)
   else
     local head = ahead > 0 and format('- 0 %s %d', waiter, waits) or '-'
-    if done then
-      answers = '\n' .. id .. ' ' .. answer .. (string.match(answers, '^\n[^\n]*\n[^\n]*\n[^\n]*') or answers)
-    end
+    if done then answers = '\n' .. id .. ' ' .. answer .. (answers == '' and '\n' or string.sub(answers, 1, REMEMBERED)) end
     local noted = #head + #answers > 1 and note('SET', lease, head .. answers, 'PX', '60000')
     if not noted or noted.err then call('DEL', lease) end
   end
