@@ -1,14 +1,6 @@
-// The same in the other dialect. Compiled, never run: each @ts-expect-error below is a mistake that must not compile.
+// Compiled in both decorator dialects, never run: each @ts-expect-error below is a mistake that must not compile.
 import 'reflect-metadata';
-import {
-  type ConversationContext,
-  handler,
-  injected,
-  skill,
-  stateful,
-  type Task,
-  withState,
-} from '../../../src/index.js';
+import { type ConversationContext, handler, injected, skill, stateful, type Task, withState } from '../../src/index.js';
 
 @skill({ id: 'typed' })
 export class Typed {
