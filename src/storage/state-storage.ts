@@ -23,7 +23,10 @@ export interface StateStorage {
   /** `memory`, `file`, `valkey`, or a third party's name; for messages. */
   readonly backend: string;
 
-  /** Default time to live of conversations kept here, in seconds; `undefined` means they never expire. */
+  /**
+   * Default time to live of conversations kept here, in seconds; `undefined` means they never expire. Information for
+   * those above, who pass it as `expiry`; a commit without one does not use it.
+   */
   readonly ttl?: number | undefined;
 
   /**
@@ -41,8 +44,9 @@ export interface StateStorage {
   readLog(key: RecordKey, options?: LogOptions): Promise<LogPage>;
 
   /**
-   * Applies changes in order, creating the record where it is missing. An empty list with neither condition nor
-   * expiry creates and touches nothing: it only renews or releases the lease.
+   * Applies changes in order, creating the record where it is missing. Every commit that writes raises the version,
+   * also when all stays as it was. An empty list without expiry creates and touches nothing: it asks its condition,
+   * and renews or releases the lease. A commit that is refused or fails leaves the lease as it is.
    * @throws LEASE_LOST when `lease` is given and its token is not the one that holds the record's lease now.
    * @throws WRONG_TYPE, INTEGER_OVERFLOW, LIMIT_EXCEEDED, TTL_INVALID, INVALID_ARGUMENT
    */
@@ -51,7 +55,7 @@ export interface StateStorage {
   /** Removes the record with its log. A lease on it stays; its holder's commit starts the record anew. */
   delete(key: RecordKey): Promise<boolean>;
 
-  /** Records of a space, from an index, each once, none expired. Order: by id inside one scope. */
+  /** Records of a space, from an index, each once, none expired. Order inside one scope: that of `encodeName(id)`. */
   list(query: ListQuery): AsyncIterable<RecordInfo>;
 
   /**
@@ -81,7 +85,7 @@ export interface BeginOptions {
 
 export type Begun =
   | { readonly busy: false; readonly record: StateRecord | undefined }
-  /** `retryAfterMs`: when the present lease ends, if it is not renewed. */
+  /** `retryAfterMs`: when the present lease ends if it is not renewed, or the place that another has reserved. */
   | { readonly busy: true; readonly retryAfterMs: number };
 
 export interface ReadOptions {
@@ -160,7 +164,10 @@ export interface CommitOptions {
   readonly logMax?: number;
   /** LIMIT_EXCEEDED when the record would have more fields than this, and more than it has now. */
   readonly maxFields?: number;
-  /** Makes sending the same commit again harmless: an id seen in the last minute is not applied twice. */
+  /**
+   * Makes sending the same commit again harmless: an id that this record saw in the last minute is not applied twice
+   * but answered as before, whatever has become of lease and condition. It may be forgotten with its record.
+   */
   readonly commitId?: string;
 }
 
@@ -170,6 +177,7 @@ export type Expiry = { readonly set: number | 'none' } | { readonly renew: numbe
 export interface CommitCondition {
   /** The record is there, or is not. */
   readonly exists?: boolean;
+  /** 0: the record is absent. */
   readonly version?: number;
   /** These fields hold exactly these tokens; `undefined`: are absent. */
   readonly fields?: ReadonlyMap<string, Token | undefined>;
@@ -181,7 +189,7 @@ export interface Committed {
   /** Epoch milliseconds, by the storage's clock. */
   readonly updatedAt: number;
   readonly expiresAt: number | undefined;
-  /** The new values of the fields that were incremented. */
+  /** The sums of the fields that were incremented, also where a later change of the same commit overwrote one. */
   readonly incremented: Map<string, number>;
   readonly logTotal: number;
 }
