@@ -4,22 +4,22 @@ import type { Token } from '../json.js';
 import { checkBegin, checkCommit, checkKey, checkTtl, meets, plan, writes } from './changes.js';
 import { checkList, checkRead, checkReadLog, checkSweep } from './check-queries.js';
 import { containerText, keyText, type RecordKey } from './keys.js';
-import {
-  type BeginOptions,
-  type Begun,
-  type Change,
-  type CommitOptions,
-  type Committed,
-  type ListQuery,
-  type LogOptions,
-  type LogPage,
-  RESERVATION_MS,
-  type ReadOptions,
-  type RecordInfo,
-  type Refused,
-  type StateRecord,
-  type StateStorage,
-  type SweepQuery,
+import { MemoryLeases } from './memory-leases.js';
+import type {
+  BeginOptions,
+  Begun,
+  Change,
+  CommitOptions,
+  Committed,
+  ListQuery,
+  LogOptions,
+  LogPage,
+  ReadOptions,
+  RecordInfo,
+  Refused,
+  StateRecord,
+  StateStorage,
+  SweepQuery,
 } from './state-storage.js';
 
 export interface MemoryStorageOptions {
@@ -46,13 +46,6 @@ interface Body {
 }
 
 /** Who holds the lease of a record, and who is next. A moment that has passed means nobody. */
-interface Gate {
-  token: string;
-  until: number;
-  next: string;
-  nextUntil: number;
-}
-
 interface Space {
   /** In the order of their last write, so that the stale ones come first. */
   readonly bodies: Map<string, Body>;
@@ -66,7 +59,7 @@ export class MemoryStorage implements StateStorage {
   readonly ttl: number | undefined;
   readonly #clock: Clock;
   readonly #spaces = new Map<string, Space>();
-  readonly #gates = new Map<string, Gate>();
+  readonly #leases = new MemoryLeases();
   #seenCommits = new Map<string, { at: number; answer: Committed }>();
   #closed = false;
   #size = 0;
@@ -83,23 +76,8 @@ export class MemoryStorage implements StateStorage {
     checkBegin(key, options);
     const text = keyText(key);
     const now = this.#clock.now();
-    let gate = this.#gates.get(text);
-    if (!gate) {
-      gate = { token: '', until: 0, next: '', nextUntil: 0 };
-      this.#gates.set(text, gate);
-    }
-    const held = gate.until > now;
-    const reserved = gate.nextUntil > now;
-    if (held ? gate.token !== options.token : reserved && gate.next !== options.token) {
-      if (!reserved || gate.next === options.token) {
-        gate.next = options.token;
-        gate.nextUntil = now + RESERVATION_MS;
-      }
-      return { busy: true, retryAfterMs: (held ? gate.until : gate.nextUntil) - now };
-    }
-    gate.token = options.token;
-    gate.until = now + options.leaseMs;
-    if (gate.next === options.token) gate.nextUntil = 0;
+    const wait = this.#leases.take(text, options.token, options.leaseMs, now);
+    if (wait > 0) return { busy: true, retryAfterMs: wait };
     const body = this.#find(key.space, text, now);
     return { busy: false, record: body && copy(body, options.log ?? 0) };
   }
@@ -134,8 +112,7 @@ export class MemoryStorage implements StateStorage {
     const seenId = commitId === undefined ? undefined : `${text} ${commitId}`;
     const seen = seenId === undefined ? undefined : this.#seen(seenId, now);
     if (seen) return { ...seen, incremented: new Map(seen.incremented) };
-    const gate = lease && this.#gates.get(text);
-    if (lease && (gate?.token !== lease.token || gate.until <= now)) {
+    if (lease && !this.#leases.holds(text, lease.token, now)) {
       throw new AgentUpError('LEASE_LOST', `the lease on ${key.id} was lost before the commit`, {
         recordId: key.id,
         space: key.space,
@@ -148,11 +125,7 @@ export class MemoryStorage implements StateStorage {
     const answer = writes(changes, options)
       ? this.#apply(key, text, body, changes, options, now)
       : untouched(body, now);
-    if (lease && gate) {
-      if (lease.keepMs !== undefined) gate.until = now + lease.keepMs;
-      else if (gate.nextUntil > now) gate.until = 0;
-      else this.#gates.delete(text);
-    }
+    if (lease) this.#leases.settle(text, lease.keepMs, now);
     if (seenId !== undefined) {
       this.#seenCommits.set(seenId, { at: now, answer: { ...answer, incremented: new Map(answer.incremented) } });
     }
@@ -210,7 +183,7 @@ export class MemoryStorage implements StateStorage {
     for (const body of this.#spaces.get(query.space)?.bodies.values() ?? []) {
       if (body.updatedAt >= query.updatedBefore) break;
       if (container !== undefined && containerText(body.key) !== container) continue;
-      if ((this.#gates.get(body.text)?.until ?? 0) > now) continue;
+      if (this.#leases.isHeld(body.text, now)) continue;
       this.#remove(body);
       if (!isExpired(body, now)) removed++;
     }
@@ -224,7 +197,7 @@ export class MemoryStorage implements StateStorage {
   async close(): Promise<void> {
     this.#closed = true;
     this.#spaces.clear();
-    this.#gates.clear();
+    this.#leases.clear();
     this.#seenCommits.clear();
   }
 
@@ -335,9 +308,7 @@ export class MemoryStorage implements StateStorage {
     for (const { bodies } of this.#spaces.values()) {
       for (const body of bodies.values()) if (isExpired(body, now)) this.#remove(body);
     }
-    for (const [text, gate] of this.#gates) {
-      if (gate.until <= now && gate.nextUntil <= now) this.#gates.delete(text);
-    }
+    this.#leases.purge(now);
     this.#writesUntilPurge = Math.max(256, this.#size);
   }
 
