@@ -5,7 +5,7 @@ import { AgentUpError } from '../../errors.js';
 import { type Logger, silentLogger } from '../../logger.js';
 import { checkBegin, checkCommit, checkKey, checkTtl, meets, plan, writes } from '../changes.js';
 import { checkList, checkRead, checkReadLog, checkSweep } from '../check-queries.js';
-import type { RecordKey } from '../keys.js';
+import { encodeName, type RecordKey } from '../keys.js';
 import type {
   BeginOptions,
   Begun,
@@ -134,20 +134,7 @@ export class FileStorage implements StateStorage {
   async *list(query: ListQuery): AsyncIterable<RecordInfo> {
     this.#open();
     checkList(query);
-    const found: { text: string; info: RecordInfo }[] = [];
-    let met = 0;
-    for (const directory of containers(this.#root, query.space, query.scope)) {
-      const names = query.owner === undefined ? recordNames(directory) : new OwnerIndex(directory).names(query.owner);
-      for (const name of names) {
-        if (++met % 256 === 0) await pause();
-        const path = join(directory, name + SUFFIX);
-        if (query.updatedBefore !== undefined && !isOlder(path, query.updatedBefore)) continue;
-        const info = this.#info(path, name, query);
-        if (info) found.push({ text: `${directory}/${fileName(info.key.id)}`, info });
-      }
-    }
-    found.sort((a, b) => (a.text < b.text ? -1 : 1));
-    for (const { info } of found) {
+    for (const info of await this.#walking(query.space, () => this.#find(query))) {
       this.#open();
       yield info;
     }
@@ -156,16 +143,7 @@ export class FileStorage implements StateStorage {
   async sweep(query: SweepQuery): Promise<number> {
     this.#open();
     checkSweep(query);
-    let removed = 0;
-    let met = 0;
-    for (const directory of containers(this.#root, query.space, query.scope)) {
-      for (const name of recordNames(directory)) {
-        if (++met % 256 === 0) await pause();
-        const path = join(directory, name + SUFFIX);
-        if (isOlder(path, query.updatedBefore) && (await this.#sweepOne(path, query.updatedBefore))) removed++;
-      }
-    }
-    return removed;
+    return this.#walking(query.space, () => this.#sweepAll(query));
   }
 
   async ping(): Promise<void> {
@@ -184,6 +162,37 @@ export class FileStorage implements StateStorage {
     atExit.delete(this.#onExit);
     this.#leave();
     this.#journals.clear();
+  }
+
+  async #find(query: ListQuery): Promise<RecordInfo[]> {
+    const found: { text: string; info: RecordInfo }[] = [];
+    let met = 0;
+    for (const directory of containers(this.#root, query.space, query.scope)) {
+      const names = query.owner === undefined ? recordNames(directory) : new OwnerIndex(directory).names(query.owner);
+      for (const name of names) {
+        if (++met % 256 === 0) await pause();
+        const path = join(directory, name + SUFFIX);
+        if (query.updatedBefore !== undefined && !isOlder(path, query.updatedBefore)) continue;
+        const info = this.#info(path, name, query);
+        if (info) found.push({ text: `${directory}/${encodeName(info.key.id)}`, info });
+      }
+    }
+    found.sort((a, b) => (a.text < b.text ? -1 : 1));
+    return found.map(({ info }) => info);
+  }
+
+  async #sweepAll(query: SweepQuery): Promise<number> {
+    let removed = 0;
+    let met = 0;
+    for (const directory of containers(this.#root, query.space, query.scope)) {
+      for (const name of recordNames(directory)) {
+        if (++met % 256 === 0) await pause();
+        this.#open();
+        const path = join(directory, name + SUFFIX);
+        if (isOlder(path, query.updatedBefore) && (await this.#sweepOne(path, query.updatedBefore))) removed++;
+      }
+    }
+    return removed;
   }
 
   #commit(
@@ -232,7 +241,7 @@ export class FileStorage implements StateStorage {
     const before = record.owner;
     text += commitLine(planned, changes, settings);
     const skewed = Math.abs(now - Date.now()) > 1_000;
-    journal.append(text, skewed ? now : undefined);
+    journal.append(text, skewed ? now : undefined, isNew);
     record.apply(planned, settings);
     journal.keep(record);
     if (before !== undefined && before !== record.owner) {
@@ -268,7 +277,7 @@ export class FileStorage implements StateStorage {
     try {
       fold = this.#journals.of(path).read();
     } catch (error) {
-      this.#logger.error(`${path} is left out of the list`, error);
+      if (!isMissing(error)) this.#logger.error(`${path} is left out of the list`, error);
       return undefined;
     }
     const id = fold?.header?.id ?? textOfFileName(name);
@@ -327,10 +336,21 @@ export class FileStorage implements StateStorage {
 
   #guarded<R>(key: RecordKey, call: (path: string) => R): R {
     const path = this.#pathOf(key);
+    for (let tries = 0; ; tries++) {
+      try {
+        return call(path);
+      } catch (error) {
+        // Read without the lock, a file may be removed between two looks at it.
+        if (!isMissing(error) || tries >= 10) throw fileError(error, path);
+      }
+    }
+  }
+
+  async #walking<R>(space: string, walk: () => Promise<R>): Promise<R> {
     try {
-      return call(path);
+      return await walk();
     } catch (error) {
-      throw fileError(error, path);
+      throw fileError(error, join(this.#root, space));
     }
   }
 

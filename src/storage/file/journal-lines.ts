@@ -69,7 +69,7 @@ export function compactedText(fold: RecordFold, entries: readonly Token[], path:
   const expires = fold.expiresAt === undefined ? 'null' : `"${toIso(fold.expiresAt)}"`;
   const ttl = fold.ownTtl === undefined ? '' : `,"ttl":${JSON.stringify(fold.ownTtl)}`;
   const sets = [...fold.fields].map(([field, token]) => `${JSON.stringify(field)}:${token}`);
-  let text = headerLine(key, newGeneration(), fold.createdAt);
+  let text = headerLine(key, fold.header?.gen ?? newGeneration(), fold.createdAt);
   text += `[{${at},"expires":${expires}${ttl}},{"owner":${JSON.stringify(fold.owner ?? null)}},`;
   text += `{"set":{${sets.join(',')}}},{"from":${fold.logDropped}}]\n`;
   for (let i = 0; i < entries.length; i += ENTRIES_A_LINE) {

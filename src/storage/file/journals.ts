@@ -1,3 +1,4 @@
+import { rmSync } from 'node:fs';
 import type { Logger } from '../../logger.js';
 import { syncNow } from './durability.js';
 import { Journal } from './journal.js';
@@ -37,10 +38,16 @@ export class Journals {
     entry.compactAt = journal.size * 2;
     // What cannot be read could not be written again either.
     if (fold.damaged.length > 0) return;
-    const text = compactedText(fold, journal.entries(fold.logDropped, fold.logTotal), path);
-    if (text.length > journal.size / 2) return;
-    journal.replace(text, temporary, () => syncNow(temporary));
-    entry.compactAt = Math.max(COMPACT_FROM, text.length * 2);
+    try {
+      const text = compactedText(fold, journal.entries(fold.logDropped, fold.logTotal), path);
+      if (text.length > journal.size / 2) return;
+      journal.replace(text, temporary, () => syncNow(temporary));
+      entry.compactAt = Math.max(COMPACT_FROM, text.length * 2);
+    } catch (error) {
+      // The commit before has been written: it must not be said to have failed.
+      rmSync(temporary, { force: true, recursive: true });
+      this.#logger.warn(`${path} could not be compacted`, error);
+    }
   }
 
   #entry(path: string): { readonly journal: Journal; compactAt: number } {

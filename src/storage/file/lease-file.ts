@@ -1,4 +1,4 @@
-import { readFileSync, unlinkSync, writeFileSync } from 'node:fs';
+import { closeSync, constants, fstatSync, ftruncateSync, openSync, readFileSync, unlinkSync, writeSync } from 'node:fs';
 import { RESERVATION_MS } from '../state-storage.js';
 import { isMissing } from './file-errors.js';
 import { type Owner, stateOf } from './process-owner.js';
@@ -15,6 +15,8 @@ interface Lease {
 }
 
 const NOBODY = '';
+/** Bytes; a lease with a token of ours fits into one. */
+const BLOCK = 512;
 
 /** The lease of one record, in a file beside it. Called only under the record's lock. */
 export class LeaseFile {
@@ -87,7 +89,19 @@ export class LeaseFile {
     return ended ? { ...lease, token: NOBODY, until: 0 } : lease;
   }
 
+  /**
+   * Over what is there, in one write of at least a block: emptied first, a process that only asks could destroy the
+   * lease of another by dying, or by finding the disk full.
+   */
   #write(lease: Lease): void {
-    writeFileSync(this.#path, JSON.stringify(lease));
+    const text = JSON.stringify(lease);
+    const bytes = Buffer.from(text.padEnd(Math.ceil(text.length / BLOCK) * BLOCK));
+    const file = openSync(this.#path, constants.O_RDWR | constants.O_CREAT);
+    try {
+      writeSync(file, bytes, 0, bytes.length, 0);
+      if (fstatSync(file).size > bytes.length) ftruncateSync(file, bytes.length);
+    } finally {
+      closeSync(file);
+    }
   }
 }

@@ -98,7 +98,7 @@ describe('a damaged file', () => {
     expect(ids).toEqual(['ada']);
   });
 
-  it.each(['not json at all\n', '{"some":"other json"}\n', '\0\0\0\0\n'])(
+  it.each(['not json at all\n', '{"some":"other json"}\n', '\0\0\0\0\n', 'no newline either', '\0\0\0\0'])(
     'without one line of ours (%j) is an error, never an empty conversation, and is kept',
     async (text) => {
       await writeFile(file, text);
@@ -110,6 +110,22 @@ describe('a damaged file', () => {
       expect((await copies()).length).toBeGreaterThan(0);
     },
   );
+
+  it.each([
+    '',
+    '{"agentup":1,"gen":"x',
+    '{"agentup":1,"gen":"x","id":"ada","created":"2026-01-02T00:00:00.000Z"}\n[{"at":"2026',
+  ])('whose first commit was never whole (%j) holds no record, and the next commit begins it', async (text) => {
+    await writeFile(file, text);
+    expect(await storage.read(key)).toBeUndefined();
+    const condition = { exists: false };
+    const first = await storage.commit(key, [{ op: 'set', field: 'var:n', value: '1' }], { condition });
+    expect(first).toMatchObject({ committed: true, version: 1 });
+    const record = await fresh().read(key);
+    expect(record).toMatchObject({ version: 1, createdAt: expect.closeTo(Date.now(), -5) });
+    expect(await readFile(file, 'utf8')).toMatch(/^\{"agentup":1,.*\}\n\[.*\]\n$/);
+    expect(reports).toEqual([]);
+  });
 
   it('of a later format is refused, not misread', async () => {
     const text = await readFile(file, 'utf8');

@@ -96,6 +96,36 @@ describe('compaction', () => {
     await storage.close();
     await reader.close();
   });
+
+  const fill = (storage: FileStorage, n: number) =>
+    storage.commit(
+      key('c'),
+      [
+        { op: 'set', field: 'big', value: JSON.stringify('x'.repeat(100_000)) },
+        { op: 'increment', field: 'n', by: 1 },
+      ],
+      { commitId: `fill ${n}` },
+    );
+
+  it('forgets no commit id: what is sent again is not applied again', async () => {
+    const storage = new FileStorage({ storageDir: directory });
+    for (let n = 1; n <= 6; n++) {
+      expect(await fill(storage, n)).toMatchObject({ version: n });
+      expect(await fill(storage, n)).toMatchObject({ version: n });
+    }
+    expect((await storage.read(key('c')))?.fields.get('n')).toBe('6');
+    await storage.close();
+  });
+
+  it('that fails does not fail the commit before it', async () => {
+    const storage = new FileStorage({ storageDir: directory });
+    await fill(storage, 1);
+    const [nonce] = await readdir(join(directory, '.owners'));
+    await mkdir(join(directory, `contexts/c.jsonl.${nonce}.tmp`));
+    for (let n = 2; n <= 6; n++) expect(await fill(storage, n)).toMatchObject({ committed: true, version: n });
+    expect((await new FileStorage({ storageDir: directory }).read(key('c')))?.fields.get('n')).toBe('6');
+    await storage.close();
+  });
 });
 
 describe('a disk that fails', () => {
@@ -154,7 +184,18 @@ describe('a disk that fails', () => {
       code: 'STORAGE_UNAVAILABLE',
       details: { backend: 'file', file: expect.stringContaining('states') },
     });
-    await expect(storage.ping()).rejects.toMatchObject({ code: 'STORAGE_UNAVAILABLE' });
+    const unavailable = { code: 'STORAGE_UNAVAILABLE', details: { backend: 'file' } };
+    await expect(storage.ping()).rejects.toMatchObject(unavailable);
+    await expect(storage.read(key('c'))).rejects.toMatchObject(unavailable);
+    for (const query of [{}, { scope: [] }, { scope: [], owner: 'ada' }]) {
+      await expect(
+        storage
+          .list({ space: 'contexts', ...query })
+          [Symbol.asyncIterator]()
+          .next(),
+      ).rejects.toMatchObject(unavailable);
+    }
+    await expect(storage.sweep({ space: 'contexts', updatedBefore: 1 })).rejects.toMatchObject(unavailable);
   });
 
   it('for want of the right to write says so, and reads what is there', async () => {

@@ -1,0 +1,95 @@
+import fs, { appendFileSync, rmSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { syncBuiltinESMExports } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { FileStorage } from '../../../src/storage/file/file-storage.js';
+import { TestClock } from '../../support/test-clock.js';
+
+const key = { space: 'contexts', scope: [], id: 'ada' };
+let directory: string;
+let file: string;
+
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'agentup-files-'));
+  file = join(directory, 'contexts/ada.jsonl');
+});
+afterEach(() => rm(directory, { recursive: true, force: true }));
+
+const STEPS = ['statSync', 'openSync', 'fstatSync', 'readSync', 'closeSync'] as const;
+
+/** Runs `call`, and `meddle` between two of the file operations it makes: before the `at`th. Says whether there was one. */
+async function between(at: number, meddle: () => void, call: () => Promise<unknown>): Promise<boolean> {
+  const real = Object.fromEntries(STEPS.map((step) => [step, fs[step]]));
+  let met = 0;
+  for (const step of STEPS) {
+    Object.assign(fs, {
+      [step]: (...args: unknown[]) => {
+        if (met++ === at) meddle();
+        return (real[step] as (...args: unknown[]) => unknown)(...args);
+      },
+    });
+  }
+  syncBuiltinESMExports();
+  try {
+    await call();
+  } finally {
+    Object.assign(fs, real);
+    syncBuiltinESMExports();
+  }
+  return met > at;
+}
+
+describe('a reader without the lock', () => {
+  it('sees at its next look what another process appended between any two steps of this one', async () => {
+    for (let at = 0, more = true; more; at++) {
+      rmSync(directory, { recursive: true });
+      const writer = new FileStorage({ storageDir: directory });
+      await writer.commit(key, [{ op: 'set', field: 'n', value: '1' }]);
+      const reader = new FileStorage({ storageDir: directory });
+      const line = `[{"at":"2026-01-02T00:00:00.000Z","v":2},{"set":{"n":2}}]\n`;
+      more = await between(
+        at,
+        () => appendFileSync(file, line),
+        () => reader.read(key),
+      );
+      if (more) expect((await reader.read(key))?.fields.get('n'), `step ${at}`).toBe('2');
+    }
+  });
+
+  it('finds the record or none when another process removes it between any two steps', async () => {
+    for (let at = 0, more = true; more; at++) {
+      const writer = new FileStorage({ storageDir: directory });
+      await writer.commit(
+        key,
+        Array.from({ length: 200 }, () => ({ op: 'log' as const, entry: '"x"' })),
+      );
+      const reader = new FileStorage({ storageDir: directory });
+      more = await between(
+        at,
+        () => rmSync(file, { force: true }),
+        async () => {
+          const record = await reader.read(key, { log: 200 });
+          expect(record?.log.length ?? 200, `step ${at}`).toBe(200);
+        },
+      );
+    }
+  });
+});
+
+describe('a record removed and made again by another process', () => {
+  it('is never taken for the one before, also where inode, size and time are the same', async () => {
+    const clock = new TestClock();
+    for (let round = 0; round < 30; round++) {
+      const id = { ...key, id: `r${round}` };
+      const one = new FileStorage({ storageDir: directory, clock });
+      const other = new FileStorage({ storageDir: directory, clock });
+      await one.commit(id, [{ op: 'set', field: 'x', value: '1' }]);
+      await other.delete(id);
+      await other.commit(id, [{ op: 'set', field: 'x', value: '2' }]);
+      expect((await one.read(id))?.fields.get('x')).toBe('2');
+      await Promise.all([one.close(), other.close()]);
+    }
+  });
+});
