@@ -7,6 +7,8 @@ export interface Attributes {
   readonly createdAt: number;
   readonly updatedAt: number;
   readonly expiresAt: number | undefined;
+  /** In a turn: the time to live that its commit will give, in seconds; then `expiresAt` is out of date. */
+  readonly ttl?: number | 'none' | undefined;
 }
 
 /** Everything of a conversation at one moment. */
@@ -33,6 +35,8 @@ export interface Access {
   replace(field: string, expected: Token | undefined, value: Token): Promise<boolean>;
   /** Creates the conversation for an owner unless it is there. */
   create(owner: string | undefined): Promise<void>;
+  /** Makes `owner` the owner of a conversation that has none. Whether it is the owner now. */
+  claim(owner: string): Promise<boolean>;
   /** Changes when an existing conversation expires; false where there is none. */
   expire(expiry: Expiry): Promise<boolean>;
   erase(): Promise<boolean>;

@@ -211,8 +211,11 @@ export class Conversation {
     if (!contents) throw new AgentUpError('CONFLICT', 'the conversation vanished while it was created', this.#ids());
     const { attributes, fields, log } = contents;
     this.#permit(attributes, userId);
-    if (attributes.owner === undefined && userId !== undefined) await access.apply([{ op: 'owner', owner: userId }]);
+    if (attributes.owner === undefined && userId !== undefined && !(await access.claim(userId))) {
+      throw forbidden(this.contextId, userId);
+    }
     const owner = attributes.owner ?? userId;
+    const expiresAt = this.#expiresAt(attributes);
     return {
       contextId: this.contextId,
       ...(owner !== undefined && { userId: owner }),
@@ -222,7 +225,7 @@ export class Conversation {
       historyTotal: log.total,
       createdAt: toIso(attributes.createdAt || this.#parts.clock.now()),
       updatedAt: toIso(attributes.updatedAt || this.#parts.clock.now()),
-      ...(attributes.expiresAt !== undefined && { expiresAt: toIso(attributes.expiresAt) }),
+      ...(expiresAt !== undefined && { expiresAt: toIso(expiresAt) }),
     };
   }
 
@@ -240,8 +243,9 @@ export class Conversation {
   async getTtl(): Promise<number | null | undefined> {
     const attributes = await this.#access().attributes();
     if (!attributes) return undefined;
-    if (attributes.expiresAt === undefined) return null;
-    return Math.max(0, Math.ceil((attributes.expiresAt - this.#parts.clock.now()) / 1000));
+    const expiresAt = this.#expiresAt(attributes);
+    if (expiresAt === undefined) return null;
+    return Math.max(0, Math.ceil((expiresAt - this.#parts.clock.now()) / 1000));
   }
 
   /**
@@ -262,6 +266,11 @@ export class Conversation {
     return { contextId: this.contextId };
   }
 
+  #expiresAt({ ttl, expiresAt }: Attributes): number | undefined {
+    if (ttl === undefined) return expiresAt;
+    return ttl === 'none' ? undefined : this.#parts.clock.now() + ttl * 1000;
+  }
+
   #permit({ owner }: Attributes, userId: string | undefined): void {
     if (owner === undefined || userId === undefined || owner === userId) return;
     throw forbidden(this.contextId, userId);
@@ -269,7 +278,10 @@ export class Conversation {
 
   #field(kind: 'var:' | 'meta:', name: string): string {
     checkName(name, this.#parts.limits);
-    return kind + name;
+    const field = kind + name;
+    // In a turn the storage would refuse it at the end, and everything with it.
+    checkId(field, 'name');
+    return field;
   }
 
   #token(value: unknown, name: string): Token {

@@ -63,6 +63,16 @@ export class DirectAccess implements Access {
     await this.storage.commit(this.key, changes, commitOptions(this.settings, { condition: { exists: false } }));
   }
 
+  async claim(owner: string): Promise<boolean> {
+    for (;;) {
+      const record = await this.storage.read(this.key, { fields: [] });
+      if (record?.owner !== undefined) return record.owner === owner;
+      const condition = record ? { version: record.version } : { exists: false };
+      const options = commitOptions(this.settings, { condition });
+      if ((await this.storage.commit(this.key, [{ op: 'owner', owner }], options)).committed) return true;
+    }
+  }
+
   async expire(expiry: Expiry): Promise<boolean> {
     const condition = { exists: true };
     return (await this.storage.commit(this.key, [], commitOptions(this.settings, { condition, expiry }))).committed;

@@ -2,7 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
 import { isAgentUpError } from '../errors.js';
 import type { Logger } from '../logger.js';
-import { keyText, type RecordKey } from '../storage/keys.js';
+import { checkId, keyText, type RecordKey } from '../storage/keys.js';
 import { RESERVATION_MS, type StateRecord, type StateStorage } from '../storage/state-storage.js';
 import { type CommitSettings, uniqueId } from './commit-settings.js';
 import { Turn } from './turn.js';
@@ -60,7 +60,8 @@ export async function runTurn<Result>(
   target: TurnTarget,
   handler: (turn: Turn) => Result | Promise<Result>,
 ): Promise<Result> {
-  const { storage, key, settings } = target;
+  const { storage, key, settings, owner } = target;
+  if (owner !== undefined) checkId(owner, 'userId');
   const text = keyText(key);
   const parent = currentTurn(storage, text);
   if (parent) return perform(new Turn({ ...target, parent, copy: parent.fork() }), handler);

@@ -1,5 +1,8 @@
 import { AgentUpError } from '../errors.js';
 
+/** A timer set for longer goes off at once. */
+export const MAX_TIMER_MS = 2 ** 31 - 1;
+
 /** Turns of this process that wait for one conversation: first come, first served. */
 export class TurnQueue {
   readonly #tails = new Map<string, { waiting: number; last: Promise<void> }>();
@@ -30,7 +33,7 @@ export class TurnQueue {
     if (first) return leave;
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<'late'>((resolve) => {
-      timer = setTimeout(resolve, waitMs, 'late');
+      timer = setTimeout(resolve, Math.min(waitMs, MAX_TIMER_MS), 'late');
     });
     const outcome = await Promise.race([before, late]);
     clearTimeout(timer);

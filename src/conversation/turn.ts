@@ -1,10 +1,12 @@
 import { AgentUpError, isAgentUpError } from '../errors.js';
 import type { Token } from '../json.js';
 import type { Logger } from '../logger.js';
+import { expirySeconds } from '../storage/changes.js';
 import { keyText, type RecordKey } from '../storage/keys.js';
-import type { Change, Expiry, LogOptions, LogPage, StateStorage } from '../storage/state-storage.js';
+import type { Change, CommitOptions, Expiry, LogOptions, LogPage, StateStorage } from '../storage/state-storage.js';
 import type { Access, Attributes, Contents } from './access.js';
 import { type CommitSettings, commitOptions } from './commit-settings.js';
+import { MAX_TIMER_MS } from './turn-queue.js';
 import { WorkingCopy } from './working-copy.js';
 
 /** The right to commit exclusively, with how long it lasts without a renewal. */
@@ -27,6 +29,17 @@ export interface TurnParts {
   readonly parent?: Turn | undefined;
 }
 
+/** A commit whose answer was lost, and the error that said so. `at`: monotonic, in milliseconds. */
+interface Unsure {
+  readonly changes: readonly Change[];
+  readonly options: CommitOptions;
+  readonly error: unknown;
+  readonly at: number;
+}
+
+/** Storages know a commit id for a minute; after this a commit is not sent again. */
+const RESEND_MS = 50_000;
+
 /** One running turn: reads come from its working copy, writes collect there until it commits. */
 export class Turn implements Access {
   readonly storage: StateStorage;
@@ -38,6 +51,8 @@ export class Turn implements Access {
   #renewal: NodeJS.Timeout | undefined;
   /** A save under way: what comes meanwhile waits, or it would be taken for saved. */
   #saving: Promise<void> | undefined;
+  /** A save of which nobody knows whether it was written: it is sent again, as it was, before anything else. */
+  #unsure: Unsure | undefined;
 
   constructor(parts: TurnParts) {
     this.#parts = parts;
@@ -76,13 +91,17 @@ export class Turn implements Access {
     if (start >= tail.start || end <= start) return { ...tail, entries: held, start: Math.min(start, end) };
     const olderEnd = Math.min(end, tail.start);
     const older = await this.storage.readLog(this.key, { before: olderEnd, limit: olderEnd - start });
-    return { ...tail, entries: [...older.entries, ...held], start: older.start };
+    if (older.start + older.entries.length === olderEnd && older.entries.length > 0) {
+      return { ...tail, entries: [...older.entries, ...held], start: older.start };
+    }
+    // Somebody capped or cleared the log meanwhile: what this turn has not loaded is gone.
+    return { ...tail, entries: held, start: olderEnd, dropped: olderEnd };
   }
 
   async attributes(): Promise<Attributes | undefined> {
     this.#live();
     const { exists, owner, createdAt = 0, updatedAt = 0, expiresAt } = this.#copy;
-    return exists ? { owner, createdAt, updatedAt, expiresAt } : undefined;
+    return exists ? { owner, createdAt, updatedAt, expiresAt, ttl: this.pendingTtl } : undefined;
   }
 
   async contents(log: number): Promise<Contents | undefined> {
@@ -108,6 +127,13 @@ export class Turn implements Access {
     while (this.#saving) await this.#saving;
     this.#live();
     if (!this.#copy.exists) this.#copy.apply([owner === undefined ? { op: 'touch' } : { op: 'owner', owner }]);
+  }
+
+  async claim(owner: string): Promise<boolean> {
+    while (this.#saving) await this.#saving;
+    this.#live();
+    if (this.#copy.owner === undefined) this.#copy.apply([{ op: 'owner', owner }]);
+    return this.#copy.owner === owner;
   }
 
   async expire(expiry: Expiry): Promise<boolean> {
@@ -173,12 +199,23 @@ export class Turn implements Access {
     });
   }
 
+  /** The time to live that the commit will give, where this turn has anything to do with it. */
+  get pendingTtl(): number | 'none' | undefined {
+    const { expiry, reset, updatedAt } = this.#copy;
+    if (expiry) return expirySeconds(expiry);
+    const outer = reset ? undefined : this.#parts.parent?.pendingTtl;
+    return outer ?? (updatedAt ? undefined : this.#parts.settings.ttl);
+  }
+
   async #commit(keepLease: boolean): Promise<void> {
-    const { storage, key, lease, parent, settings } = this.#parts;
+    const { storage, key, lease, parent, settings, owner } = this.#parts;
     const copy = this.#copy;
+    if (copy.exists && copy.changed && owner !== undefined && copy.owner === undefined) {
+      copy.apply([{ op: 'owner', owner }]);
+    }
     if (parent) {
-      if (copy.erased) await parent.erase();
-      else await parent.apply(copy.changes());
+      if (copy.reset) await parent.erase();
+      if (!copy.erased) await parent.apply(copy.changes());
       if (copy.expiry) await parent.expire(copy.expiry);
       copy.settle();
       if (keepLease) await parent.save();
@@ -186,6 +223,13 @@ export class Turn implements Access {
     }
     const held = (keep: boolean) =>
       lease && { lease: keep ? { token: lease.token, keepMs: lease.leaseMs } : { token: lease.token } };
+    if (copy.reset) this.#unsure = undefined;
+    if (this.#unsure) {
+      const { changes, options, error, at } = this.#unsure;
+      if (performance.now() - at > RESEND_MS) throw error;
+      await storage.commit(key, changes, options);
+      this.#unsure = undefined;
+    }
     if (copy.erased) {
       // Proven to hold the lease before, released after: nobody begins on what is about to go.
       if (lease) await storage.commit(key, [], held(true));
@@ -198,27 +242,40 @@ export class Turn implements Access {
       if (lease) await storage.commit(key, [], held(keepLease));
       return;
     }
-    const { owner } = this.#parts;
-    if (owner !== undefined && copy.owner === undefined) copy.apply([{ op: 'owner', owner }]);
-    const options = commitOptions(settings, { ...held(keepLease), ...(copy.expiry && { expiry: copy.expiry }) });
-    const answer = await storage.commit(key, copy.changes(), options);
-    if (answer.committed) copy.settle(answer);
+    // What was removed takes a time to live of its own with it.
+    const expiry = copy.expiry ?? (copy.reset ? { set: settings.ttl } : undefined);
+    const options = commitOptions(settings, { ...held(keepLease), ...(expiry && { expiry }) });
+    const changes = copy.changes();
+    try {
+      const answer = await storage.commit(key, changes, options);
+      if (answer.committed) copy.settle(answer);
+    } catch (error) {
+      if (keepLease && isAgentUpError(error, 'STORAGE_UNAVAILABLE')) {
+        this.#unsure = { changes, options, error, at: performance.now() };
+        copy.settle();
+      }
+      throw error;
+    }
   }
 
   #renewLater({ token, leaseMs }: Lease): void {
-    this.#renewal = setTimeout(() => {
-      this.storage.commit(this.key, [], { lease: { token, keepMs: leaseMs } }).then(
-        () => {
-          if (!this.#ended) this.#renewLater({ token, leaseMs });
-        },
-        (error: unknown) => {
-          if (this.#ended) return;
-          // A lost lease stays lost, and the commit will say so; anything else may pass.
-          if (isAgentUpError(error, 'LEASE_LOST')) this.#parts.logger.warn('the lease of a turn was lost', this.key.id);
-          else this.#renewLater({ token, leaseMs });
-        },
-      );
-    }, leaseMs / 3);
+    this.#renewal = setTimeout(
+      () => {
+        this.storage.commit(this.key, [], { lease: { token, keepMs: leaseMs } }).then(
+          () => {
+            if (!this.#ended) this.#renewLater({ token, leaseMs });
+          },
+          (error: unknown) => {
+            if (this.#ended) return;
+            // A lost lease stays lost, and the commit will say so; anything else may pass.
+            if (isAgentUpError(error, 'LEASE_LOST'))
+              this.#parts.logger.warn('the lease of a turn was lost', this.key.id);
+            else this.#renewLater({ token, leaseMs });
+          },
+        );
+      },
+      Math.min(leaseMs / 3, MAX_TIMER_MS),
+    );
     this.#renewal.unref();
   }
 }

@@ -19,8 +19,7 @@ export class WorkingCopy {
   #logDropped: number;
   #owner: string | undefined;
   #exists: boolean;
-  /** Of the snapshot: epoch milliseconds. */
-  readonly createdAt: number | undefined;
+  #createdAt: number | undefined;
   #updatedAt: number | undefined;
   #expiresAt: number | undefined;
 
@@ -39,7 +38,7 @@ export class WorkingCopy {
     this.#logDropped = record?.logDropped ?? 0;
     this.#owner = record?.owner;
     this.#exists = record !== undefined;
-    this.createdAt = record?.createdAt;
+    this.#createdAt = record?.createdAt;
     this.#updatedAt = record?.updatedAt;
     this.#expiresAt = record?.expiresAt;
   }
@@ -54,6 +53,11 @@ export class WorkingCopy {
 
   get exists(): boolean {
     return this.#exists;
+  }
+
+  /** Epoch milliseconds, as stored. */
+  get createdAt(): number | undefined {
+    return this.#createdAt;
   }
 
   get updatedAt(): number | undefined {
@@ -77,6 +81,11 @@ export class WorkingCopy {
       total: this.#logTotal,
       dropped: this.#logDropped,
     };
+  }
+
+  /** Was everything removed since the last commit, whatever was written after that? */
+  get reset(): boolean {
+    return this.#cleared;
   }
 
   /** Was everything removed, with nothing written since? */
@@ -145,6 +154,9 @@ export class WorkingCopy {
     this.apply([{ op: 'clearFields' }, { op: 'clearLog' }, { op: 'owner', owner: undefined }]);
     this.expiry = undefined;
     this.#exists = false;
+    this.#createdAt = undefined;
+    this.#updatedAt = undefined;
+    this.#expiresAt = undefined;
   }
 
   changes(): Change[] {
@@ -171,7 +183,7 @@ export class WorkingCopy {
       logDropped: this.#logDropped,
       version: 0,
       owner: this.#owner,
-      createdAt: this.createdAt ?? 0,
+      createdAt: this.#createdAt ?? 0,
       updatedAt: this.#updatedAt ?? 0,
       expiresAt: this.#expiresAt,
     };
