@@ -1,21 +1,26 @@
-import { closeSync, fdatasync, fsyncSync, openSync } from 'node:fs';
+import { closeSync, fdatasync, fsync, fsyncSync, openSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Logger } from '../../logger.js';
 import { fileError, isMissing } from './file-errors.js';
+import { SUFFIX } from './walk.js';
 
 /** When a write on files is safe against power loss. All of them survive the death of the process. */
 export type Durability = 'never' | 'interval' | 'commit';
 
+const WINDOWS = process.platform === 'win32';
 const INTERVAL_MS = 1_000;
+/** Syncs at once: the thread pool has other work too. */
+const AT_ONCE = 2;
 
 /** Brings written files to the disk: not at all, once a second, or before a commit is acknowledged. */
 export class DiskSync {
   readonly #mode: Durability;
   readonly #logger: Logger;
   readonly #dirty = new Set<string>();
-  /** One sync under way for a file, and one more that waits: commits of the meantime share it. */
+  /** For each file the sync under way, and one more that waits: commits of the meantime share it. */
   readonly #waiting = new Map<string, Promise<void>>();
   readonly #running = new Map<string, Promise<void>>();
+  #flushing: Promise<void> = Promise.resolve();
   #timer: NodeJS.Timeout | undefined;
 
   constructor(mode: Durability, logger: Logger) {
@@ -23,70 +28,86 @@ export class DiskSync {
     this.#logger = logger;
   }
 
-  /** A file has been written. Settles when that is as safe as it is promised to be. */
-  async written(path: string, isNew: boolean): Promise<void> {
-    if (this.#mode === 'never') return;
+  /** A file has been written. When there is a promise, the write is as safe as promised once that is settled. */
+  written(path: string, isNew: boolean): Promise<void> | undefined {
+    if (this.#mode === 'never') return undefined;
     if (this.#mode === 'commit') {
-      await this.#shared(path);
-      if (isNew) syncNow(dirname(path));
-      return;
+      const file = this.#shared(path);
+      return isNew ? Promise.all([file, this.#shared(dirname(path))]).then(() => {}) : file;
     }
     this.#dirty.add(path);
     if (isNew) this.#dirty.add(dirname(path));
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
-      this.flush();
+      void this.flush();
     }, INTERVAL_MS).unref();
+    return undefined;
   }
 
-  /** Syncs what is due. */
-  flush(): void {
+  /** Syncs what is due. Failures are reported: nobody waits for this. */
+  flush(): Promise<void> {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     const paths = [...this.#dirty];
     this.#dirty.clear();
-    for (const path of paths) {
+    const worker = async () => {
+      for (let path = paths.pop(); path !== undefined; path = paths.pop()) {
+        await this.#shared(path).catch((error: unknown) => this.#logger.error('a file could not be synced', error));
+      }
+    };
+    const workers = Array.from({ length: AT_ONCE }, worker);
+    this.#flushing = Promise.all([this.#flushing, ...workers]).then(() => {});
+    return this.#flushing;
+  }
+
+  /** Syncs what is due while the process ends. */
+  flushNow(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    for (const path of this.#dirty) {
       try {
         syncNow(path);
       } catch (error) {
-        if (!isMissing(error)) this.#logger.error(fileError(error, path).message);
+        if (!isMissing(error)) this.#logger.error('a file could not be synced', fileError(error, path));
       }
     }
+    this.#dirty.clear();
   }
 
   #shared(path: string): Promise<void> {
     const waiting = this.#waiting.get(path);
     if (waiting) return waiting;
     const running = this.#running.get(path);
-    const mine = (running ?? Promise.resolve())
-      .catch(() => {})
-      .then(() => {
-        this.#waiting.delete(path);
-        const sync = fdatasyncOf(path);
-        this.#running.set(path, sync);
-        const done = () => {
-          if (this.#running.get(path) === sync) this.#running.delete(path);
-        };
-        sync.then(done, done);
-        return sync;
-      });
+    const start = (): Promise<void> => {
+      this.#waiting.delete(path);
+      const sync = syncFile(path);
+      this.#running.set(path, sync);
+      const done = () => {
+        if (this.#running.get(path) === sync) this.#running.delete(path);
+      };
+      sync.then(done, done);
+      return sync;
+    };
+    // Even where none is under way: commits of this moment are to share it.
+    const mine = (running ?? Promise.resolve()).then(start, start);
     this.#waiting.set(path, mine);
     return mine;
   }
 }
 
-function fdatasyncOf(path: string): Promise<void> {
+/** Through a descriptor of its own: a sync never meets one that has been closed. */
+function syncFile(path: string): Promise<void> {
   return new Promise((resolve, reject) => {
     let file: number;
     try {
-      file = openSync(path, 'r');
+      file = openToSync(path);
     } catch (error) {
-      // Removed meanwhile: nothing is left that could be lost.
-      if (isMissing(error)) resolve();
+      // Removed meanwhile: nothing is left that could be lost. Windows opens no directory.
+      if (isMissing(error) || (WINDOWS && !path.endsWith(SUFFIX))) resolve();
       else reject(fileError(error, path));
       return;
     }
-    fdatasync(file, (error) => {
+    (path.endsWith(SUFFIX) ? fdatasync : fsync)(file, (error) => {
       closeSync(file);
       if (error) reject(fileError(error, path));
       else resolve();
@@ -96,10 +117,15 @@ function fdatasyncOf(path: string): Promise<void> {
 
 /** Syncs a file or a directory. */
 export function syncNow(path: string): void {
-  const file = openSync(path, 'r');
+  if (WINDOWS && !path.endsWith(SUFFIX)) return;
+  const file = openToSync(path);
   try {
     fsyncSync(file);
   } finally {
     closeSync(file);
   }
+}
+
+function openToSync(path: string): number {
+  return openSync(path, WINDOWS && path.endsWith(SUFFIX) ? 'r+' : 'r');
 }

@@ -1,5 +1,6 @@
 import {
   closeSync,
+  constants,
   copyFileSync,
   fstatSync,
   ftruncateSync,
@@ -7,330 +8,408 @@ import {
   openSync,
   readSync,
   renameSync,
+  rmSync,
   type Stats,
-  statSync,
   unlinkSync,
   writeSync,
 } from 'node:fs';
-import { crc32 } from 'node:zlib';
 import { AgentUpError } from '../../errors.js';
 import type { Token } from '../../json.js';
 import type { Logger } from '../../logger.js';
-import { isMissing } from './file-errors.js';
-import { FORMAT, RecordFold } from './record-fold.js';
+import { codeOf, isMissing } from './file-errors.js';
+import { CHECKPOINT, FORMAT, NEWLINE } from './line-format.js';
+import { eachLine, readEntries } from './log-pages.js';
+import { newerFormat, statOf } from './process-files.js';
+import { quickFold } from './quick-fold.js';
+import { RECENT_MS, RecordFold } from './record-fold.js';
 
-const NEWLINE = 10;
-const CHUNK = 1 << 16;
-/** Files up to this size are compared as a whole with what was folded before more of them is folded. */
-const COMPARED = 1 << 20;
-
-/** Longer than the tick of any file system's clock: two changes within it may leave the same time. */
-const TICK_MS = 20;
-/** Of a file, its first bytes: they hold its generation. */
-const GENERATION_WITHIN = 64;
-
-/** What a file was when it was folded: the same again means that nobody has written. */
-interface Seen {
-  readonly inode: number;
-  readonly size: number;
-  /** Of the last change to it. Unlike `mtime`, nobody can set it. */
-  readonly ctime: number;
-  /** So soon after that change that one more in the same tick would not show. */
-  readonly racy: boolean;
-}
+const APPEND = constants.O_RDWR | constants.O_APPEND;
+const CREATE = APPEND | constants.O_CREAT | constants.O_TRUNC;
+/** A file has the time of its last line. One that differs by more has been touched by somebody else. */
+const ROUNDING_MS = 0.1;
+/** The same for the files of another user, which cannot be given their time. */
+const FOREIGN_MS = 100;
+/** How much of the end of what is known is compared before the rest is read. */
+const PROBE = 48;
+const LINE_END = 10;
+const BEGINNING = '{"agentup":';
 
 /** The journal of one record: a file that grows by a line per commit, and what its lines come to. */
 export class Journal {
   readonly path: string;
   readonly #logger: Logger;
   #fold: RecordFold | undefined;
-  #seen: Seen | undefined;
-  /** End of the last whole line that was folded, and the checksum of all before it. */
+  #file = -1;
+  #inode = 0;
+  /** End of the last line that was folded; what follows was torn off while it was written. */
   #end = 0;
-  #sum = 0;
-  #reported = 0;
+  #size = 0;
+  /** The last line has no newline: somebody has edited the file. */
+  #open = false;
+  /** The last bytes that were folded. */
+  #probe: Buffer = Buffer.alloc(0);
+  #time = 0;
+  #edited = false;
+  #damaged = false;
+  /** What earlier commits have answered, from before the file was read again. */
+  #kept: RecordFold | undefined;
 
   constructor(path: string, logger: Logger) {
     this.path = path;
     this.#logger = logger;
   }
 
-  /** Bytes of the file, as last seen. */
+  /** Bytes of the file that count. */
   get size(): number {
     return this.#end;
   }
 
+  /** Where the next line will begin. */
+  get next(): number {
+    return this.#open ? this.#end + 1 : this.#end;
+  }
+
+  /** Somebody has edited the file, and no checkpoint says so yet. */
+  get edited(): boolean {
+    return this.#edited;
+  }
+
+  /** Until it is larger than this, writing it anew is not tried again. */
+  notBefore = 0;
+
+  /** Lines of the file cannot be read. */
+  get damaged(): boolean {
+    return this.#damaged;
+  }
+
   /**
-   * The record as the file says now, from memory where nobody has written since.
+   * The record as the file says now, from memory where nobody has written since. Needs no lock.
    * @throws RECORD_CORRUPT when there is a file and not one line of it can be read
    */
   read(): RecordFold | undefined {
-    let stats: Stats;
-    try {
-      stats = statSync(this.path);
-    } catch (error) {
-      if (!isMissing(error)) throw error;
-      this.forget();
+    const stats = statOf(this.path);
+    if (stats === undefined) {
+      this.close();
       return undefined;
     }
-    const seen = this.#seen;
-    if (seen && seen.inode === stats.ino && seen.size === stats.size && seen.ctime === stats.ctimeMs) {
-      if (!seen.racy) return this.#fold;
-      // Removed and made again within a tick, a file may have the inode, size and time of the one before.
-      if (this.#isSameGeneration()) {
-        this.#note(stats, this.#end);
-        return this.#fold;
-      }
-    }
-    return this.#foldFile(seen !== undefined && seen.inode === stats.ino && stats.size > this.#end);
+    if (stats.ino !== this.#inode || this.#file < 0) this.#load('quick');
+    else if (stats.size > this.#size) this.#foldRest(stats);
+    else if (stats.size < this.#size) this.#load('touched');
+    else if (Math.abs(stats.mtimeMs - this.#time) > ROUNDING_MS) this.#sameSize(stats);
+    const fold = this.#fold;
+    return fold && fold.version > 0 ? fold : undefined;
   }
 
-  /** All log entries from one position to another, from the file. */
+  /** Log entries from one position to another, from the file. After `read`. */
   entries(from: number, to: number): Token[] {
-    const fold = new RecordFold();
-    const found: Token[] = [];
-    const file = openSync(this.path, 'r');
-    try {
-      // What others append meanwhile is none of the fold's; a compacted file has other sizes, and the same positions.
-      const bound = fstatSync(file).ino === this.#seen?.inode ? this.#end : Number.POSITIVE_INFINITY;
-      eachLine(file, 0, bound, (line) => {
-        const total = fold.logTotal;
-        const entries = fold.line(line);
-        // The log was cleared, or begins with entries that were dropped: positions start over.
-        let position = fold.logTotal - entries.length;
-        if (position < total || fold.logTotal === 0) found.length = 0;
-        for (const entry of entries) {
-          if (position >= from && position < to) found.push(entry);
-          position++;
-        }
-        fold.tail = [];
-      });
-    } finally {
-      closeSync(file);
-    }
-    return found;
+    return this.#fold ? readEntries(this.#file, this.#end, this.#fold, from, to) : [];
   }
 
-  /**
-   * Appends text that ends with a newline, under the record's lock, after `read`. All of it is written, or nothing.
-   * `isNew`: the record begins here; what is left of a first commit that was never whole goes.
-   */
-  append(text: string, mtimeMs: number | undefined, isNew: boolean): void {
-    const file = openSync(this.path, 'a+');
+  /** Finds out the ids of all commits of the last minute. After `read`. */
+  recall(now: number): void {
+    const fold = this.#fold;
+    if (!fold || fold.recentSince <= now - RECENT_MS) return;
+    const older = quickFold(this.#file, this.#end, now - RECENT_MS)?.fold ?? this.#foldAll(this.#end).fold;
+    older.inherit(fold);
+    fold.inherit(older);
+    fold.recentSince = 0;
+  }
+
+  /** Appends lines, under the record's lock, after `read`. All of it is written, or nothing. `at`: of the last line. */
+  append(text: string, at: number): void {
+    this.#cutTornTail();
+    const bytes = Buffer.from(this.#open ? NEWLINE + text : text);
     try {
-      const bytes = Buffer.from(text);
-      if (isNew) {
-        ftruncateSync(file, 0);
-        this.#sum = 0;
-      } else this.#mendTail(file);
-      const start = fstatSync(file).size;
-      try {
-        for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at);
-      } catch (error) {
-        if (isNew) unlinkSync(this.path);
-        else ftruncateSync(file, start);
-        throw error;
-      }
-      if (mtimeMs !== undefined) futimesSync(file, mtimeMs / 1000, mtimeMs / 1000);
-      this.#sum = crc32(bytes, this.#sum);
-      this.#note(fstatSync(file), start + bytes.length);
+      writeAll(this.#file, bytes);
+      this.#end += bytes.length;
+      this.#wrote(bytes, at);
     } catch (error) {
-      this.forget();
+      this.#rollBack(this.#size);
       throw error;
-    } finally {
-      closeSync(file);
     }
   }
 
-  /** The fold has been brought up to what was appended. */
-  keep(fold: RecordFold): void {
-    this.#fold = fold;
-  }
-
-  /** Puts a file that comes to the same in the place of the present one, in one step, under the record's lock. */
-  replace(text: string, temporary: string, sync: (file: number) => void): void {
+  /** Makes the file anew with these lines, in one step, under the record's lock. `fold` is what they come to. */
+  create(text: string, fold: RecordFold): void {
+    if (this.#size > 0 && this.#fold?.version === 0) this.#reportTorn();
     const bytes = Buffer.from(text);
-    const file = openSync(temporary, 'w');
+    const temporary = `${this.path}.tmp`;
+    const file = openSync(temporary, CREATE, 0o666);
     try {
-      for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at);
-      const { atimeMs, mtimeMs } = statSync(this.path);
-      futimesSync(file, atimeMs / 1000, mtimeMs / 1000);
-      sync(file);
-    } finally {
+      writeAll(file, bytes);
+      this.install(file, temporary, fold, bytes);
+    } catch (error) {
       closeSync(file);
+      rmSync(temporary, { force: true });
+      throw error;
     }
+  }
+
+  /** Puts a file that has been written beside this one in its place. `bytes` is its end, `fold` what it comes to. */
+  install(file: number, temporary: string, fold: RecordFold, bytes: Buffer): void {
+    const { ino, size } = fstatSync(file);
+    stamp(file, fold.updatedAt);
     renameSync(temporary, this.path);
-    this.#sum = crc32(bytes);
-    this.#note(statSync(this.path), bytes.length);
+    this.close();
+    this.#file = file;
+    this.#inode = ino;
+    this.#fold = fold;
+    this.#end = size;
+    this.#wrote(bytes, fold.updatedAt);
+  }
+
+  /** The file itself, for who rewrites it. After `read`. */
+  get file(): number {
+    return this.#file;
+  }
+
+  /** What is in memory has changed, the file has not: it must be read again. */
+  forget(): void {
+    const fold = this.#fold;
+    this.close();
+    this.#kept = fold;
   }
 
   remove(): void {
-    unlinkSync(this.path);
+    try {
+      unlinkSync(this.path);
+    } catch (error) {
+      if (!isMissing(error)) throw error;
+    }
     this.forget();
   }
 
-  forget(): void {
+  /** Frees the descriptor. The journal may be used again. */
+  close(): void {
+    if (this.#file >= 0) closeSync(this.#file);
+    this.#file = -1;
+    this.#inode = 0;
     this.#fold = undefined;
-    this.#seen = undefined;
-    this.#end = 0;
-    this.#sum = 0;
-    this.#reported = 0;
+    this.#end = this.#size = 0;
+    this.#open = this.#edited = this.#damaged = false;
   }
 
-  #foldFile(onlyRest: boolean): RecordFold | undefined {
-    const file = openSync(this.path, 'r');
+  /** An edited checkpoint has been written. */
+  settled(): void {
+    this.#edited = false;
+  }
+
+  /** Keeps a copy of the file as it is. */
+  setAside(): string {
+    const time = new Date(statOf(this.path)?.mtimeMs ?? Date.now()).toISOString().replaceAll(/[:.]/g, '-');
+    const copy = `${this.path}.corrupt-${time}`;
     try {
-      // Before the first byte is read, and not a byte behind: what others append meanwhile must be seen as new.
-      const stats = fstatSync(file);
-      const rest = onlyRest && this.#fold && this.#isStill(file) ? this.#fold : undefined;
-      const damagedBefore = rest?.damaged.length ?? 0;
-      const fold = rest ?? new RecordFold();
-      const call = (line: string): void => void fold.line(line);
-      const { end, sum } = eachLine(file, rest ? this.#end : 0, stats.size, call, rest ? this.#sum : 0);
-      if (rest && rest.damaged.length > damagedBefore) {
-        // Edited in place: what was folded is no longer what the file begins with.
-        this.forget();
-        return this.#foldFile(false);
-      }
-      const begun = fold.version > 0 || fold.header !== undefined;
-      if (!begun && (end > 0 || !isTornHeader(file, stats.size))) this.#refuse(fold);
-      if (fold.header && fold.header.agentup > FORMAT) throw this.#newer(fold.header.agentup);
-      // Without one whole commit the first one was never acknowledged, and there is no record.
-      this.#fold = fold.version === 0 && fold.damaged.length === 0 ? undefined : fold;
-      this.#sum = sum;
-      this.#note(stats, end);
-      this.#report(fold);
-      return this.#fold;
+      copyFileSync(this.path, copy, constants.COPYFILE_EXCL);
     } catch (error) {
-      this.forget();
-      throw error;
-    } finally {
-      closeSync(file);
+      // The same damage has been met before.
+      if (codeOf(error) !== 'EEXIST') throw error;
     }
-  }
-
-  /** Does the file still begin with what was folded? It may be another one of this name, or edited in its place. */
-  #isStill(file: number): boolean {
-    if (this.#end > COMPARED) return this.#isSameGeneration();
-    const start = Buffer.alloc(this.#end);
-    return readSync(file, start, 0, this.#end, 0) === this.#end && crc32(start) === this.#sum;
-  }
-
-  /** A line without an end was never acknowledged, unless somebody edited the file and left the newline out. */
-  #mendTail(file: number): void {
-    const { size } = fstatSync(file);
-    if (size === 0) return;
-    const last = Buffer.alloc(1);
-    readSync(file, last, 0, 1, size - 1);
-    if (last[0] === NEWLINE) return;
-    if (size === this.#end) this.#sum = crc32('\n', writeSync(file, '\n') && this.#sum);
-    else ftruncateSync(file, this.#end);
-  }
-
-  /** Is the file the one that was folded, as far as its header says? */
-  #isSameGeneration(): boolean {
-    const gen = this.#fold?.header?.gen;
-    if (gen === undefined) return false;
-    const file = openSync(this.path, 'r');
-    try {
-      const start = Buffer.alloc(GENERATION_WITHIN);
-      return start.toString('latin1', 0, readSync(file, start, 0, start.length, 0)).includes(`"gen":"${gen}"`);
-    } finally {
-      closeSync(file);
-    }
-  }
-
-  #note({ ino, size, ctimeMs }: Stats, end: number): void {
-    this.#seen = { inode: ino, size, ctime: ctimeMs, racy: Date.now() - ctimeMs < TICK_MS };
-    this.#end = end;
-  }
-
-  #report(fold: RecordFold): void {
-    if (fold.damaged.length <= this.#reported) return;
-    this.#reported = fold.damaged.length;
-    this.#logger.error(`RECORD_CORRUPT: lines ${fold.damaged.join(', ')} of ${this.path} cannot be read`, {
-      copy: this.#setAside(),
-    });
-  }
-
-  #refuse(fold: RecordFold): never {
-    throw new AgentUpError('RECORD_CORRUPT', `no line of ${this.path} can be read`, {
-      file: this.path,
-      backend: 'file',
-      line: fold.damaged[0] ?? 1,
-      fix: `mend the file or remove it; a copy is at ${this.#setAside()}`,
-    });
-  }
-
-  #setAside(): string {
-    const copy = `${this.path}.corrupt-${new Date().toISOString().replaceAll(':', '-')}`;
-    copyFileSync(this.path, copy);
     return copy;
   }
 
-  #newer(format: number): AgentUpError {
-    return new AgentUpError('RECORD_CORRUPT', `${this.path} is of format ${format}, which this version does not know`, {
+  #load(how: 'quick' | 'touched' | 'told'): void {
+    const kept = this.#fold ?? this.#kept;
+    this.close();
+    try {
+      this.#file = openFile(this.path);
+    } catch (error) {
+      if (isMissing(error)) return;
+      throw error;
+    }
+    try {
+      const stats = fstatSync(this.#file);
+      this.#inode = stats.ino;
+      const quick = how === 'quick' ? quickFold(this.#file, stats.size) : undefined;
+      const fold = quick && this.#foldLast(quick.fold, quick.end, stats.size);
+      if (fold && !isTouched(stats, fold)) this.#fold = fold;
+      else this.#fold = this.#replay(stats, how === 'touched');
+      const { agentup } = this.#fold.header ?? { agentup: 0 };
+      if (agentup > FORMAT) throw newerFormat(this.path, agentup);
+      this.#fold.inherit(kept);
+      this.#kept = undefined;
+      this.#see(stats);
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+  }
+
+  /** Folds the whole file. Checkpoints in it count for nothing where the lines can tell: those may have been edited. */
+  #replay(stats: Stats, touched: boolean): RecordFold {
+    const { fold, end, damaged } = this.#foldAll(stats.size);
+    this.#foldLast(fold, end, stats.size);
+    this.#damaged = damaged.length > 0;
+    if (fold.version === 0 && stats.size > 0 && !this.#isBeginning(fold)) this.#refuse();
+    if (this.#damaged) this.#report(damaged);
+    this.#edited = fold.checkpoint.length > 0 && (touched || isTouched(stats, fold));
+    return fold;
+  }
+
+  /** The time of the file has changed, its size has not. */
+  #sameSize({ mtimeMs }: Stats): void {
+    if (Math.abs(mtimeMs - (this.#fold?.updatedAt ?? 0)) > ROUNDING_MS) this.#load('touched');
+    else {
+      // We had read it in the moment between a write and the stamp that goes with it.
+      this.#time = mtimeMs;
+      this.#edited = false;
+    }
+  }
+
+  /** Is there nothing but the first line, or what was torn off it? */
+  #isBeginning({ header }: RecordFold): boolean {
+    if (this.#damaged) return false;
+    if (header) return true;
+    const bytes = Buffer.alloc(BEGINNING.length);
+    return (
+      this.#end === 0 &&
+      BEGINNING.startsWith(bytes.toString('utf8', 0, readSync(this.#file, bytes, 0, bytes.length, 0)))
+    );
+  }
+
+  #foldAll(size: number): { fold: RecordFold; end: number; damaged: number[] } {
+    const fold = new RecordFold();
+    const damaged: number[] = [];
+    let number = 0;
+    const end = eachLine(this.#file, 0, size, (line, offset) => {
+      number++;
+      const text = offset === 0 && line.startsWith('\uFEFF') ? line.slice(1) : line;
+      if (!fold.line(text, offset, 'replay')) damaged.push(number);
+    });
+    return { fold, end, damaged };
+  }
+
+  /** Folds what has been appended since; or all of it, where that is not all that has happened. */
+  #foldRest(stats: Stats): void {
+    const fold = this.#fold;
+    const known = this.#probe.length;
+    const probe = Buffer.alloc(known + 1);
+    const count = readSync(this.#file, probe, 0, probe.length, this.#end - known);
+    const same = known > 0 && probe.subarray(0, known).equals(this.#probe);
+    if (!fold || !same || (this.#open && (count <= known || probe[known] !== LINE_END))) {
+      this.#load('touched');
+      return;
+    }
+    let told = false;
+    let sound = true;
+    const end = eachLine(this.#file, this.#end, stats.size, (line, offset) => {
+      told = line.startsWith(CHECKPOINT) && line.includes('"edited":true');
+      sound = !told && fold.line(line, offset, 'trust');
+      return sound;
+    });
+    if (!sound) {
+      this.#load(told ? 'told' : 'quick');
+      return;
+    }
+    this.#open = false;
+    this.#foldLast(fold, end, stats.size);
+    this.#see(stats);
+  }
+
+  /** A last line without a newline counts if it is whole: nothing that is torn off is. */
+  #foldLast(fold: RecordFold, end: number, size: number): RecordFold {
+    this.#end = end;
+    if (size <= end) return fold;
+    const rest = Buffer.alloc(size - end);
+    const text = rest.toString('utf8', 0, readSync(this.#file, rest, 0, rest.length, end)).trimEnd();
+    if (text !== '' && !fold.line(text, end, 'replay')) return fold;
+    this.#end = size;
+    this.#open = true;
+    return fold;
+  }
+
+  #see({ size, mtimeMs }: Stats): void {
+    this.#size = size;
+    this.#time = mtimeMs;
+    this.#probe = Buffer.alloc(Math.min(PROBE, this.#end));
+    readSync(this.#file, this.#probe, 0, this.#probe.length, this.#end - this.#probe.length);
+  }
+
+  #wrote(bytes: Buffer, at: number): void {
+    this.#open = false;
+    this.#size = this.#end;
+    this.#probe = bytes.subarray(-PROBE);
+    this.#time = stamp(this.#file, at);
+  }
+
+  #rollBack(size: number): void {
+    try {
+      ftruncateSync(this.#file, size);
+    } catch {
+      // The next writer cuts it off: it is no whole line.
+    }
+    this.forget();
+  }
+
+  #cutTornTail(): void {
+    if (this.#size <= this.#end) return;
+    this.#reportTorn();
+    ftruncateSync(this.#file, this.#end);
+    this.#size = this.#end;
+  }
+
+  #reportTorn(): void {
+    const copy = this.setAside();
+    this.#logger.warn(`the end of ${this.path} was torn off while it was written, and is left out; see ${copy}`);
+  }
+
+  #report(lines: readonly number[]): void {
+    let copy = 'none';
+    try {
+      copy = this.setAside();
+    } catch (error) {
+      this.#logger.error(`${this.path} cannot be copied`, error);
+    }
+    const which = lines.length > 8 ? `${lines.slice(0, 8).join(', ')} and ${lines.length - 8} more` : lines.join(', ');
+    this.#logger.error(
+      `lines ${which} of ${this.path} cannot be read and are left out; a copy is at ${copy}`,
+      new AgentUpError('RECORD_CORRUPT', `lines ${which} cannot be read`, { file: this.path, backend: 'file' }),
+    );
+  }
+
+  #refuse(): never {
+    let copy = '';
+    try {
+      copy = `; a copy is at ${this.setAside()}`;
+    } catch (error) {
+      this.#logger.error(`${this.path} cannot be copied`, error);
+    }
+    throw new AgentUpError('RECORD_CORRUPT', `no line of ${this.path} can be read`, {
       file: this.path,
       backend: 'file',
-      fix: 'use the version of agentup that wrote it, or a later one',
+      line: 1,
+      fix: `mend the file or remove it${copy}`,
     });
   }
 }
 
-/**
- * Calls for every line up to a position, also for a last one without a newline if it is whole. Returns where the
- * folded lines end, and the checksum of all up to there.
- */
-function eachLine(
-  file: number,
-  from: number,
-  to: number,
-  call: (line: string) => void,
-  before = 0,
-): { end: number; sum: number } {
-  /** Of the line that has begun: joined once, where it ends, or a long one would be copied with every chunk. */
-  let begun: Buffer[] = [];
-  let end = from;
-  let sum = before;
-  for (let at = from; at < to; ) {
-    const buffer = Buffer.allocUnsafe(Math.min(CHUNK, to - at));
-    const chunk = buffer.subarray(0, readSync(file, buffer, 0, buffer.length, at));
-    if (chunk.length === 0) break;
-    at += chunk.length;
-    let start = 0;
-    for (let stop = chunk.indexOf(NEWLINE); stop >= 0; stop = chunk.indexOf(NEWLINE, start)) {
-      const tail = chunk.subarray(start, stop + 1);
-      const line = begun.length === 0 ? tail : Buffer.concat([...begun, tail]);
-      begun = [];
-      if (line.length > 1) call(line.toString('utf8', 0, line.length - 1));
-      sum = crc32(line, sum);
-      end += line.length;
-      start = stop + 1;
-    }
-    if (start < chunk.length) begun.push(chunk.subarray(start));
-  }
-  const rest = Buffer.concat(begun);
-  if (rest.length > 0 && isWhole(rest)) {
-    call(rest.toString('utf8'));
-    end += rest.length;
-    sum = crc32(rest, sum);
-  }
-  return { end, sum };
-}
-
-/** Is a file without one whole line what a writer of ours that died, or a full disk, left of the first one? */
-function isTornHeader(file: number, size: number): boolean {
-  const wanted = `{"agentup":${FORMAT},`;
-  const start = Buffer.alloc(Math.min(size, wanted.length));
-  readSync(file, start, 0, start.length, 0);
-  return wanted.startsWith(start.toString('latin1'));
-}
-
-function isWhole(bytes: Buffer): boolean {
+/** Reading is enough where writing is not allowed. */
+function openFile(path: string): number {
   try {
-    const parsed: unknown = JSON.parse(bytes.toString('utf8'));
-    return typeof parsed === 'object' && parsed !== null;
-  } catch {
-    return false;
+    return openSync(path, APPEND);
+  } catch (error) {
+    const code = codeOf(error);
+    if (code !== 'EACCES' && code !== 'EROFS' && code !== 'EPERM') throw error;
+    return openSync(path, constants.O_RDONLY);
   }
+}
+
+function writeAll(file: number, bytes: Buffer): void {
+  for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at);
+}
+
+/** Gives a file the time of its last line, and returns the one that it has then. */
+function stamp(file: number, at: number): number {
+  try {
+    futimesSync(file, at / 1000, at / 1000);
+    return at;
+  } catch (error) {
+    if (codeOf(error) !== 'EPERM') throw error;
+    return fstatSync(file).mtimeMs;
+  }
+}
+
+/** Has somebody else written to this file since its last line was? */
+function isTouched({ mtimeMs, uid }: Stats, { updatedAt }: RecordFold): boolean {
+  const difference = Math.abs(mtimeMs - updatedAt);
+  return difference > ROUNDING_MS && (difference > FOREIGN_MS || uid === process.geteuid?.());
 }

@@ -1,12 +1,14 @@
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { readFileSync, readlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
 
 /** Who holds a lock or a lease, told so that others can find out whether it still lives. */
 export interface Owner {
+  /** Of one storage instance: never used again. */
   readonly nonce: string;
   readonly host: string;
   readonly boot: string;
+  /** Of the pids: in another container the same pid is another process. */
   readonly namespace: string;
   readonly pid: number;
   /** When the process began, as the system counts; a pid is used again, a pid with its start is not. */
@@ -15,7 +17,7 @@ export interface Owner {
 
 function tryRead(read: () => string): string {
   try {
-    return read();
+    return read().trim();
   } catch {
     return '';
   }
@@ -27,21 +29,31 @@ function startOf(pid: number): string {
   return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
 }
 
-/** This process, with a nonce of its own for each instance. */
-export function thisOwner(): Owner {
-  return {
-    nonce: randomBytes(12).toString('hex'),
-    host: hostname(),
-    boot: tryRead(() => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()),
+let here: Omit<Owner, 'nonce'> | undefined;
+
+function thisProcess(): Omit<Owner, 'nonce'> {
+  here ??= {
+    // Two machines may share a name, and see the same directory.
+    host: createHash('sha256')
+      .update(`${hostname()} ${tryRead(() => readFileSync('/etc/machine-id', 'utf8'))}`)
+      .digest('hex')
+      .slice(0, 12),
+    boot: tryRead(() => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8')),
     namespace: tryRead(() => readlinkSync('/proc/self/ns/pid')),
     pid: process.pid,
     start: startOf(process.pid),
   };
+  return here;
+}
+
+/** This process, with a nonce of its own for each instance. */
+export function thisOwner(): Owner {
+  return { nonce: randomBytes(9).toString('hex'), ...thisProcess() };
 }
 
 /** `unknown`: on another machine, or in another container, where pids mean something else. */
 export function stateOf(owner: Owner): 'alive' | 'dead' | 'unknown' {
-  const me = thisHost;
+  const me = thisProcess();
   if (owner.host !== me.host) return 'unknown';
   if (owner.boot !== me.boot) return 'dead';
   if (owner.namespace !== me.namespace) return 'unknown';
@@ -53,4 +65,12 @@ export function stateOf(owner: Owner): 'alive' | 'dead' | 'unknown' {
   return owner.start !== '' && startOf(owner.pid) !== owner.start ? 'dead' : 'alive';
 }
 
-const thisHost = thisOwner();
+/** The owner that a file names, or `undefined` where it names none. */
+export function parseOwner(text: string): Owner | undefined {
+  try {
+    const owner = JSON.parse(text) as Owner;
+    return typeof owner.nonce === 'string' && Number.isInteger(owner.pid) ? owner : undefined;
+  } catch {
+    return undefined;
+  }
+}

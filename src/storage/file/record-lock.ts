@@ -1,91 +1,149 @@
-import { linkSync, readFileSync, statSync, unlinkSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { readFileSync, type Stats, statSync, unlinkSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { AgentUpError } from '../../errors.js';
 import { isMissing } from './file-errors.js';
-import { type Owner, stateOf } from './process-owner.js';
+import { type ProcessFiles, statOf } from './process-files.js';
+import { parseOwner, stateOf } from './process-owner.js';
 
 /** How long a lock of a living process is waited for. */
 const PATIENCE_MS = 10_000;
-/** A process that we cannot see shows that it lives by touching its owner file at least this often. */
+/** A process that we cannot see has lost a lock that it has neither released nor touched for so long. */
 const SILENCE_MS = 10_000;
+/** A mark that names nobody was lost in a power cut, or is being written where there are no links. */
+const NAMELESS_MS = 1_000;
+/** Who holds a lock for longer than this looks whether it still has it before it writes. */
+const DOUBT_MS = 4_000;
+/** Tries without a pause: the lock is mostly held for microseconds. */
+const EAGER = 8;
 
 /**
- * Takes a lock that is held for microseconds: a hard link to this process' owner file, which appears whole or not at
- * all and says who holds it. The lock of a dead process is broken.
- * @throws STORAGE_UNAVAILABLE when somebody alive holds it for 10 s
+ * The lock of one record: a mark of the process that holds it, for microseconds. Taking it costs one system call and
+ * releasing it another. The lock of a dead process is broken, also when several find it at once.
  */
-export async function lock(path: string, ownerFile: string): Promise<void> {
-  let began = 0;
-  for (let tries = 0; ; tries++) {
-    if (tryLock(path, ownerFile)) return;
-    if (tries < 3) {
-      await new Promise((resolve) => setImmediate(resolve));
-      continue;
-    }
-    began ||= performance.now();
-    if (tries % 8 === 4 && breakIfDead(path, ownerFile)) continue;
-    if (performance.now() - began > PATIENCE_MS) {
-      throw new AgentUpError('STORAGE_UNAVAILABLE', `the lock ${path} is held by another process`, {
-        backend: 'file',
-        file: path,
-      });
-    }
-    await delay(0.2 + Math.random() * Math.min(tries, 5));
+export class RecordLock {
+  readonly path: string;
+  readonly #files: ProcessFiles;
+  #since = 0;
+  /** A release has failed: our mark is still there. */
+  #stuck = false;
+
+  constructor(record: string, files: ProcessFiles) {
+    this.path = `${record}.lock`;
+    this.#files = files;
   }
-}
 
-/** Releases a lock that this process holds. */
-export function unlock(path: string): void {
-  unlinkSync(path);
-}
-
-function tryLock(path: string, ownerFile: string): boolean {
-  try {
-    linkSync(ownerFile, path);
+  /** Takes the lock if it is free. */
+  tryTake(): boolean {
+    if (!this.#files.mark(this.path) && !(this.#stuck && this.#files.isMine(this.path))) return false;
+    this.#stuck = false;
+    this.#since = performance.now();
     return true;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
-    throw error;
+  }
+
+  /**
+   * Waits until the lock is taken.
+   * @throws STORAGE_UNAVAILABLE when somebody alive holds it for 10 s
+   */
+  async take(): Promise<void> {
+    const began = performance.now();
+    for (let tries = 0; !this.tryTake(); tries++) {
+      if (tries < EAGER) {
+        await new Promise((resolve) => setImmediate(resolve));
+        continue;
+      }
+      if (tries % 16 === EAGER && breakIfGone(this.path, this.path, this.#files)) continue;
+      if (performance.now() - began > PATIENCE_MS) throw this.#held();
+      await delay(1 + Math.random() * Math.min(tries / EAGER, 5));
+    }
+  }
+
+  /** @throws STORAGE_UNAVAILABLE where this process stood still for so long that others took the lock from it */
+  assertHeld(): void {
+    if (performance.now() - this.#since < DOUBT_MS || this.#files.isMine(this.path)) return;
+    throw new AgentUpError('STORAGE_UNAVAILABLE', `this process stood still, and lost its lock ${this.path}`, {
+      backend: 'file',
+      file: this.path,
+    });
+  }
+
+  /** Keeps the lock through work that takes long. */
+  touch(): void {
+    this.assertHeld();
+    this.#files.touch(this.path);
+    this.#since = performance.now();
+  }
+
+  release(): void {
+    try {
+      if (performance.now() - this.#since < DOUBT_MS || this.#files.isMine(this.path)) unlinkSync(this.path);
+    } catch (error) {
+      // It ends with this process, or when this process takes it again.
+      this.#stuck = !isMissing(error);
+    }
+  }
+
+  #held(): AgentUpError {
+    const holder = holderOf(this.path)?.owner;
+    const who = holder ? `process ${holder.pid}` : 'another process';
+    return new AgentUpError('STORAGE_UNAVAILABLE', `${who} has held the lock ${this.path} for ${PATIENCE_MS} ms`, {
+      backend: 'file',
+      file: this.path,
+      retryAfterMs: 1_000,
+      fix: 'end that process if it hangs; its lock ends with it',
+    });
   }
 }
 
-/** Who holds the lock; `undefined` where nobody does any more. */
-function holderOf(path: string): Owner | undefined {
+interface Holder {
+  readonly text: string;
+  readonly owner: ReturnType<typeof parseOwner>;
+  readonly stats: Stats;
+}
+
+function holderOf(path: string): Holder | undefined {
   try {
-    return JSON.parse(readFileSync(path, 'utf8')) as Owner;
+    const stats = statSync(path);
+    const text = readFileSync(path, 'utf8');
+    return { text, owner: parseOwner(text), stats };
   } catch (error) {
     if (isMissing(error)) return undefined;
-    // Nothing that a process of ours left whole: nobody can be holding it.
-    if (error instanceof SyntaxError) return { nonce: 'damaged', host: '', boot: '', namespace: '', pid: 0, start: '' };
     throw error;
   }
 }
 
-function isGone(owner: Owner, path: string): boolean {
-  if (owner.nonce === 'damaged') return true;
+/** Will whoever holds this mark never release it? */
+function isGone({ owner, stats }: Holder): boolean {
+  // Taking and releasing a mark changes this time of all links to its file.
+  const silence = Date.now() - stats.ctimeMs;
+  if (!owner) return silence > NAMELESS_MS;
   const state = stateOf(owner);
-  if (state !== 'unknown') return state === 'dead';
-  try {
-    // A lock is a link to the owner file, so its time is that of the last touch.
-    return Date.now() - statSync(path).mtimeMs > SILENCE_MS;
-  } catch {
-    return false;
-  }
+  return state === 'unknown' ? silence > SILENCE_MS : state === 'dead';
 }
 
 /**
- * Removes the lock of a dead process. Only who takes the marker for that very process may: two breakers could
- * otherwise remove each other's new lock. The marker is never released, it is swept when its process has gone.
+ * Removes the mark at `path` if its holder is gone. Only who has the breaker's mark for that very holder may: two who
+ * found the same dead holder could otherwise remove each other's new mark. A holder that is dead takes no mark again,
+ * so who comes second finds another one there, and leaves it.
  */
-function breakIfDead(path: string, ownerFile: string): boolean {
+function breakIfGone(path: string, lock: string, files: ProcessFiles): boolean {
   const holder = holderOf(path);
-  if (!holder || !isGone(holder, path)) return false;
-  const marker = `${path}.dead.${holder.nonce}`;
-  if (!tryLock(marker, ownerFile)) {
-    const breaker = holderOf(marker);
-    // It died between taking the marker and removing the lock.
-    if (!breaker || !isGone(breaker, marker) || !tryLock(`${marker}.${breaker.nonce}`, ownerFile)) return false;
+  if (!holder) return true;
+  if (!isGone(holder)) return false;
+  const hash = createHash('sha256').update(`${path}\n${holder.text}`).digest('hex').slice(0, 16);
+  const breaker = `${lock}.dead-${hash}`;
+  // Who had it may have died in turn.
+  if (!files.mark(breaker) && !(breakIfGone(breaker, lock, files) && files.mark(breaker))) return false;
+  try {
+    const now = holderOf(path);
+    if (now?.text === holder.text && isGone(now)) unlinkSync(path);
+  } finally {
+    unlinkSync(breaker);
   }
-  if (holderOf(path)?.nonce === holder.nonce) unlinkSync(path);
   return true;
+}
+
+/** Removes a mark that a dead process has left, wherever nobody asks for it any more. */
+export function removeIfGone(path: string, files: ProcessFiles): void {
+  if (statOf(path)) breakIfGone(path, path.replace(/\.dead-.*$/, ''), files);
 }

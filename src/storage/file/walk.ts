@@ -1,49 +1,50 @@
 import { type Dirent, opendirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { isMissing } from './file-errors.js';
+import type { RecordKey } from '../keys.js';
+import { codeOf, isMissing } from './file-errors.js';
 import { fileName } from './file-name.js';
-import { OWNERS } from './owner-index.js';
 
 /** What the name of a record's file ends in. */
 export const SUFFIX = '.jsonl';
 
 /** The directory of a container. */
 export function containerPath(root: string, space: string, scope: readonly string[]): string {
-  return join(root, space, ...scope.map(fileName));
+  let path = `${root}/${space}`;
+  for (const part of scope) path += `/${fileName(part)}`;
+  return path;
 }
 
-/** The directories of all containers of a space; or of one. */
-export function containers(root: string, space: string, scope: readonly string[] | undefined): string[] {
-  if (scope) return [containerPath(root, space, scope)];
-  const found: string[] = [];
-  const visit = (directory: string): void => {
-    let entries: Dirent[];
-    try {
-      entries = readdirSync(directory, { withFileTypes: true });
-    } catch (error) {
-      if (isMissing(error)) return;
-      throw error;
-    }
-    found.push(directory);
-    for (const entry of entries) if (entry.isDirectory() && entry.name !== OWNERS) visit(join(directory, entry.name));
-  };
-  visit(containerPath(root, space, []));
-  return found;
+/** The file of a record. */
+export function recordPath(root: string, key: RecordKey): string {
+  return `${containerPath(root, key.space, key.scope)}/${fileName(key.id)}${SUFFIX}`;
 }
 
-/** Names of the records' files in a directory, without the suffix; in no order. */
-export function* recordNames(directory: string): Generator<string> {
+/** A directory and all below it, itself first; nothing where it is missing. Hidden ones are ours and left out. */
+export function* directoriesUnder(directory: string): Generator<string> {
+  let entries: Dirent[];
+  try {
+    entries = readdirSync(directory, { withFileTypes: true });
+  } catch (error) {
+    if (isMissing(error) || codeOf(error) === 'ENOTDIR') return;
+    throw error;
+  }
+  yield directory;
+  for (const entry of entries) {
+    if (entry.isDirectory() && !entry.name.startsWith('.')) yield* directoriesUnder(join(directory, entry.name));
+  }
+}
+
+/** Names of the files in a directory, in no order; nothing where it is missing. Meanwhile it may change. */
+export function* fileNames(directory: string): Generator<string> {
   let open: ReturnType<typeof opendirSync>;
   try {
-    open = opendirSync(directory);
+    open = opendirSync(directory, { bufferSize: 256 });
   } catch (error) {
     if (isMissing(error)) return;
     throw error;
   }
   try {
-    for (let entry = open.readSync(); entry; entry = open.readSync()) {
-      if (entry.name.endsWith(SUFFIX)) yield entry.name.slice(0, -SUFFIX.length);
-    }
+    for (let entry = open.readSync(); entry; entry = open.readSync()) if (!entry.isDirectory()) yield entry.name;
   } finally {
     open.closeSync();
   }

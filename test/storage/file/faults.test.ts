@@ -120,8 +120,7 @@ describe('compaction', () => {
   it('that fails does not fail the commit before it', async () => {
     const storage = new FileStorage({ storageDir: directory });
     await fill(storage, 1);
-    const [nonce] = await readdir(join(directory, '.owners'));
-    await mkdir(join(directory, `contexts/c.jsonl.${nonce}.tmp`));
+    await mkdir(join(directory, 'contexts/c.jsonl.tmp'));
     for (let n = 2; n <= 6; n++) expect(await fill(storage, n)).toMatchObject({ committed: true, version: n });
     expect((await new FileStorage({ storageDir: directory }).read(key('c')))?.fields.get('n')).toBe('6');
     await storage.close();
@@ -205,7 +204,7 @@ describe('a disk that fails', () => {
     await storage.close();
     await mkdir(states, { recursive: true });
     await chmod(join(states, 'contexts'), 0o555);
-    await chmod(join(states, '.owners'), 0o555);
+    await chmod(join(states, '.processes'), 0o555);
     const script = `import { FileStorage } from ${JSON.stringify(join(process.cwd(), 'dist/storage/index.js'))};
       if (process.getuid() === 0) { process.setgid(65534); process.setuid(65534); }
       const storage = new FileStorage({ storageDir: ${JSON.stringify(states)} });
@@ -217,5 +216,24 @@ describe('a disk that fails', () => {
     const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', script]);
     expect(stderr.toString()).toBe('');
     expect(JSON.parse(stdout.toString())).toEqual({ read: '1', code: 'STORAGE_UNAVAILABLE' });
+  });
+
+  it('for want of free descriptors closes its own, says so when there are none, and goes on', () => {
+    const worker = join(import.meta.dirname, 'few-files.worker.ts');
+    const command = 'ulimit -n 64; exec "$0" --import tsx "$1" "$2"';
+    const args = ['-c', command, process.execPath, worker, JSON.stringify({ directory })];
+    const { stdout, stderr, status } = spawnSync('sh', args);
+    expect(stderr.toString()).toBe('');
+    expect(JSON.parse(stdout.toString())).toEqual({ right: 300, code: 'STORAGE_UNAVAILABLE', after: true });
+    expect(status).toBe(0);
+  });
+});
+
+describe('a process that ends without closing', () => {
+  it('ends by itself, and takes its files along', async () => {
+    const worker = join(import.meta.dirname, 'few-files.worker.ts');
+    const { status } = spawnSync(process.execPath, ['--import', 'tsx', worker, JSON.stringify({ directory })]);
+    expect(status).toBe(0);
+    expect(await readdir(join(directory, '.processes'))).toEqual([]);
   });
 });

@@ -1,0 +1,229 @@
+import { AgentUpError } from '../../errors.js';
+import { meets, type Plan, plan, writes } from '../changes.js';
+import type { RecordKey } from '../keys.js';
+import type { Change, CommitOptions, Committed, Refused } from '../state-storage.js';
+import { fileError } from './file-errors.js';
+import { commitLine, headerLine, type LineSettings, tearsLine } from './line-format.js';
+import { copyOf } from './record-copy.js';
+import type { RecordDesk, Task } from './record-desk.js';
+import { RECENT_MS, type RecentCommit, RecordFold } from './record-fold.js';
+import type { Lease } from './record-lease.js';
+import type { RecordShelf } from './record-shelf.js';
+
+/** A checkpoint is due after so many bytes, or after some times its own size. */
+const CHECKPOINT_EVERY = 16 * 1024;
+const CHECKPOINT_FACTOR = 4;
+const CHECKPOINT_FRAME = 400;
+
+/** One commit: checked against the record, and staged as one line, under the record's lock. */
+export class CommitTask implements Task {
+  readonly #shelf: RecordShelf;
+  readonly #key: RecordKey;
+  readonly #changes: readonly Change[];
+  readonly #options: CommitOptions;
+  readonly #resolve: (answer: Committed | Refused) => void;
+  readonly #reject: (error: unknown) => void;
+  #path = '';
+
+  constructor(
+    shelf: RecordShelf,
+    key: RecordKey,
+    changes: readonly Change[],
+    options: CommitOptions,
+    resolve: (answer: Committed | Refused) => void,
+    reject: (error: unknown) => void,
+  ) {
+    this.#shelf = shelf;
+    this.#key = key;
+    this.#changes = changes;
+    this.#options = options;
+    this.#resolve = resolve;
+    this.#reject = reject;
+  }
+
+  fail(error: unknown): void {
+    this.#reject(fileError(error, this.#path));
+  }
+
+  run(desk: RecordDesk): void {
+    const { lease: asked, commitId, condition, maxFields } = this.#options;
+    const { leases } = this.#shelf;
+    const path = desk.journal.path;
+    this.#path = path;
+    const now = this.#shelf.now();
+    // What is staged may end this very lease.
+    if (asked) desk.flush();
+    const there = this.#shelf.guarded(path, () => desk.read());
+    if (commitId !== undefined && (there?.recentSince ?? 0) > now - RECENT_MS) desk.journal.recall(now);
+    const recent = commitId === undefined ? undefined : there?.recent(commitId, now);
+    if (recent) {
+      this.#afterStaged(desk, () => this.#acknowledge(answerAgain(recent, this.#changes), false));
+      return;
+    }
+    const lease = asked && leases.heldBy(path, asked.token, now);
+    if (asked && !lease) throw leaseLost(this.#key);
+    const fold = there?.isExpired(now) ? undefined : there;
+    if (!meets(fold, condition)) {
+      const record = fold && copyOf(desk.journal, fold, 0);
+      this.#afterStaged(desk, () => this.#resolve({ committed: false, record }));
+      return;
+    }
+    if (!writes(this.#changes, this.#options)) {
+      const answer = fold ? answerOf(fold, new Map()) : nothing(now);
+      this.#afterStaged(desk, () => {
+        this.#settle(lease, now);
+        this.#resolve(answer);
+      });
+      return;
+    }
+    const planned = plan(fold?.fields ?? NO_FIELDS, this.#changes, maxFields);
+    if (fold) this.#append(desk, fold, planned, lease, now);
+    else this.#create(desk, there, planned, lease, now);
+  }
+
+  #append(desk: RecordDesk, fold: RecordFold, planned: Plan, lease: Lease | undefined, now: number): void {
+    const settings = settingsOf(fold, planned, this.#options, now);
+    let text = commitLine(planned, this.#changes, settings);
+    if (tearsLine(text)) throw notAToken();
+    const before = fold.owner;
+    this.#index(planned, before);
+    const offset = desk.next;
+    fold.apply(planned, settings, offset);
+    const end = offset + Buffer.byteLength(text);
+    if (isCheckpointDue(fold, end) || desk.journal.edited) {
+      const checkpoint = fold.checkpointLine(end, desk.journal.edited ? { edited: true } : {});
+      fold.checkpoint = { offset: end, length: Buffer.byteLength(checkpoint) };
+      text += checkpoint;
+    }
+    const answer = answerOf(fold, planned.incremented);
+    const written = (): void => this.#done(answer, before, planned, lease, now, false);
+    desk.stage({ text, written, fail: (error) => this.fail(error) }, now);
+  }
+
+  #create(
+    desk: RecordDesk,
+    expired: RecordFold | undefined,
+    planned: Plan,
+    lease: Lease | undefined,
+    now: number,
+  ): void {
+    const fold = new RecordFold();
+    const header = headerLine(this.#key, String(Number(expired?.header?.gen ?? 0) + 1), now);
+    fold.line(header.slice(0, -1), 0, 'trust');
+    fold.createdAt = now;
+    fold.inherit(expired);
+    const settings = settingsOf(fold, planned, this.#options, now);
+    const line = commitLine(planned, this.#changes, settings);
+    if (tearsLine(line)) throw notAToken();
+    this.#index(planned, undefined);
+    fold.apply(planned, settings, Buffer.byteLength(header));
+    fold.logOffset = 0;
+    this.#shelf.guarded(this.#path, () => desk.create(header + line, fold));
+    this.#done(answerOf(fold, planned.incremented), expired?.owner, planned, lease, now, true);
+  }
+
+  /** Enters the record under its new owner, before anything says that it is his. */
+  #index({ owner }: Plan, before: string | undefined): void {
+    const { value } = owner ?? {};
+    if (value === undefined || value === before) return;
+    this.#shelf.guarded(this.#path, () => this.#shelf.owners.add(value, this.#path));
+  }
+
+  #done(
+    answer: Committed,
+    before: string | undefined,
+    { owner }: Plan,
+    lease: Lease | undefined,
+    now: number,
+    isNew: boolean,
+  ): void {
+    try {
+      if (before !== undefined && (isNew || owner) && owner?.value !== before) {
+        this.#shelf.owners.remove(before, this.#path);
+      }
+      this.#settle(lease, now);
+    } catch (error) {
+      // The commit is written. An entry too many is found out, and a lease ends by itself.
+      this.#shelf.logger.warn(`something beside ${this.#path} could not be removed`, error);
+    }
+    this.#acknowledge(answer, isNew);
+  }
+
+  #acknowledge(answer: Committed, isNew: boolean): void {
+    const synced = this.#shelf.sync.written(this.#path, isNew);
+    if (!synced) this.#resolve(answer);
+    else synced.then(() => this.#resolve(answer), this.#reject);
+  }
+
+  #settle(lease: Lease | undefined, now: number): void {
+    if (lease) this.#shelf.leases.settle(this.#path, lease, this.#options.lease?.keepMs, now);
+  }
+
+  /** An answer that rests on what others have staged comes after theirs; if that is not written, it is another one. */
+  #afterStaged(desk: RecordDesk, answer: () => void): void {
+    if (desk.flush()) answer();
+    else this.run(desk);
+  }
+}
+
+const NO_FIELDS: ReadonlyMap<string, string> = new Map();
+
+function isCheckpointDue(fold: RecordFold, end: number): boolean {
+  const since = end - fold.checkpoint.offset - fold.checkpoint.length;
+  if (since < CHECKPOINT_EVERY) return false;
+  return since >= CHECKPOINT_FACTOR * (fold.fieldBytes + CHECKPOINT_FRAME);
+}
+
+function settingsOf(
+  fold: RecordFold,
+  { clearLog, log }: Plan,
+  { expiry, logMax, commitId }: CommitOptions,
+  now: number,
+): LineSettings {
+  const total = (clearLog ? 0 : fold.logTotal) + log.length;
+  const dropped = clearLog ? 0 : fold.logDropped;
+  const from = logMax !== undefined && total - dropped > logMax ? total - logMax : undefined;
+  const settings = { at: now, version: fold.version + 1, from, id: commitId };
+  if (!expiry) return settings;
+  const seconds = 'set' in expiry ? expiry.set : (fold.ownTtl ?? expiry.renew);
+  const expiresAt = seconds === 'none' ? undefined : now + seconds * 1000;
+  return {
+    ...settings,
+    expiresAt: expiresAt === fold.expiresAt ? undefined : (expiresAt ?? null),
+    ownTtl: 'set' in expiry ? expiry.set : undefined,
+  };
+}
+
+function answerOf(fold: RecordFold, incremented: Map<string, number>): Committed {
+  const { version, updatedAt, expiresAt, logTotal } = fold;
+  return { committed: true, version, updatedAt, expiresAt, incremented, logTotal };
+}
+
+function nothing(now: number): Committed {
+  return {
+    committed: true,
+    version: 0,
+    updatedAt: now,
+    expiresAt: undefined,
+    incremented: new Map(),
+    logTotal: 0,
+  };
+}
+
+function answerAgain({ at, version, expiresAt, logTotal, ints }: RecentCommit, changes: readonly Change[]): Committed {
+  const incremented = new Map<string, number>();
+  for (const change of changes) {
+    if (change.op === 'increment') incremented.set(change.field, ints.get(change.field) ?? 0);
+  }
+  return { committed: true, version, updatedAt: at, expiresAt, incremented, logTotal };
+}
+
+function leaseLost({ id, space }: RecordKey): AgentUpError {
+  return new AgentUpError('LEASE_LOST', `the lease on ${id} was lost before the commit`, { recordId: id, space });
+}
+
+function notAToken(): AgentUpError {
+  return new AgentUpError('INVALID_ARGUMENT', 'a value is not a token: it holds a line break; make one with encode', {
+    argument: 'changes',
+  });
+}

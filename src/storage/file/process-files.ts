@@ -1,0 +1,213 @@
+import {
+  closeSync,
+  linkSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  type Stats,
+  statSync,
+  unlinkSync,
+  utimesSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { AgentUpError } from '../../errors.js';
+import { codeOf, fileError, isMissing } from './file-errors.js';
+import { FORMAT } from './line-format.js';
+import { type Owner, parseOwner, stateOf, thisOwner } from './process-owner.js';
+
+/** The directory with the files of the processes that use a storage. */
+const PROCESSES = '.processes';
+
+/** What a file system without hard links answers. */
+const NO_LINKS = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK']);
+
+/** Longer than anything a lease says. */
+const SPARE_SIZE = 512;
+
+/** A file that holds a lease: linked to where the lease is, written anew for the next. */
+export interface Spare {
+  readonly path: string;
+  readonly file: number;
+  readonly inode: number;
+}
+
+/**
+ * The files of one storage instance beside the records. Locks and leases are hard links to them: a link appears
+ * whole or not at all, says who made it, and costs a fifth of a new file, or a fiftieth when the disk is busy.
+ */
+export class ProcessFiles {
+  readonly me: Owner = thisOwner();
+  readonly #root: string;
+  readonly #ownerFile: string;
+  /** The owner as JSON. */
+  readonly meText: string;
+  readonly #text: string;
+  readonly #spares: Spare[] = [];
+  readonly #all: Spare[] = [];
+  #entered = false;
+  #checked = false;
+  #inode = 0;
+  #links = true;
+
+  constructor(root: string) {
+    this.#root = root;
+    this.#ownerFile = join(root, PROCESSES, this.me.nonce);
+    this.meText = JSON.stringify(this.me);
+    this.#text = `${this.meText}\n`;
+  }
+
+  /** Does this file system have hard links? Where it has none leases are taken under the lock only. */
+  get linking(): boolean {
+    return this.#links;
+  }
+
+  /**
+   * Looks whether this directory is one that this version understands. Reading needs no more.
+   * @throws RECORD_CORRUPT when a later version has made it
+   */
+  check(): void {
+    if (this.#checked) return;
+    const path = join(this.#root, 'agentup.json');
+    let format: unknown;
+    try {
+      format = (JSON.parse(readFileSync(path, 'utf8')) as { format?: unknown }).format;
+    } catch (error) {
+      // Empty after a power cut; it says nothing that could be lost.
+      if (isMissing(error) || error instanceof SyntaxError) return;
+      throw fileError(error, path);
+    }
+    if (typeof format === 'number' && format > FORMAT) throw newerFormat(path, format);
+    this.#checked = true;
+  }
+
+  /** Makes what writing needs: the directory, and the owner file. Nothing after the first time. */
+  enter(): void {
+    if (this.#entered) return;
+    const directory = join(this.#root, PROCESSES);
+    mkdirSync(directory, { recursive: true });
+    this.check();
+    if (!this.#checked) writeFileSync(join(this.#root, 'agentup.json'), `{"format":${FORMAT}}\n`);
+    writeFileSync(this.#ownerFile, this.#text);
+    this.#inode = statSync(this.#ownerFile).ino;
+    this.#entered = true;
+    for (const name of readdirSync(directory)) if (!name.includes('.')) this.#removeIfDead(directory, name);
+  }
+
+  /** Somebody has removed our files: the next `enter` makes them again. */
+  missing(): void {
+    this.#entered = false;
+    this.#checked = false;
+    this.#spares.length = 0;
+  }
+
+  /** Makes `path` a mark of this process. False where one is there already. */
+  mark(path: string): boolean {
+    try {
+      if (this.#links) linkSync(this.#ownerFile, path);
+      else writeFileSync(path, this.#text, { flag: 'wx' });
+      return true;
+    } catch (error) {
+      const code = codeOf(error);
+      if (code === 'EEXIST') return false;
+      if (!this.#links || code === undefined || !NO_LINKS.has(code)) throw error;
+      this.#links = false;
+      return this.mark(path);
+    }
+  }
+
+  /** Is the mark at `path` still the one of this process? */
+  isMine(path: string): boolean {
+    const there = statOf(path);
+    if (there === undefined) return false;
+    return this.#links ? there.ino === this.#inode : readFileSync(path, 'utf8') === this.#text;
+  }
+
+  /** Shows to those who cannot see this process that it lives, while it holds a mark for long. */
+  touch(path: string): void {
+    const now = new Date();
+    utimesSync(this.#links ? this.#ownerFile : path, now, now);
+  }
+
+  /**
+   * Puts a file with this text at `path`, unless there is one, or the file system has no links.
+   * @returns the file, to be given back by `giveBack` once it stands there no longer; or `undefined`
+   */
+  place(path: string, text: string): Spare | undefined {
+    if (!this.#links) return undefined;
+    const spare = this.#spares.pop() ?? this.#newSpare();
+    this.rewrite(spare, text);
+    try {
+      linkSync(spare.path, path);
+      return spare;
+    } catch (error) {
+      const code = codeOf(error);
+      this.#spares.push(spare);
+      if (code === 'EEXIST') return undefined;
+      if (code === undefined || !NO_LINKS.has(code)) throw error;
+      this.#links = false;
+      return undefined;
+    }
+  }
+
+  /** Writes another text where a spare stands. */
+  rewrite(spare: Spare, text: string): void {
+    // What was there before was as long: blanks do not change what the text says.
+    const bytes = Buffer.from(`${text.padEnd(SPARE_SIZE - 1)}\n`);
+    writeSync(spare.file, bytes, 0, bytes.length, 0);
+  }
+
+  giveBack(spare: Spare): void {
+    if (this.#entered) this.#spares.push(spare);
+  }
+
+  /** Removes the files of this process. Leases that are out stay where they are, and say who has them. */
+  leave(): void {
+    for (const { path, file } of this.#all) {
+      closeSync(file);
+      rmSync(path, { force: true });
+    }
+    this.#all.length = 0;
+    this.#spares.length = 0;
+    if (this.#entered) rmSync(this.#ownerFile, { force: true });
+    this.#entered = false;
+  }
+
+  #newSpare(): Spare {
+    const path = `${this.#ownerFile}.lease${this.#all.length}`;
+    const file = openSync(path, 'w+');
+    const spare = { path, file, inode: statSync(path).ino };
+    this.#all.push(spare);
+    return spare;
+  }
+
+  #removeIfDead(directory: string, name: string): void {
+    try {
+      const owner = parseOwner(readFileSync(join(directory, name), 'utf8'));
+      if (!owner || owner.nonce === this.me.nonce || stateOf(owner) !== 'dead') return;
+      for (const other of readdirSync(directory)) {
+        if (other.startsWith(`${name}.`)) unlinkSync(join(directory, other));
+      }
+      unlinkSync(join(directory, name));
+    } catch {
+      // Another process has just done the same, or they belong to another user: they are in nobody's way.
+    }
+  }
+}
+
+/** The state of a file, or `undefined` where there is none. */
+export function statOf(path: string): Stats | undefined {
+  return statSync(path, { throwIfNoEntry: false });
+}
+
+/** The error for files of a later version. */
+export function newerFormat(file: string, format: number): AgentUpError {
+  return new AgentUpError('RECORD_CORRUPT', `${file} is of format ${format}, which this version does not know`, {
+    backend: 'file',
+    file,
+    fix: 'use the version of agentup that wrote it, or a later one',
+  });
+}

@@ -1,0 +1,35 @@
+import type { Token } from '../../json.js';
+import type { StateRecord } from '../state-storage.js';
+import type { Journal } from './journal.js';
+import type { RecordFold } from './record-fold.js';
+
+/** A private copy of a record, with its newest `log` entries. */
+export function copyOf(journal: Journal, fold: RecordFold, log: number, only?: readonly string[]): StateRecord {
+  let { fields } = fold;
+  if (only) {
+    fields = new Map();
+    for (const field of only) {
+      const token = fold.fields.get(field);
+      if (token !== undefined) fields.set(field, token);
+    }
+  } else fields = new Map(fields);
+  const { logTotal, logDropped, version, owner, createdAt, updatedAt, expiresAt } = fold;
+  return {
+    fields,
+    log: entriesOf(journal, fold, Math.max(logDropped, logTotal - log), logTotal),
+    logTotal,
+    logDropped,
+    version,
+    owner,
+    createdAt,
+    updatedAt,
+    expiresAt,
+  };
+}
+
+/** Log entries from one position to another: from memory, or from the file where they are older. */
+export function entriesOf(journal: Journal, fold: RecordFold, start: number, end: number): Token[] {
+  if (start >= end) return [];
+  const held = fold.logTotal - fold.tail.length;
+  return start >= held ? fold.tail.slice(start - held, end - held) : journal.entries(start, end);
+}

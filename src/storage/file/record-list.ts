@@ -1,0 +1,176 @@
+import { rmSync } from 'node:fs';
+import { AgentUpError } from '../../errors.js';
+import { keyText, type RecordKey } from '../keys.js';
+import type { ListQuery, RecordInfo, SweepQuery } from '../state-storage.js';
+import { isMissing } from './file-errors.js';
+import { textOfFileName } from './file-name.js';
+import { statOf } from './process-files.js';
+import type { RecordFold } from './record-fold.js';
+import { removeIfGone } from './record-lock.js';
+import type { RecordShelf } from './record-shelf.js';
+import { containerPath, directoriesUnder, fileNames, SUFFIX } from './walk.js';
+
+/** Directory entries looked at without a pause. */
+const STRIDE = 256;
+/** What is left beside a record for so long belongs to nobody who is still at work. */
+const LEFTOVER_MS = 3_600_000;
+const LEFTOVER = /\.jsonl(?:\.lock(?:\.dead-[0-9a-f]+)?|\.lease(?:\.tmp)?|\.tmp)$/;
+
+interface Found {
+  readonly path: string;
+  readonly key: RecordKey;
+  readonly text: string;
+}
+
+/** The records of a query: names first, in their order, then each as it is when its turn comes. */
+export async function* listRecords(
+  shelf: RecordShelf,
+  query: ListQuery,
+  assertOpen: () => void,
+): AsyncGenerator<RecordInfo> {
+  const container = containerPath(shelf.root, query.space, query.scope ?? []);
+  const found: Found[] = [];
+  for await (const path of pathsOf(shelf, query, container)) {
+    const key = keyOf(shelf, path, query.space);
+    if (!key || (query.prefix !== undefined && !key.id.startsWith(query.prefix))) continue;
+    found.push({ path, key, text: keyText(key) });
+  }
+  found.sort((a, b) => (a.text < b.text ? -1 : 1));
+  let met = 0;
+  for (const { path, key } of found) {
+    if (++met % STRIDE === 0) await pause();
+    assertOpen();
+    const fold = lookAt(shelf, path);
+    if (isListed(shelf, fold, query)) {
+      const { owner, createdAt, updatedAt, expiresAt } = fold;
+      yield { key, owner, createdAt, updatedAt, expiresAt };
+    } else if (query.owner !== undefined) await tidyEntry(shelf, query.owner, path);
+  }
+}
+
+/** Removes the records that were last written before a moment. Only those are opened. */
+export async function sweepRecords(shelf: RecordShelf, query: SweepQuery, assertOpen: () => void): Promise<number> {
+  const container = containerPath(shelf.root, query.space, query.scope ?? []);
+  let removed = 0;
+  let met = 0;
+  for (const directory of query.scope ? [container] : directoriesUnder(container)) {
+    for (const name of shelf.guarded(directory, () => [...fileNames(directory)])) {
+      if (++met % STRIDE === 0) await pause();
+      assertOpen();
+      const path = `${directory}/${name}`;
+      if (name.endsWith(SUFFIX)) {
+        const mtimeMs = statOf(path)?.mtimeMs ?? Number.POSITIVE_INFINITY;
+        if (mtimeMs < query.updatedBefore && (await sweepOne(shelf, path, query.updatedBefore))) removed++;
+      } else if (LEFTOVER.test(name)) await clearLeftover(shelf, path);
+    }
+  }
+  return removed;
+}
+
+async function* pathsOf(shelf: RecordShelf, query: ListQuery, container: string): AsyncGenerator<string> {
+  const { owner, updatedBefore } = query;
+  const top = owner === undefined ? container : shelf.owners.directory(owner, container);
+  let met = 0;
+  for (const directory of query.scope ? [top] : directoriesUnder(top)) {
+    for (const name of shelf.guarded(directory, () => [...fileNames(directory)])) {
+      if (++met % STRIDE === 0) await pause();
+      if (!name.endsWith(SUFFIX)) continue;
+      // The entries of an owner lie as the records do.
+      const path = `${container}${directory.slice(top.length)}/${name}`;
+      // The time of a file is that of its last line, or later where somebody has touched it.
+      if (updatedBefore === undefined || (statOf(path)?.mtimeMs ?? 0) < updatedBefore) yield path;
+    }
+  }
+}
+
+function isListed(shelf: RecordShelf, fold: RecordFold | undefined, query: ListQuery): fold is RecordFold {
+  if (!fold || fold.isExpired(shelf.now())) return false;
+  if (query.owner !== undefined && fold.owner !== query.owner) return false;
+  return query.updatedBefore === undefined || fold.updatedAt < query.updatedBefore;
+}
+
+/** The record, or `undefined` where there is none that can be read: that is reported, and keeps nobody from the rest. */
+function lookAt(shelf: RecordShelf, path: string): RecordFold | undefined {
+  try {
+    return shelf.peek(path, (fold) => fold);
+  } catch (error) {
+    if (!(error instanceof AgentUpError) || error.code !== 'RECORD_CORRUPT') throw error;
+    shelf.logger.error(`${path} is left out of the list`, error);
+    return undefined;
+  }
+}
+
+/** Removes an entry of the index that says what is no longer so; and an expired record that it leads to. */
+async function tidyEntry(shelf: RecordShelf, owner: string, path: string): Promise<void> {
+  try {
+    await shelf.exclusive(path, (desk) => {
+      const fold = desk.read();
+      const expired = fold?.isExpired(shelf.now()) ?? false;
+      if (fold && expired && !shelf.leases.isHeld(path, shelf.now())) shelf.erase(desk, fold);
+      if (!fold || expired || fold.owner !== owner) shelf.owners.remove(owner, path);
+    });
+  } catch (error) {
+    shelf.logger.warn(`the index of ${path} could not be put right`, error);
+  }
+  shelf.dismiss(path);
+}
+
+async function sweepOne(shelf: RecordShelf, path: string, updatedBefore: number): Promise<boolean> {
+  try {
+    return await shelf.exclusive(path, (desk) => {
+      const now = shelf.now();
+      const fold = desk.read();
+      if (fold && fold.updatedAt >= updatedBefore) return false;
+      const erased = shelf.leases.without(path, now, () => {
+        shelf.erase(desk, fold);
+        return fold !== undefined && !fold.isExpired(now);
+      });
+      return erased ?? false;
+    });
+  } catch (error) {
+    if (!(error instanceof AgentUpError) || error.code !== 'RECORD_CORRUPT') throw error;
+    shelf.logger.error(`${path} is not cleaned up`, error);
+    return false;
+  } finally {
+    shelf.dismiss(path);
+  }
+}
+
+/** What a process left that died. */
+async function clearLeftover(shelf: RecordShelf, path: string): Promise<void> {
+  const age = Date.now() - (statOf(path)?.ctimeMs ?? Date.now());
+  if (age < LEFTOVER_MS) return;
+  try {
+    if (/\.lock(?:\.dead-[0-9a-f]+)?$/.test(path)) return removeIfGone(path, shelf.files);
+    const record = path.replace(/\.jsonl\..*$/, SUFFIX);
+    await shelf.exclusive(record, () => {
+      if (path.endsWith('.tmp')) rmSync(path, { force: true });
+      else shelf.leases.clear(record, shelf.now());
+    });
+    shelf.dismiss(record);
+  } catch (error) {
+    shelf.logger.warn(`${path} is left over, and could not be removed`, error);
+  }
+}
+
+function keyOf(shelf: RecordShelf, path: string, space: string): RecordKey | undefined {
+  const [, ...parts] = path.slice(shelf.root.length + 1, -SUFFIX.length).split('/');
+  try {
+    const texts = parts.map(textOfFileName);
+    if (!texts.includes(undefined)) {
+      const [id, ...scope] = [texts.pop() as string, ...(texts as string[])];
+      return { space, scope, id };
+    }
+    // A name that is a hash says nothing: the first line of the file does.
+    const header = lookAt(shelf, path)?.header;
+    return header && { space, scope: header.scope ?? [], id: header.id };
+  } catch (error) {
+    if (!(error instanceof URIError) && !isMissing(error)) throw error;
+    shelf.logger.warn(`${path} is no file of ours, and is left out`);
+    return undefined;
+  }
+}
+
+function pause(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}

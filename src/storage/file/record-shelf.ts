@@ -1,0 +1,246 @@
+import { mkdirSync } from 'node:fs';
+import { dirname } from 'node:path';
+import type { Clock } from '../../clock.js';
+import { AgentUpError } from '../../errors.js';
+import type { Logger } from '../../logger.js';
+import type { RecordKey } from '../keys.js';
+import { DiskSync, type Durability } from './durability.js';
+import { codeOf, fileError, isMissing } from './file-errors.js';
+import { textOfFileName } from './file-name.js';
+import { Journal } from './journal.js';
+import { isWorthRewriting, rewrite } from './journal-rewrite.js';
+import { OwnerIndex } from './owner-index.js';
+import { ProcessFiles } from './process-files.js';
+import { RecordDesk, type Task } from './record-desk.js';
+import type { RecordFold } from './record-fold.js';
+import { RecordLeases } from './record-lease.js';
+import { recordPath, SUFFIX } from './walk.js';
+
+/** Records that are kept open, with what they hold. */
+const OPEN = 1_000;
+/** By how much a file grows, at least, before it is tried again to make it smaller. */
+const RETRY_AFTER = 64 * 1024;
+/** Calls without a pause. They are synchronous inside: a loop of them would keep everything else waiting. */
+const BREATH = 64;
+
+export interface ShelfOptions {
+  readonly root: string;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly durability: Durability;
+}
+
+/** What all operations of one storage share: the open records, the files of this process, and the way to the disk. */
+export class RecordShelf {
+  readonly root: string;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly files: ProcessFiles;
+  readonly leases: RecordLeases;
+  readonly owners: OwnerIndex;
+  readonly sync: DiskSync;
+  readonly #desks = new Map<string, RecordDesk>();
+  readonly #pending = new Set<Promise<unknown>>();
+  #calls = 0;
+
+  constructor({ root, clock, logger, durability }: ShelfOptions) {
+    this.root = root;
+    this.clock = clock;
+    this.logger = logger;
+    this.files = new ProcessFiles(root);
+    this.leases = new RecordLeases(this.files);
+    this.owners = new OwnerIndex(root);
+    this.sync = new DiskSync(durability, logger);
+  }
+
+  /** Epoch milliseconds. */
+  now(): number {
+    return Math.trunc(this.clock.now());
+  }
+
+  pathOf(key: RecordKey): string {
+    return recordPath(this.root, key);
+  }
+
+  /** Lets the event loop turn, every now and then. */
+  breath(): Promise<void> | undefined {
+    return ++this.#calls % BREATH === 0 ? pause() : undefined;
+  }
+
+  desk(path: string): RecordDesk {
+    let desk = this.#desks.get(path);
+    if (desk) this.#desks.delete(path);
+    else {
+      desk = new RecordDesk(new Journal(path, this.logger), this.files, this.#afterwards);
+      if (this.#desks.size >= OPEN) this.#putAway(1);
+    }
+    this.#desks.set(path, desk);
+    return desk;
+  }
+
+  /** The record at `path`, if it is there and has not expired. Needs no lock. */
+  living(path: string, key: RecordKey | undefined): RecordFold | undefined {
+    const fold = this.guarded(path, () => this.desk(path).journal.read());
+    if (!fold || fold.isExpired(this.now())) return undefined;
+    if (key) assertKey(path, fold, key);
+    return fold;
+  }
+
+  /** A look at a record that does not push others off the shelf. */
+  peek<R>(path: string, look: (fold: RecordFold | undefined) => R): R {
+    const desk = this.#desks.get(path);
+    if (desk) return look(this.guarded(path, () => desk.journal.read()));
+    const journal = new Journal(path, this.logger);
+    try {
+      return look(this.guarded(path, () => journal.read()));
+    } finally {
+      journal.close();
+    }
+  }
+
+  /** Does work on a record under its lock. */
+  exclusive<R>(path: string, work: (desk: RecordDesk) => R): Promise<R> {
+    return new Promise<R>((resolve, reject) => {
+      const fail = (error: unknown): void => reject(fileError(error, path));
+      this.add(path, {
+        run: (desk) => {
+          desk.flush();
+          resolve(work(desk));
+        },
+        fail,
+      });
+    });
+  }
+
+  add(path: string, task: Task): void {
+    this.desk(path).add(task);
+  }
+
+  /** Keeps `close` waiting for a promise. */
+  pending<R>(promise: Promise<R>): Promise<R> {
+    this.#pending.add(promise);
+    const done = (): void => void this.#pending.delete(promise);
+    promise.then(done, done);
+    return promise;
+  }
+
+  /** Does what makes a file beside a record, and makes the directories that it misses. */
+  making<R>(path: string, make: () => R): R {
+    for (let tries = 0; ; tries++) {
+      try {
+        this.files.enter();
+        return make();
+      } catch (error) {
+        if (tries < 4 && this.#hasMadeRoom(error)) continue;
+        if (!isMissing(error) || tries >= 4) throw fileError(error, path);
+        if (tries > 0) this.files.missing();
+        this.guarded(path, () => mkdirSync(dirname(path), { recursive: true }));
+      }
+    }
+  }
+
+  /** Tries again with fewer open files where there are too many. */
+  guarded<R>(path: string, call: () => R): R {
+    try {
+      return call();
+    } catch (error) {
+      const code = codeOf(error);
+      if ((code !== 'EMFILE' && code !== 'ENFILE') || this.#putAway(this.#desks.size) === 0)
+        throw fileError(error, path);
+    }
+    try {
+      return call();
+    } catch (error) {
+      throw fileError(error, path);
+    }
+  }
+
+  /** Removes a record and its entry in the index. Under its lock. */
+  erase(desk: RecordDesk, fold: RecordFold | undefined): void {
+    desk.remove();
+    if (fold?.owner !== undefined) this.owners.remove(fold.owner, desk.journal.path);
+  }
+
+  /** Forgets a record that will not be asked for soon. */
+  dismiss(path: string): void {
+    const desk = this.#desks.get(path);
+    if (!desk?.idle) return;
+    desk.journal.close();
+    this.#desks.delete(path);
+  }
+
+  async close(): Promise<void> {
+    while (this.#pending.size > 0) await Promise.allSettled(this.#pending);
+    this.#putAway(this.#desks.size);
+    await this.sync.flush();
+    this.files.leave();
+  }
+
+  /** What can be done while the process ends. */
+  closeNow(): void {
+    this.sync.flushNow();
+    this.files.leave();
+  }
+
+  /** Too many files were open, and now there are fewer. */
+  #hasMadeRoom(error: unknown): boolean {
+    const code = codeOf(error);
+    return (code === 'EMFILE' || code === 'ENFILE') && this.#putAway(this.#desks.size) > 0;
+  }
+
+  /** Closes up to `count` of the records that nobody has asked for the longest. Returns how many. */
+  #putAway(count: number): number {
+    let put = 0;
+    for (const [path, desk] of this.#desks) {
+      if (put >= count) break;
+      if (!desk.idle) continue;
+      desk.journal.close();
+      this.#desks.delete(path);
+      put++;
+    }
+    return put;
+  }
+
+  readonly #afterwards = (desk: RecordDesk, fold: RecordFold): Promise<void> | undefined => {
+    const { journal } = desk;
+    if (!isWorthRewriting(journal, fold)) return undefined;
+    const id = fold.header?.id ?? textOfFileName(journal.path.slice(journal.path.lastIndexOf('/') + 1, -SUFFIX.length));
+    if (id === undefined) return undefined;
+    const key = { id, scope: fold.header?.scope ?? this.#scopeOf(journal.path) };
+    const between = async (): Promise<void> => {
+      desk.lock.touch();
+      await pause();
+    };
+    const work = rewrite(journal, fold, key, between).catch((error: unknown) => {
+      // It can wait: all is there, only larger than it need be.
+      journal.notBefore = journal.size + Math.max(journal.size / 2, RETRY_AFTER);
+      this.logger.warn(`${journal.path} could not be compacted`, error);
+    });
+    return this.pending(work);
+  };
+
+  #scopeOf(path: string): string[] {
+    const parts = path
+      .slice(this.root.length + 1)
+      .split('/')
+      .slice(1, -1);
+    return parts.map((part) => textOfFileName(part) ?? part);
+  }
+}
+
+/** A file with the name of one record that another has been copied to. */
+function assertKey(path: string, { header }: RecordFold, { id, space }: RecordKey): void {
+  // A short name says the id itself.
+  if (header === undefined || header.id === id || !path.includes('~', path.lastIndexOf('/'))) return;
+  throw new AgentUpError('RECORD_CORRUPT', `${path} is the file of another record`, {
+    backend: 'file',
+    file: path,
+    recordId: id,
+    space,
+    fix: 'the first line of a file with such a name must have its id',
+  });
+}
+
+function pause(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}

@@ -1,0 +1,122 @@
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { FileStorage } from '../../../src/storage/file/file-storage.js';
+import { runWorker } from '../../support/workers.js';
+
+const WRITER = join(import.meta.dirname, 'writer.worker.ts');
+const key = { space: 'contexts', scope: [], id: 'c' };
+
+let directory: string;
+let file: string;
+let storage: FileStorage;
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'agentup-compaction-'));
+  file = join(directory, 'contexts/c.jsonl');
+  storage = new FileStorage({ storageDir: directory });
+});
+afterEach(async () => {
+  await storage.close();
+  await rm(directory, { recursive: true, force: true });
+});
+
+const generation = async () => JSON.parse((await readFile(file, 'utf8')).split('\n')[0] ?? '{}').gen;
+
+describe('compaction', () => {
+  it('loses nothing while several processes write and read', async () => {
+    let writing = true;
+    const writers = Promise.all(['a', 'b'].map((name) => runWorker(WRITER, { directory, name, count: 500, id: 'c' })));
+    void writers.finally(() => {
+      writing = false;
+    });
+    let last = 0;
+    while (writing) {
+      const record = await storage.read(key, { log: 4 });
+      if (record) {
+        const n = Number(record.fields.get('n'));
+        expect(n).toBeGreaterThanOrEqual(last);
+        expect(record).toMatchObject({ version: n, logTotal: 2 * n });
+        expect(record.log).toHaveLength(Math.min(4, 2 * n));
+        const page = await storage.readLog(key, { before: 2 * n, limit: 200 });
+        expect(page.entries).toHaveLength(Math.min(200, 2 * n));
+        last = n;
+      }
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    }
+    await writers;
+    const record = await storage.read(key, { log: 5_000 });
+    expect(record).toMatchObject({ version: 1_000, logTotal: 2_000 });
+    expect(new Set(record?.log.map((entry) => JSON.parse(entry).split(' ')[0])).size).toBe(2_000);
+    expect(Number(await generation())).toBeGreaterThan(1);
+    expect((await readdir(join(directory, 'contexts'))).sort()).toEqual(['c.jsonl']);
+  });
+
+  it('keeps commit ids, times, owner, expiry and what was dropped', async () => {
+    const value = JSON.stringify('x'.repeat(3_000));
+    await storage.commit(key, [{ op: 'owner', owner: 'u1' }], { expiry: { set: 1_000 } });
+    const first = await storage.commit(key, [{ op: 'increment', field: 'n', by: 1 }], { commitId: 'c-1' });
+    for (let n = 0; n < 150; n++) {
+      await storage.commit(
+        key,
+        [
+          { op: 'set', field: 'big', value },
+          { op: 'log', entry: `${n}` },
+        ],
+        { logMax: 10 },
+      );
+    }
+    const before = await storage.read(key, { log: 99 });
+    await expect.poll(generation).toBe('2');
+    expect((await stat(file)).size).toBeLessThan(300_000);
+    const other = new FileStorage({ storageDir: directory });
+    expect(await other.read(key, { log: 99 })).toEqual(before);
+    expect(await other.commit(key, [{ op: 'increment', field: 'n', by: 1 }], { commitId: 'c-1' })).toEqual(first);
+    await other.close();
+  });
+
+  it('leaves a compacted file as easy to edit as any', async () => {
+    const value = JSON.stringify('x'.repeat(3_000));
+    await storage.commit(key, [
+      { op: 'set', field: 'name', value: '"Ada"' },
+      { op: 'log', entry: '"hello"' },
+    ]);
+    for (let n = 0; n < 120; n++) await storage.commit(key, [{ op: 'set', field: 'big', value }]);
+    await expect.poll(generation).toBe('2');
+    const text = await readFile(file, 'utf8');
+    await writeFile(file, text.replace('"Ada"', '"Eva"').replace('"hello"', '"goodbye"'));
+    for (const from of [storage, new FileStorage({ storageDir: directory })]) {
+      const record = await from.read(key, { log: 1 });
+      expect(record?.log).toEqual(['"goodbye"']);
+      expect(record?.fields.get('name')).toBe('"Eva"');
+      expect(record?.fields.get('big')).toBe(value);
+    }
+  });
+
+  it('a damaged line goes with it, once a copy has been kept', async () => {
+    await storage.commit(key, [{ op: 'set', field: 'a', value: '1' }]);
+    await storage.commit(key, [{ op: 'log', entry: '"kept"' }]);
+    const text = await readFile(file, 'utf8');
+    await writeFile(file, text.replace('"set"', '"set'));
+    await storage.commit(key, [{ op: 'set', field: 'b', value: '2' }]);
+    await expect.poll(generation).toBe('2');
+    const [copy = ''] = (await readdir(join(directory, 'contexts'))).filter((name) => name.includes('.corrupt-'));
+    expect(await readFile(join(directory, 'contexts', copy), 'utf8')).toBe(text.replace('"set"', '"set'));
+    const reports: unknown[] = [];
+    const logger = { ...console, error: (...args: unknown[]) => void reports.push(args) };
+    const other = new FileStorage({ storageDir: directory, logger });
+    expect(await other.read(key, { log: 9 })).toMatchObject({ log: ['"kept"'], fields: new Map([['b', '2']]) });
+    expect(reports).toEqual([]);
+    await other.close();
+  });
+
+  it('that was cut off half way is begun again', async () => {
+    await writeFile(join(directory, 'x'), '');
+    await storage.commit(key, [{ op: 'touch' }]);
+    await writeFile(`${file}.tmp`, (await readFile(file, 'utf8')).slice(0, 30));
+    const value = JSON.stringify('x'.repeat(3_000));
+    for (let n = 0; n < 120; n++) await storage.commit(key, [{ op: 'set', field: 'big', value }]);
+    await expect.poll(generation).toBe('2');
+    expect((await readdir(join(directory, 'contexts'))).sort()).toEqual(['c.jsonl']);
+  });
+});

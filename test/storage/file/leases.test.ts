@@ -1,0 +1,164 @@
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { FileStorage } from '../../../src/storage/file/file-storage.js';
+import { runWorker, startWorker } from '../../support/workers.js';
+
+const TURNS = join(import.meta.dirname, 'turns.worker.ts');
+const WRITER = join(import.meta.dirname, 'writer.worker.ts');
+const key = { space: 'contexts', scope: [], id: 'c' };
+
+let directory: string;
+let storage: FileStorage;
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'agentup-leases-'));
+  storage = new FileStorage({ storageDir: directory });
+});
+afterEach(async () => {
+  await storage.close();
+  await rm(directory, { recursive: true, force: true });
+});
+
+const counter = async () => (await storage.read(key))?.fields.get('n');
+const leftovers = async () =>
+  (await readdir(join(directory, 'contexts'))).filter((name) => name !== 'c.jsonl' && name !== '.by-owner');
+
+describe('turns of several processes', () => {
+  it('never overlap: 4 × 25 that read, wait and write back', async () => {
+    const args = { directory, turns: 25, id: 'c', leaseMs: 30_000 };
+    const printed = await Promise.all(Array.from({ length: 4 }, () => runWorker(TURNS, args)));
+    expect(printed.flat().filter((line) => line === 'committed')).toHaveLength(100);
+    expect(await counter()).toBe('100');
+    expect(await leftovers()).toEqual([]);
+  });
+
+  it('go on at once when the holder is killed, without what it did', async () => {
+    const worker = startWorker(TURNS, { directory, turns: 1, id: 'c', leaseMs: 60_000, hold: 60_000 });
+    expect((await worker.lines.next()).value).toBe('begun');
+    const options = { token: 'me', leaseMs: 60_000 };
+    expect(await storage.begin(key, options)).toMatchObject({ busy: true });
+    // A reader of the lease is told who has it, until when, and by which process.
+    const lease = JSON.parse(await readFile(join(directory, 'contexts/c.jsonl.lease'), 'utf8'));
+    expect(lease).toMatchObject({ next: 'me', owner: { pid: worker.process.pid } });
+    worker.process.kill('SIGKILL');
+    await worker.ended;
+    expect(await storage.begin(key, options)).toEqual({ busy: false, record: undefined });
+    await storage.commit(key, [], { lease: { token: 'me' } });
+    expect(await leftovers()).toEqual([]);
+    expect(await readdir(join(directory, '.processes'))).not.toEqual([]);
+    const next = new FileStorage({ storageDir: directory });
+    await next.commit(key, [{ op: 'touch' }]);
+    await next.close();
+    // The files of the dead are gone with the next one who writes; ours are there.
+    for (const name of await readdir(join(directory, '.processes'))) {
+      const text = await readFile(join(directory, '.processes', name), 'utf8');
+      expect(text).toContain(`"pid":${process.pid}`);
+    }
+  });
+
+  it('who stood still past the end of his lease has lost it', async () => {
+    const worker = startWorker(TURNS, { directory, turns: 1, id: 'c', leaseMs: 400, hold: 50 });
+    expect((await worker.lines.next()).value).toBe('begun');
+    worker.process.kill('SIGSTOP');
+    let begun = await storage.begin(key, { token: 'me', leaseMs: 60_000 });
+    while (begun.busy) {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      begun = await storage.begin(key, { token: 'me', leaseMs: 60_000 });
+    }
+    worker.process.kill('SIGCONT');
+    expect((await worker.lines.next()).value).toBe('LEASE_LOST');
+    expect(await worker.ended).toBe(0);
+    await storage.commit(key, [{ op: 'set', field: 'n', value: '7' }], { lease: { token: 'me' } });
+    expect(await counter()).toBe('7');
+  });
+
+  it('a lease of another machine holds until its end, and no longer', async () => {
+    await storage.commit(key, [{ op: 'touch' }]);
+    const owner = { nonce: 'other', host: 'other', boot: 'other', namespace: 'other', pid: process.pid, start: '1' };
+    const path = join(directory, 'contexts/c.jsonl.lease');
+    await writeFile(path, JSON.stringify({ token: 'other', until: Date.now() + 60_000, owner }));
+    expect(await storage.begin(key, { token: 'me', leaseMs: 1_000 })).toMatchObject({ busy: true });
+    await writeFile(path, JSON.stringify({ token: 'other', until: Date.now() - 1, owner }));
+    expect(await storage.begin(key, { token: 'me', leaseMs: 1_000 })).toMatchObject({ busy: false });
+  });
+
+  it('tokens of any length and any characters are told apart', async () => {
+    const tokens = ['"', '\n', 'x'.repeat(1_000), `${'x'.repeat(999)}y`, 'é', '🙂'.repeat(100)];
+    for (const token of tokens) {
+      expect(await storage.begin(key, { token, leaseMs: 60_000 })).toMatchObject({ busy: false });
+      for (const other of tokens) {
+        const busy = other !== token;
+        expect(await storage.begin(key, { token: other, leaseMs: 60_000 })).toMatchObject({ busy });
+      }
+      await storage.delete({ ...key, id: 'none' });
+      await storage.commit(key, [], { lease: { token } });
+      // The places of those who were refused lapse.
+      await rm(join(directory, 'contexts/c.jsonl.lease'), { force: true });
+    }
+  });
+
+  it('leases held at once have a file each, and use it again', async () => {
+    const ids = Array.from({ length: 20 }, (_, index) => `r${index}`);
+    for (let round = 0; round < 3; round++) {
+      for (const id of ids) await storage.begin({ ...key, id }, { token: `${id}-${round}`, leaseMs: 60_000 });
+      for (const id of ids) {
+        await storage.commit({ ...key, id }, [{ op: 'touch' }], { lease: { token: `${id}-${round}` } });
+      }
+    }
+    const names = await readdir(join(directory, '.processes'));
+    expect(names.filter((name) => name.includes('.lease'))).toHaveLength(ids.length);
+    await storage.close();
+    expect(await readdir(join(directory, '.processes'))).toEqual([]);
+  });
+});
+
+describe('the lock of a dead process', () => {
+  it('is broken once, by whoever comes first: three who find it lose nothing', async () => {
+    const dead = startWorker(WRITER, { directory, name: 'dead', count: 1, id: 'c' });
+    const { pid } = dead.process;
+    await dead.ended;
+    const alive = JSON.parse(await ownerText());
+    const gone = { ...alive, nonce: 'gone', pid, start: '1' };
+    await writeFile(join(directory, 'contexts/c.jsonl.lock'), `${JSON.stringify(gone)}\n`);
+    const names = ['a', 'b', 'c'];
+    await Promise.all(names.map((name) => runWorker(WRITER, { directory, name, count: 50, id: 'c' })));
+    expect(await counter()).toBe('151');
+    expect(await leftovers()).toEqual([]);
+  });
+
+  it('is broken also where the one who was breaking it has died', async () => {
+    await storage.commit(key, [{ op: 'touch' }]);
+    const gone = { ...JSON.parse(await ownerText()), nonce: 'gone', start: '1' };
+    const lock = join(directory, 'contexts/c.jsonl.lock');
+    const text = `${JSON.stringify(gone)}\n`;
+    await writeFile(lock, text);
+    const { createHash } = await import('node:crypto');
+    const hash = createHash('sha256').update(`${lock}\n${text}`).digest('hex').slice(0, 16);
+    await writeFile(`${lock}.dead-${hash}`, `${JSON.stringify({ ...gone, nonce: 'gone too' })}\n`);
+    const began = performance.now();
+    await storage.commit(key, [{ op: 'touch' }]);
+    expect(performance.now() - began).toBeLessThan(1_000);
+    expect(await leftovers()).toEqual([]);
+  });
+
+  it('a living holder is waited for, and named when it takes too long', { timeout: 20_000 }, async () => {
+    await storage.commit(key, [{ op: 'touch' }]);
+    const lock = join(directory, 'contexts/c.jsonl.lock');
+    await writeFile(lock, `${JSON.stringify({ ...JSON.parse(await ownerText()), nonce: 'other' })}\n`);
+    await expect(storage.commit(key, [{ op: 'touch' }])).rejects.toMatchObject({
+      code: 'STORAGE_UNAVAILABLE',
+      message: expect.stringContaining(`process ${process.pid}`),
+    });
+    const waiting = storage.commit(key, [{ op: 'touch' }]);
+    await rm(lock);
+    expect(await waiting).toMatchObject({ version: 2 });
+  });
+});
+
+/** How this machine writes down a process. */
+async function ownerText(): Promise<string> {
+  await storage.ping();
+  const [name = ''] = await readdir(join(directory, '.processes'));
+  return readFile(join(directory, '.processes', name), 'utf8');
+}
