@@ -2,7 +2,7 @@ import type { AgentConfig } from '../config/index.js';
 import type { Conversation } from '../conversation/conversation.js';
 import type { ConversationContext } from '../conversation/conversation-context.js';
 import { AgentUpError } from '../errors.js';
-import { conversationOf } from '../skill/invoke-stateful.js';
+import { contextIdOf, conversationOf } from '../skill/invoke-stateful.js';
 import { withRuntime } from '../skill/state-runtime.js';
 import type { Task } from '../skill/task.js';
 import type { ConfigRuntime } from './config-runtime.js';
@@ -12,6 +12,7 @@ import { Router } from './route.js';
 /** What an agent answers. */
 export interface Reply {
   readonly skillId: string;
+  /** The id of the conversation that the handler ran on. */
   readonly contextId: string;
   /** What the handler returned. */
   readonly value: unknown;
@@ -56,11 +57,13 @@ export class Agent {
   async handle(task: Task, options: { readonly skill?: string | undefined } = {}): Promise<Reply> {
     if (this.#closing) throw new AgentUpError('AGENT_CLOSED', 'the agent has been closed');
     const skill = this.#router.route(task.text, options.skill);
+    const { kind, options: stateful } = skill.handler;
+    const contextId = kind === 'stateful' ? contextIdOf(stateful, task) : (task.contextId ?? task.id);
     const running = withRuntime(this.#runtime, async () => skill.call(task));
     this.#running.add(running);
     try {
       const value = await running;
-      return { skillId: skill.id, contextId: task.contextId ?? task.id, value, text: textOfValue(value) };
+      return { skillId: skill.id, contextId, value, text: textOfValue(value) };
     } finally {
       this.#running.delete(running);
     }

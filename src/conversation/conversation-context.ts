@@ -309,6 +309,13 @@ export class ConversationContext {
   }
 }
 
+// A context made by another installed copy of the package is one as well: where it is passed, it must not be passed over.
+const BRAND = Symbol.for('agentup.context');
+Object.defineProperty(ConversationContext.prototype, BRAND, { value: true });
+Object.defineProperty(ConversationContext, Symbol.hasInstance, {
+  value: (value: unknown): boolean => typeof value === 'object' && value !== null && BRAND in value,
+});
+
 function epochOf(moment: Date | string | number): number {
   const epoch = moment instanceof Date ? moment.getTime() : typeof moment === 'string' ? Date.parse(moment) : moment;
   if (!Number.isFinite(epoch)) {

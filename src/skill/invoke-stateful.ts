@@ -70,6 +70,11 @@ export function conversationOf<T extends Task>(
   return base.scoped({ kind, tenantId: task.tenantId, userId: task.userId }).conversation(contextId);
 }
 
+/** The context id of a task, where a handler with these options runs it. @throws CONTEXT_ID_MISSING */
+export function contextIdOf<T extends Task>(options: StatefulOptions<T>, task: T): string {
+  return place(options, task).contextId;
+}
+
 async function permit(turn: Turn, contextId: string, userId: string | undefined): Promise<void> {
   if (userId === undefined) return;
   const owner = (await turn.attributes())?.owner;

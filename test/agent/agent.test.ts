@@ -58,6 +58,18 @@ describe('an agent', () => {
       text: '{"said":"x"}',
     });
     expect(await agent.context.getVariable('c1', 'n')).toBe(2);
+  });
+
+  it('replies with the id of the conversation that the handler ran on', async () => {
+    const ran = async (_task: Task, _context: ConversationContext, contextId: string): Promise<string> => contextId;
+    const skills = [
+      Object.defineProperty(withState(ran, { contextId: ({ text }) => `room ${text}` }), 'name', { value: 'room' }),
+      Object.defineProperty(withState(ran, { scope: 'user' }), 'name', { value: 'user' }),
+    ];
+    await using agent = await createAgent({ state: { backend: 'memory' } }, { skills });
+    const from = { ...task('7'), userId: 'ada' };
+    expect(await agent.handle(from, { skill: 'room' })).toMatchObject({ value: 'room 7', contextId: 'room 7' });
+    expect(await agent.handle(from, { skill: 'user' })).toMatchObject({ value: 'ada', contextId: 'ada' });
     await expect(agent.handle(task(), { skill: 'nobody' })).rejects.toMatchObject({ code: 'SKILL_NOT_FOUND' });
   });
 

@@ -16,6 +16,20 @@ const count = (options?: StatefulOptions) =>
   );
 const task = (more: Partial<Task> = {}): Task => ({ id: 't1', text: 'hi', ...more });
 
+describe('a context passed to a handler', () => {
+  it('is the one that is used, also when another installed copy of the package made it', async () => {
+    const copy = '../../src/conversation/conversation-context.js?copy';
+    const other = (await import(copy)) as { ConversationContext: typeof ConversationContext };
+    expect(other.ConversationContext).not.toBe(ConversationContext);
+    const context = new other.ConversationContext(new MemoryStorage());
+    const handler = withState(async (_task, inside, id) => inside.incrementVariable(id, 'n'), {
+      storage: new MemoryStorage(),
+    });
+    expect(await handler(task({ contextId: 'c' }), context)).toBe(1);
+    expect(await context.getVariable('c', 'n')).toBe(1);
+  });
+});
+
 describe('the context id', () => {
   it.each([
     ['task.contextId', {}, task({ contextId: 'c1' }), 'c1 1'],
