@@ -214,8 +214,8 @@ export class Turn implements Access {
       copy.apply([{ op: 'owner', owner }]);
     }
     if (parent) {
-      if (copy.reset) await parent.erase();
-      if (!copy.erased) await parent.apply(copy.changes());
+      if (copy.erased) await parent.erase();
+      else await parent.apply(copy.changes());
       if (copy.expiry) await parent.expire(copy.expiry);
       copy.settle();
       if (keepLease) await parent.save();

@@ -132,6 +132,8 @@ export class WorkingCopy {
           this.#fields.clear();
           this.#pending.clear();
           this.#cleared = true;
+          // Only an erasure clears the fields, and it takes the times with it.
+          this.#createdAt = this.#updatedAt = this.#expiresAt = this.expiry = undefined;
           break;
         case 'owner':
           this.#owner = change.owner;
@@ -152,11 +154,7 @@ export class WorkingCopy {
   /** Removes everything, as if the conversation had never been. */
   erase(): void {
     this.apply([{ op: 'clearFields' }, { op: 'clearLog' }, { op: 'owner', owner: undefined }]);
-    this.expiry = undefined;
     this.#exists = false;
-    this.#createdAt = undefined;
-    this.#updatedAt = undefined;
-    this.#expiresAt = undefined;
   }
 
   changes(): Change[] {
