@@ -18,7 +18,7 @@ class DefaultRuntime implements StateRuntime {
     if (file === undefined && options.storage === undefined) {
       throw new AgentUpError('CONFIG_NOT_FOUND', `no agent_config.yaml in ${process.cwd()} or above it`, {
         path: process.cwd(),
-        fix: 'run `agentup init`, or say where state is kept: @stateful({ storage: "file" })',
+        fix: 'run `npx agentup init`, or say where state is kept: @stateful({ storage: "file" })',
       });
     }
     const name = file ?? '';

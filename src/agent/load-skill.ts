@@ -1,10 +1,11 @@
 import { existsSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { relative, resolve } from 'node:path';
 import type { SkillConfig } from '../config/index.js';
 import { AgentUpError, messageOf } from '../errors.js';
 import { type HandlerMetadata, handlerMetadata, handlersOf, skillMetadata } from '../skill/handler-metadata.js';
 import type { Task } from '../skill/task.js';
 import { importModule } from './import-module.js';
+import { placeOf } from './place-of.js';
 
 /** A skill the agent can call. */
 export interface LoadedSkill {
@@ -41,11 +42,20 @@ export async function loadSkill(config: SkillConfig, directory: string): Promise
   try {
     module = await importModule(file);
   } catch (error) {
-    throw fail(`${path} cannot be loaded: ${messageOf(error)}`, 'mend the file; its error is above', error);
+    const { line, message, file: at } = placeOf(error, directory);
+    const where = at === undefined ? '' : ` (${relative(directory, at)}:${line})`;
+    throw fail(`${path} cannot be loaded: ${message}${where}`, 'correct the file', error);
   }
   const target = pick(module, exportName, config.id);
   if (target === undefined) {
     const names = Object.keys(module).join(', ') || 'nothing';
+    const several = Object.keys(module).filter((name) => isSkillTarget(module[name]));
+    if (exportName === undefined && several.length > 1) {
+      throw fail(
+        `${path} exports several skills (${several.join(', ')})`,
+        `name the one that is meant: handler: ${path}#${several[0]}`,
+      );
+    }
     throw exportName === undefined
       ? fail(
           `${path} exports no class with a decorated method and no withState() function (it exports ${names})`,

@@ -19,7 +19,7 @@ interface CompileError {
 }
 
 const COMPILE_MESSAGE = /^Transform failed with \d+ errors?:\n(.+?):(\d+):(\d+): ERROR: (.+)/;
-const FRAME = /(file:\/\/\/[^\s()]+|\/[^\s():]+|[A-Za-z]:\\[^\s():]+):(\d+)(?::(\d+))?/g;
+const FRAME = /(file:\/\/\/[^\s()]+?|\/[^\s():]+|[A-Za-z]:\\[^\s():]+):(\d+)(?::(\d+))?/g;
 
 /** The place of an error in a project: of a compile error that of the first mistake, else the innermost own line. */
 export function placeOf(error: unknown, directory: string): Place {

@@ -3,7 +3,7 @@ import { checkSkills } from '../agent/check-skills.js';
 import type { LoadedConfig } from '../config/index.js';
 import { isAgentUpError, messageOf } from '../errors.js';
 import { redactText } from '../redact.js';
-import { countText } from './findings-report.js';
+import { countText, isReported } from './findings-report.js';
 import { openConfig } from './open-config.js';
 import { ownPackage } from './own-package.js';
 import type { PlaceFlags } from './place.js';
@@ -40,8 +40,8 @@ export async function checkConfig(
     return { check: { name, status: 'ok', message: loaded.file }, loaded };
   } catch (error) {
     const missing = isAgentUpError(error, 'CONFIG_NOT_FOUND');
-    const fix = missing ? 'run: agentup init' : 'run: agentup validate-config';
-    return { check: { name, status: 'fail', message: firstLine(error), fix }, loaded: undefined };
+    const fix = missing ? 'run: npx agentup init' : 'run: npx agentup validate-config';
+    return { check: { name, status: 'fail', message: sentence(error), fix }, loaded: undefined };
   }
 }
 
@@ -106,7 +106,7 @@ export async function checkSkillsLoad(loaded: LoadedConfig): Promise<Check> {
     const status = worst.severity === 'error' ? 'fail' : 'warn';
     return { name, status, message: `${worst.message} (${countText(findings)})`, fix: worst.fix };
   }
-  if (count === 0) return { name, status: 'warn', message: 'there are none', fix: 'run: agentup skill create' };
+  if (count === 0) return { name, status: 'warn', message: 'there are none', fix: 'run: npx agentup skill create' };
   return { name, status: 'ok', message: `${count} loaded: ${loaded.config.skills.map(({ id }) => id).join(', ')}` };
 }
 
@@ -117,6 +117,14 @@ function atLeast(actual: string, wanted: string): boolean {
     if (difference !== 0) return difference > 0;
   }
   return true;
+}
+
+/** Of a configuration with errors the first of them as well, and how many there are. */
+function sentence(error: unknown): string {
+  const findings = isAgentUpError(error, 'CONFIG_INVALID') ? (error.details.issues ?? []).filter(isReported) : [];
+  const first = findings.find(({ severity }) => severity === 'error');
+  if (!first) return firstLine(error);
+  return redactText(`line ${first.line}: ${first.message} (${countText(findings)})`);
 }
 
 function firstLine(error: unknown): string {

@@ -65,12 +65,15 @@ export async function writePlan(
 }
 
 /** The error for what is in the way; each entry says what and why. */
-export function conflict(reasons: readonly string[]): AgentUpError {
+export function conflict(
+  reasons: readonly string[],
+  fix = 'move what is in the way, or pass --force to replace it',
+): AgentUpError {
   const all = [...new Set(reasons)];
   const what = all.length === 1 ? `${all[0]}.` : `${all.length} things are in the way:\n  ${all.join('\n  ')}\n`;
   return new AgentUpError('FILE_CONFLICT', `${what.trimEnd()}${all.length === 1 ? ' ' : '\n'}Nothing was written.`, {
     issues: all,
-    fix: 'move what is in the way, or pass --force to replace it',
+    fix,
   });
 }
 

@@ -88,6 +88,7 @@ describe('checkSkills', () => {
   });
 
   it('names the cause and the line of a file that fails to load', async () => {
+    await write('package.json', '{ "type": "module" }');
     await write('syntax.ts', 'export class Handler {\n  broken(\n}\n');
     await write('throws.ts', '\n\nthrow new Error("thrown at load, valkey://ana:s3cret@h");\n');
     await write('imports.ts', "import './gone.js';\n");

@@ -1,4 +1,5 @@
 import { readdir, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startValkey } from '../support/index.js';
@@ -105,7 +106,16 @@ describe('agentup chat --once', () => {
     expect((await chat('ana')).status).toBe(0);
     const ben = await chat('ben');
     expect(ben.status).toBe(1);
-    expect(JSON.parse(ben.stdout)).toMatchObject({ error: { code: 'CONTEXT_FORBIDDEN' } });
+    expect(JSON.parse(ben.stdout)).toMatchObject({
+      error: { code: 'CONTEXT_FORBIDDEN', fix: expect.stringContaining('--user') },
+    });
+  });
+
+  it('says where in the project a handler threw', async () => {
+    const { stderr } = await runCli(['chat', '--once', 'fail'], { cwd });
+    expect(stderr).toMatch(/error told to fail.*\n {2}at src\/skills\/fragile\.ts:8:\d+\n/);
+    const fromElsewhere = ['chat', '--once', 'fail', '--config', join(cwd, 'agent_config.yaml')];
+    expect((await runCli(fromElsewhere, { cwd: tmpdir() })).stderr).toContain('at src/skills/fragile.ts:8:');
   });
 
   it.each([

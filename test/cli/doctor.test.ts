@@ -49,7 +49,7 @@ describe('agentup doctor', () => {
       expect({ healthy, status }).toEqual({ healthy: false, status: 1 });
       expect(checks.find(({ name }) => name === 'configuration')).toMatchObject({
         status: 'fail',
-        fix: 'run: agentup init',
+        fix: 'run: npx agentup init',
       });
       expect(checks.find(({ name }) => name === 'TypeScript')).toMatchObject({ status: 'warn' });
     } finally {
@@ -60,7 +60,10 @@ describe('agentup doctor', () => {
   it('points to validate-config where the configuration is invalid', async () => {
     const { checks, status } = await doctor(...(await config('invalid.yaml', 'state: { backend: nothing }\n')));
     expect(status).toBe(1);
-    expect(checks.find(({ name }) => name === 'configuration')?.fix).toContain('validate-config');
+    expect(checks.find(({ name }) => name === 'configuration')).toMatchObject({
+      message: expect.stringMatching(/^line 1: state\.backend .*"nothing" \(1 error\)$/),
+      fix: 'run: npx agentup validate-config',
+    });
   });
 
   it('fails where the storage is down or a skill does not load', async () => {

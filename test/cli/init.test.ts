@@ -102,7 +102,6 @@ describe('agentup init', () => {
     expect((await runCli(['init', '--yes'], { cwd })).status).toBe(0);
     expect(JSON.parse(await readFile(join(cwd, 'package.json'), 'utf8'))).toMatchObject({
       name: 'mine',
-      type: 'module',
     });
     expect(await readFile(join(cwd, '.gitignore'), 'utf8')).toMatch(/^\*\.log\nnode_modules\//);
   });

@@ -1,4 +1,7 @@
+import { relative } from 'node:path';
 import type { Reply } from '../../agent/agent.js';
+import { placeOf } from '../../agent/place-of.js';
+import { isAgentUpError } from '../../errors.js';
 import { reportError } from '../report-error.js';
 import type { Terminal } from '../terminal.js';
 import type { ChatSession } from './session.js';
@@ -16,7 +19,13 @@ export async function answer(text: string, session: ChatSession, terminal: Termi
     }
     return reply;
   } catch (error) {
-    reportError(error, terminal, { json, oneLine: true });
+    reportError(error, terminal, { json, oneLine: true, at: placeIn(session.directory, error) });
     throw error;
   }
+}
+
+/** Where in the project a handler threw. Our own errors say what is wrong without. */
+function placeIn(directory: string, error: unknown): string | undefined {
+  const { file, line, column } = isAgentUpError(error) ? { file: undefined } : placeOf(error, directory);
+  return file === undefined ? undefined : `${relative(directory, file)}:${line}:${column}`;
 }

@@ -118,7 +118,7 @@ export function announce(session: ChatSession, terminal: Terminal): void {
   terminal.note(
     dim('conversation ') +
       bold(session.contextId) +
-      dim(` · come back: agentup chat --context ${quoted(session.contextId)}${user}`),
+      dim(` · come back: npx agentup chat --context ${quoted(session.contextId)}${user}`),
   );
 }
 

@@ -9,6 +9,8 @@ import type { Task } from '../../skill/task.js';
 export class ChatSession {
   readonly agent: Agent;
   readonly userId: string | undefined;
+  /** Where the agent's project is: what failed in it is shown with its place. */
+  readonly directory: string;
   contextId: string;
   /** Always this skill; the agent's own routing when absent. */
   skillId: string | undefined;
@@ -17,9 +19,15 @@ export class ChatSession {
 
   constructor(
     agent: Agent,
-    options: { context?: string | undefined; user?: string | undefined; skill?: string | undefined },
+    options: {
+      directory: string;
+      context?: string | undefined;
+      user?: string | undefined;
+      skill?: string | undefined;
+    },
   ) {
     this.agent = agent;
+    this.directory = options.directory;
     this.userId = options.user;
     this.contextId = options.context ?? newContextId();
     if (options.skill !== undefined) this.choose(options.skill);
@@ -39,7 +47,7 @@ export class ChatSession {
       const known = this.agent.skills.map(({ id }) => id).join(', ');
       throw new AgentUpError('SKILL_NOT_FOUND', `there is no skill ${JSON.stringify(skillId)}`, {
         skillId,
-        fix: known === '' ? 'create one: agentup skill create' : `use one of: ${known}`,
+        fix: known === '' ? 'create one: npx agentup skill create' : `use one of: ${known}`,
       });
     }
     this.skillId = skillId;

@@ -1,6 +1,8 @@
+import { dirname, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Agent } from '../../agent/agent.js';
 import { createAgent } from '../../agent/create-agent.js';
+import { findConfig } from '../../config/index.js';
 import { stderrLogger } from '../../logger.js';
 import { answer } from '../chat/answer.js';
 import { chatLines } from '../chat/chat-lines.js';
@@ -32,14 +34,15 @@ export async function run(options: ChatOptions, terminal: Terminal): Promise<Exi
   ] as const) {
     if (value !== undefined && value.trim() === '') throw usage(`${flag} is empty`, flag);
   }
+  const cwd = workingDirectory(options, terminal);
   const agent = await createAgent(options.config, {
-    cwd: workingDirectory(options, terminal),
+    cwd,
     env: terminal.env,
     logger: stderrLogger(terminal.env['AGENTUP_LOG']),
   });
   let left = true;
   try {
-    const session = new ChatSession(agent, { skill, context, user });
+    const session = new ChatSession(agent, { directory: projectOf(cwd, options.config), skill, context, user });
     const chat = converse(session, terminal, { once, json });
     const status = await Promise.race([chat, interrupt()]);
     left = status === EXIT.cancelled;
@@ -47,6 +50,10 @@ export async function run(options: ChatOptions, terminal: Terminal): Promise<Exi
   } finally {
     await close(agent, left);
   }
+}
+
+function projectOf(cwd: string, config: string | undefined): string {
+  return dirname(config === undefined ? (findConfig(cwd) ?? cwd) : resolve(cwd, config));
 }
 
 async function converse(

@@ -63,7 +63,7 @@ export async function run(options: SkillCreateOptions, terminal: Terminal): Prom
     directory,
     outcomes,
     skill,
-    next: ['npm test', `agentup chat --skill ${skill.id}`],
+    next: ['npm test', `npx agentup chat --skill ${skill.id}`],
   });
   return EXIT.done;
 }
@@ -109,5 +109,8 @@ async function withState(
       initial: false,
     }));
   if (agreed) return edited;
-  throw conflict([`agent_config.yaml says otherwise: the answers mean ${change}, for all skills of this agent`]);
+  throw conflict(
+    [`agent_config.yaml says otherwise: the answers mean ${change}, for all skills of this agent`],
+    'leave out what says where conversations are kept, or pass --force to change it for all skills',
+  );
 }

@@ -28,7 +28,7 @@ export async function run(options: SkillListOptions, terminal: Terminal): Promis
     return EXIT.done;
   }
   if (skills.length === 0) {
-    terminal.note('This agent has no skills yet. Create one: agentup skill create');
+    terminal.note('This agent has no skills yet. Create one: npx agentup skill create');
     return EXIT.done;
   }
   const { bold, cyan, dim } = terminal.style;

@@ -14,9 +14,9 @@ export function mergePackage(existing: string, planned: string): { text: string 
     return { problem: 'is not JSON' };
   }
   if (typeof manifest !== 'object' || manifest === null || Array.isArray(manifest)) return { problem: 'is no object' };
-  if (manifest['type'] === 'commonjs') return { problem: 'has "type": "commonjs", and agentup needs "module"' };
   const wanted = JSON.parse(planned) as Manifest;
-  const merged: Manifest = { ...manifest, type: 'module' };
+  // Its `type` stays, also where it has none: another one would break the code that is there. Skills run as both.
+  const merged: Manifest = { ...manifest };
   for (const section of SECTIONS) {
     const there = (manifest[section] ?? {}) as Record<string, string>;
     const elsewhere = section === 'devDependencies' ? (manifest['dependencies'] ?? {}) : {};

@@ -24,12 +24,18 @@ describe('mergePackage', () => {
     });
     expect(result).toEqual({
       name: 'theirs',
-      type: 'module',
       scripts: { test: 'jest', chat: 'agentup chat' },
       dependencies: { agentup: 'file:..', typescript: '6.0.0' },
       devDependencies: { vitest: '4.0.0' },
     });
   });
+
+  it.each<[{ type?: string }]>([[{ type: 'commonjs' }], [{ type: 'module' }], [{}]])(
+    'leaves the type of modules as it is: %j',
+    (existing) => {
+      expect(merged(existing)['type']).toBe(existing.type);
+    },
+  );
 
   it('takes the test that npm init writes for none', () => {
     const result = merged({ scripts: { test: 'echo "Error: no test specified" && exit 1' } });
@@ -39,11 +45,11 @@ describe('mergePackage', () => {
   it('changes nothing the second time, not even the spelling', () => {
     const first = mergePackage('{\n\t"name": "x"\n}', planned);
     if (!('text' in first)) throw new Error('not merged');
-    expect(first.text).toContain('\n\t"type"');
+    expect(first.text).toContain('\n\t"scripts"');
     expect(mergePackage(first.text, planned)).toEqual(first);
   });
 
-  it.each(['not json', '[]', 'null', '{"type":"commonjs"}'])('refuses %s', (existing) => {
+  it.each(['not json', '[]', 'null'])('refuses %s', (existing) => {
     expect(mergePackage(existing, planned)).toHaveProperty('problem');
   });
 });
