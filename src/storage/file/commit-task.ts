@@ -4,9 +4,10 @@ import type { RecordKey } from '../keys.js';
 import type { Change, CommitOptions, Committed, Refused } from '../state-storage.js';
 import { fileError } from './file-errors.js';
 import { commitLine, headerLine, type LineSettings, tearsLine } from './line-format.js';
+import type { RecentCommit } from './recent-commits.js';
 import { copyOf } from './record-copy.js';
 import type { RecordDesk, Task } from './record-desk.js';
-import { RECENT_MS, type RecentCommit, RecordFold } from './record-fold.js';
+import { RecordFold } from './record-fold.js';
 import type { Lease } from './record-lease.js';
 import type { RecordShelf } from './record-shelf.js';
 
@@ -54,8 +55,8 @@ export class CommitTask implements Task {
     // What is staged may end this very lease.
     if (asked) desk.flush();
     const there = this.#shelf.guarded(path, () => desk.read());
-    if (commitId !== undefined && (there?.recentSince ?? 0) > now - RECENT_MS) desk.journal.recall(now);
-    const recent = commitId === undefined ? undefined : there?.recent(commitId, now);
+    if (commitId !== undefined) desk.journal.recall(now);
+    const recent = commitId === undefined ? undefined : there?.recent.get(commitId, now);
     if (recent) {
       this.#afterStaged(desk, () => this.#acknowledge(answerAgain(recent, this.#changes), false));
       return;
@@ -111,7 +112,7 @@ export class CommitTask implements Task {
     const header = headerLine(this.#key, String(Number(expired?.header?.gen ?? 0) + 1), now);
     fold.line(header.slice(0, -1), 0, 'trust');
     fold.createdAt = now;
-    fold.inherit(expired);
+    if (expired) fold.recent.addAll(expired.recent);
     const settings = settingsOf(fold, planned, this.#options, now);
     const line = commitLine(planned, this.#changes, settings);
     if (tearsLine(line)) throw notAToken();

@@ -5,8 +5,9 @@ import type { RecordKey } from '../keys.js';
 import { syncNow } from './durability.js';
 import type { Journal } from './journal.js';
 import { headerLine } from './line-format.js';
+import { entriesOf } from './line-reading.js';
 import { eachLine, startOf } from './log-pages.js';
-import { entriesOf, type RecordFold } from './record-fold.js';
+import type { RecordFold } from './record-fold.js';
 
 /** Below this garbage is left where it is. */
 const MIN_GARBAGE = 256 * 1024;

@@ -21,7 +21,8 @@ import { CHECKPOINT, FORMAT, NEWLINE } from './line-format.js';
 import { eachLine, readEntries } from './log-pages.js';
 import { newerFormat, statOf } from './process-files.js';
 import { quickFold } from './quick-fold.js';
-import { RECENT_MS, RecordFold } from './record-fold.js';
+import { RECENT_MS } from './recent-commits.js';
+import { RecordFold } from './record-fold.js';
 
 const APPEND = constants.O_RDWR | constants.O_APPEND;
 const CREATE = APPEND | constants.O_CREAT | constants.O_TRUNC;
@@ -38,6 +39,7 @@ const BEGINNING = '{"agentup":';
 export class Journal {
   readonly path: string;
   readonly #logger: Logger;
+  readonly #times: { readonly timeSlack: number };
   #fold: RecordFold | undefined;
   #file = -1;
   #inode = 0;
@@ -54,9 +56,17 @@ export class Journal {
   /** What earlier commits have answered, from before the file was read again. */
   #kept: RecordFold | undefined;
 
-  constructor(path: string, logger: Logger) {
+  /** @param times how exactly the file system keeps them */
+  constructor(path: string, logger: Logger, times: { readonly timeSlack: number }) {
     this.path = path;
     this.#logger = logger;
+    this.#times = times;
+  }
+
+  /** About how much memory this takes. */
+  get weight(): number {
+    const fold = this.#fold;
+    return fold ? fold.fieldBytes + fold.tail.reduce((sum, entry) => sum + entry.length, 0) : 0;
   }
 
   /** Bytes of the file that count. */
@@ -92,7 +102,7 @@ export class Journal {
       this.close();
       return undefined;
     }
-    if (stats.ino !== this.#inode || this.#file < 0) this.#load('quick');
+    if (stats.ino !== this.#inode || (this.#file < 0 && !this.#reopen())) this.#load('quick');
     else if (stats.size > this.#size) this.#foldRest(stats);
     else if (stats.size < this.#size) this.#load('touched');
     else if (Math.abs(stats.mtimeMs - this.#time) > ROUNDING_MS) this.#sameSize(stats);
@@ -108,11 +118,10 @@ export class Journal {
   /** Finds out the ids of all commits of the last minute. After `read`. */
   recall(now: number): void {
     const fold = this.#fold;
-    if (!fold || fold.recentSince <= now - RECENT_MS) return;
+    if (!fold || fold.recent.since <= now - RECENT_MS) return;
     const older = quickFold(this.#file, this.#end, now - RECENT_MS)?.fold ?? this.#foldAll(this.#end).fold;
-    older.inherit(fold);
-    fold.inherit(older);
-    fold.recentSince = 0;
+    fold.recent.addAll(older.recent);
+    fold.recent.since = 0;
   }
 
   /** Appends lines, under the record's lock, after `read`. All of it is written, or nothing. `at`: of the last line. */
@@ -148,7 +157,7 @@ export class Journal {
   /** Puts a file that has been written beside this one in its place. `bytes` is its end, `fold` what it comes to. */
   install(file: number, temporary: string, fold: RecordFold, bytes: Buffer): void {
     const { ino, size } = fstatSync(file);
-    stamp(file, fold.updatedAt);
+    stamp(file, fold.updatedAt, true);
     renameSync(temporary, this.path);
     this.close();
     this.#file = file;
@@ -179,10 +188,15 @@ export class Journal {
     this.forget();
   }
 
-  /** Frees the descriptor. The journal may be used again. */
-  close(): void {
+  /** Frees the descriptor, and keeps what is known. */
+  rest(): void {
     if (this.#file >= 0) closeSync(this.#file);
     this.#file = -1;
+  }
+
+  /** Frees the descriptor, and forgets. The journal may be used again. */
+  close(): void {
+    this.rest();
     this.#inode = 0;
     this.#fold = undefined;
     this.#end = this.#size = 0;
@@ -221,11 +235,11 @@ export class Journal {
       this.#inode = stats.ino;
       const quick = how === 'quick' ? quickFold(this.#file, stats.size) : undefined;
       const fold = quick && this.#foldLast(quick.fold, quick.end, stats.size);
-      if (fold && !isTouched(stats, fold)) this.#fold = fold;
+      if (fold && !this.#isTouched(stats, fold)) this.#fold = fold;
       else this.#fold = this.#replay(stats, how === 'touched');
       const { agentup } = this.#fold.header ?? { agentup: 0 };
       if (agentup > FORMAT) throw newerFormat(this.path, agentup);
-      this.#fold.inherit(kept);
+      if (kept) this.#fold.recent.addAll(kept.recent);
       this.#kept = undefined;
       this.#see(stats);
     } catch (error) {
@@ -241,13 +255,25 @@ export class Journal {
     this.#damaged = damaged.length > 0;
     if (fold.version === 0 && stats.size > 0 && !this.#isBeginning(fold)) this.#refuse();
     if (this.#damaged) this.#report(damaged);
-    this.#edited = fold.checkpoint.length > 0 && (touched || isTouched(stats, fold));
+    this.#edited = fold.checkpoint.length > 0 && (touched || this.#isTouched(stats, fold));
     return fold;
+  }
+
+  /** Opens the file again. False where it is another one by now. */
+  #reopen(): boolean {
+    if (!this.#fold) return false;
+    try {
+      this.#file = openFile(this.path);
+      return fstatSync(this.#file).ino === this.#inode;
+    } catch (error) {
+      if (isMissing(error)) return false;
+      throw error;
+    }
   }
 
   /** The time of the file has changed, its size has not. */
   #sameSize({ mtimeMs }: Stats): void {
-    if (Math.abs(mtimeMs - (this.#fold?.updatedAt ?? 0)) > ROUNDING_MS) this.#load('touched');
+    if (Math.abs(mtimeMs - (this.#fold?.updatedAt ?? 0)) > ROUNDING_MS + this.#times.timeSlack) this.#load('touched');
     else {
       // We had read it in the moment between a write and the stamp that goes with it.
       this.#time = mtimeMs;
@@ -328,7 +354,13 @@ export class Journal {
     this.#open = false;
     this.#size = this.#end;
     this.#probe = bytes.subarray(-PROBE);
-    this.#time = stamp(this.#file, at);
+    this.#time = stamp(this.#file, at, this.#times.timeSlack === 0);
+  }
+
+  /** Has somebody else written to this file since its last line was? */
+  #isTouched({ mtimeMs, uid }: Stats, { updatedAt }: RecordFold): boolean {
+    const difference = Math.abs(mtimeMs - updatedAt) - this.#times.timeSlack;
+    return difference > ROUNDING_MS && (difference > FOREIGN_MS || uid === process.geteuid?.());
   }
 
   #rollBack(size: number): void {
@@ -398,18 +430,13 @@ function writeAll(file: number, bytes: Buffer): void {
 }
 
 /** Gives a file the time of its last line, and returns the one that it has then. */
-function stamp(file: number, at: number): number {
+function stamp(file: number, at: number, exact: boolean): number {
   try {
     futimesSync(file, at / 1000, at / 1000);
-    return at;
+    if (exact) return at;
   } catch (error) {
+    // The file of another user.
     if (codeOf(error) !== 'EPERM') throw error;
-    return fstatSync(file).mtimeMs;
   }
-}
-
-/** Has somebody else written to this file since its last line was? */
-function isTouched({ mtimeMs, uid }: Stats, { updatedAt }: RecordFold): boolean {
-  const difference = Math.abs(mtimeMs - updatedAt);
-  return difference > ROUNDING_MS && (difference > FOREIGN_MS || uid === process.geteuid?.());
+  return fstatSync(file).mtimeMs;
 }

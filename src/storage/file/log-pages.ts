@@ -1,7 +1,8 @@
 import { readSync } from 'node:fs';
 import type { Token } from '../../json.js';
 import { CHECKPOINT, NEWLINE } from './line-format.js';
-import { checkpointOf, entriesOf, type RecordFold } from './record-fold.js';
+import { checkpointOf, entriesOf } from './line-reading.js';
+import type { RecordFold } from './record-fold.js';
 
 const CHUNK = 1 << 16;
 const LINE_END = 10;

@@ -25,6 +25,9 @@ const PROCESSES = '.processes';
 /** What a file system without hard links answers. */
 const NO_LINKS = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK']);
 
+/** A time that needs milliseconds; and the coarsest that file systems keep instead (FAT, two seconds). */
+const SOME_TIME = 1_767_225_601_234;
+const COARSE_MS = 2_000;
 /** Longer than anything a lease says. */
 const SPARE_SIZE = 512;
 
@@ -52,12 +55,18 @@ export class ProcessFiles {
   #checked = false;
   #inode = 0;
   #links = true;
+  #timeSlack = 0;
 
   constructor(root: string) {
     this.#root = root;
     this.#ownerFile = join(root, PROCESSES, this.me.nonce);
     this.meText = JSON.stringify(this.me);
     this.#text = `${this.meText}\n`;
+  }
+
+  /** By how much the time that a file was given may differ from the one that it has then, in milliseconds. */
+  get timeSlack(): number {
+    return this.#timeSlack;
   }
 
   /** Does this file system have hard links? Where it has none leases are taken under the lock only. */
@@ -92,7 +101,12 @@ export class ProcessFiles {
     this.check();
     if (!this.#checked) writeFileSync(join(this.#root, 'agentup.json'), `{"format":${FORMAT}}\n`);
     writeFileSync(this.#ownerFile, this.#text);
-    this.#inode = statSync(this.#ownerFile).ino;
+    utimesSync(this.#ownerFile, SOME_TIME / 1000, SOME_TIME / 1000);
+    const { ino, mtimeMs } = statSync(this.#ownerFile);
+    this.#inode = ino;
+    this.#timeSlack = Math.abs(mtimeMs - SOME_TIME) < 0.1 ? 0 : COARSE_MS;
+    // Larger ones come rounded, and would not tell one file from the next.
+    if (!Number.isSafeInteger(this.#inode)) this.#links = false;
     this.#entered = true;
     for (const name of readdirSync(directory)) if (!name.includes('.')) this.#removeIfDead(directory, name);
   }

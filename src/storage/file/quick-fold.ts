@@ -1,6 +1,7 @@
 import { readSync } from 'node:fs';
 import { CHECKPOINT, NEWLINE } from './line-format.js';
-import { checkpointOf, entriesOf, RecordFold, TAIL } from './record-fold.js';
+import { checkpointOf, entriesOf } from './line-reading.js';
+import { RecordFold, TAIL } from './record-fold.js';
 
 /** How much of the end of a file is looked at for a checkpoint, one after the other. */
 const WINDOWS = [1 << 15, 1 << 17, 1 << 20];
@@ -46,7 +47,7 @@ function foldWindow(
     if (!snap || Date.parse(snap.at) > time) continue;
     const fold = new RecordFold();
     if (!fold.line(line, from + start, 'trust')) return 'damaged';
-    fold.knowsSince(snap);
+    fold.recent.onlyFrom(snap);
     let at = end + 1;
     for (let stop = bytes.indexOf(LINE_END, at); stop >= 0; stop = bytes.indexOf(LINE_END, at)) {
       if (stop > at && !fold.line(bytes.toString('utf8', at, stop), from + at, 'trust')) return 'damaged';

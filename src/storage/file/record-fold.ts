@@ -1,37 +1,23 @@
 import { toIso } from '../../clock.js';
-import { appendToken, encode, integerOf, type Token } from '../../json.js';
+import { appendToken, integerOf, type Token } from '../../json.js';
 import type { Plan } from '../changes.js';
 import {
-  CHECKPOINT,
   type Checkpoint,
   checkpointLine,
   fieldsText,
   type Header,
   isAsWritten,
   type LineSettings,
-  type RecentText,
   type Stamp,
   type Step,
 } from './line-format.js';
+import { canBeEncoded, isCheckpoint, isPlain, isStep, momentOf, tokenOf } from './line-reading.js';
+import { RecentCommits } from './recent-commits.js';
 
 /** Log entries kept in memory with a record; older ones are read from the file. */
 export const TAIL = 64;
 
-/** How long a commit id is remembered, and how many of them a checkpoint hands on. */
-export const RECENT_MS = 60_000;
-const RECENT_IN_CHECKPOINT = 32;
-
 const MEMBERS = ['clear', 'owner', 'set', 'append', 'remove', 'm', 'from'] satisfies (keyof Step)[];
-
-/** What a commit came to, for as long as it may be sent again. */
-export interface RecentCommit {
-  readonly at: number;
-  readonly version: number;
-  readonly expiresAt: number | undefined;
-  readonly logTotal: number;
-  /** Integers that the commit has made, among them what its increments came to. */
-  readonly ints: ReadonlyMap<string, number>;
-}
 
 /** How a checkpoint is taken: as the state of the record (`trust`), or only where the lines before it cannot tell. */
 export type CheckpointRule = 'trust' | 'replay';
@@ -57,9 +43,7 @@ export class RecordFold {
   header: Header | undefined;
   /** Where the newest checkpoint begins, and its length. */
   checkpoint = { offset: 0, length: 0 };
-  /** The ids of all commits since this moment are known. */
-  recentSince = 0;
-  #recent = new Map<string, RecentCommit>();
+  readonly recent = new RecentCommits();
 
   isExpired(now: number): boolean {
     return this.expiresAt !== undefined && this.expiresAt <= now;
@@ -96,7 +80,7 @@ export class RecordFold {
     this.updatedAt = Date.parse(snap.at);
     this.expiresAt = momentOf(snap.expires);
     this.ownTtl = snap.ttl ?? undefined;
-    for (const [id, recent] of snap.recent) this.#recent.set(id, fromText(recent));
+    this.recent.read(snap);
     this.checkpoint = { offset, length: text.length };
   }
 
@@ -129,10 +113,6 @@ export class RecordFold {
 
   /** The line that hands everything on to readers, as it would stand at `offset`. */
   checkpointLine(offset: number, flags: Pick<Checkpoint, 'base' | 'edited'> = {}, log?: Checkpoint['log']): string {
-    const recent: [string, RecentText][] = [...this.#recent]
-      .filter(([, { at }]) => at > this.updatedAt - RECENT_MS)
-      .slice(-RECENT_IN_CHECKPOINT)
-      .map(([id, commit]) => [id, toText(commit)]);
     const content = {
       at: toIso(this.updatedAt),
       v: this.version,
@@ -142,30 +122,10 @@ export class RecordFold {
       expires: this.expiresAt === undefined ? null : toIso(this.expiresAt),
       ttl: this.ownTtl ?? null,
       log: log ?? { total: this.logTotal, dropped: this.logDropped, bytes: this.logBytes, offset: this.logOffset },
-      recent,
+      recent: this.recent.texts(this.updatedAt),
       ...flags,
     };
     return checkpointLine(content, fieldsText(this.fields));
-  }
-
-  /** What the commit with this id came to, if it was applied in the last minute. */
-  recent(id: string, now: number): RecentCommit | undefined {
-    const commit = this.#recent.get(id);
-    return commit && commit.at > now - RECENT_MS ? commit : undefined;
-  }
-
-  /** Keeps what another state of this record knew of its commits. */
-  inherit(other: RecordFold | undefined): void {
-    if (!other) return;
-    for (const [id, commit] of this.#recent) other.#recent.set(id, commit);
-    this.#recent = other.#recent;
-    this.recentSince = Math.min(this.recentSince, other.recentSince);
-  }
-
-  /** Of the ids of the last minute a checkpoint has only the newest; the moment from which on it has all. */
-  knowsSince({ at, recent }: Checkpoint): void {
-    const oldest = recent.length < RECENT_IN_CHECKPOINT ? undefined : recent[0]?.[1].at;
-    this.recentSince = oldest === undefined ? Date.parse(at) - RECENT_MS : Date.parse(oldest);
   }
 
   #header(header: Header): boolean {
@@ -227,7 +187,7 @@ export class RecordFold {
       return true;
     }
     this.#adopt(snap, text, offset);
-    if (rule === 'trust') this.#adoptLog(snap);
+    if (rule === 'trust' && snap.offset === offset) this.#adoptLog(snap);
     return true;
   }
 
@@ -279,113 +239,6 @@ export class RecordFold {
 
   #remember(id: string, ints: ReadonlyMap<string, number>): void {
     const { updatedAt: at, version, expiresAt, logTotal } = this;
-    for (const [old, commit] of this.#recent) {
-      if (commit.at > at - RECENT_MS) break;
-      this.#recent.delete(old);
-    }
-    this.#recent.set(id, { at, version, expiresAt, logTotal, ints });
+    this.recent.add(id, { at, version, expiresAt, logTotal, ints });
   }
-}
-
-/** Is this what a checkpoint line holds, as far as it must be known to use it? */
-export function isCheckpoint(snap: unknown): snap is Checkpoint {
-  const { at, v, created, log, recent, set } = (snap ?? {}) as Partial<Checkpoint>;
-  return (
-    [at, created].every((time) => typeof time === 'string' && !Number.isNaN(Date.parse(time))) &&
-    typeof v === 'number' &&
-    typeof log?.total === 'number' &&
-    Array.isArray(recent) &&
-    recent.every((one) => Array.isArray(one) && momentOf(one[1]?.at) !== undefined) &&
-    typeof set === 'object' &&
-    set !== null
-  );
-}
-
-/** The checkpoint that a line holds, if it is one and stands where it was written. */
-export function checkpointOf(line: string, offset: number): Checkpoint | undefined {
-  if (!line.startsWith(CHECKPOINT)) return undefined;
-  try {
-    const { snap } = JSON.parse(line) as { snap: unknown };
-    return isCheckpoint(snap) && snap.offset === offset ? snap : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-/** The log entries of a line, and where it says that the log begins; `undefined` where it cannot be read. */
-export function entriesOf(line: string): { entries: Token[]; from: number | undefined } | undefined {
-  const found = { entries: [] as Token[], from: undefined as number | undefined };
-  if (line.startsWith(CHECKPOINT)) return found;
-  try {
-    const parsed: unknown = JSON.parse(line);
-    const plain = isPlain(line);
-    const steps: unknown[] = Array.isArray(parsed) ? parsed : [parsed];
-    if (!steps.every(isStep)) return undefined;
-    for (const step of steps as Step[]) {
-      if (step.clear === 'log') found.entries = [];
-      if (step.m !== undefined) found.entries.push(tokenOf(step.m, plain));
-      if (step.from !== undefined) found.from = step.from;
-    }
-    return found;
-  } catch {
-    return undefined;
-  }
-}
-
-/** In such a line no number is one that `JSON.stringify` would change: `-0`, or what is read as infinite. */
-function isPlain(line: string): boolean {
-  return !/[[:,]\s*-0|\d[eE]\+?\d{3}/.test(line);
-}
-
-function canBeEncoded(value: unknown): boolean {
-  try {
-    encode(value);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-/** Could this stand in a commit line? Members that it does not have are as good as absent. */
-function isStep(element: unknown): boolean {
-  if (typeof element !== 'object' || element === null) return false;
-  const { set = {}, append = {}, remove = [], from = 0, owner = null } = element as Step;
-  return (
-    typeof set === 'object' &&
-    set !== null &&
-    typeof append === 'object' &&
-    append !== null &&
-    Array.isArray(remove) &&
-    Number.isSafeInteger(from) &&
-    (owner === null || typeof owner === 'string')
-  );
-}
-
-function momentOf(iso: string | null | undefined): number | undefined {
-  const moment = Date.parse(iso ?? '');
-  return Number.isNaN(moment) ? undefined : moment;
-}
-
-function tokenOf(value: unknown, plain: boolean): Token {
-  return plain ? JSON.stringify(value) : encode(value);
-}
-
-function toText({ at, version, logTotal, expiresAt, ints }: RecentCommit): RecentText {
-  return {
-    at: toIso(at),
-    v: version,
-    total: logTotal,
-    expires: expiresAt === undefined ? null : toIso(expiresAt),
-    ints: Object.fromEntries(ints),
-  };
-}
-
-function fromText({ at, v, total, expires, ints }: RecentText): RecentCommit {
-  return {
-    at: Date.parse(at),
-    version: v,
-    logTotal: total,
-    expiresAt: momentOf(expires),
-    ints: new Map(Object.entries(ints ?? {})),
-  };
 }

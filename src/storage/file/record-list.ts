@@ -60,7 +60,8 @@ export async function sweepRecords(shelf: RecordShelf, query: SweepQuery, assert
       const path = `${directory}/${name}`;
       if (name.endsWith(SUFFIX)) {
         const mtimeMs = statOf(path)?.mtimeMs ?? Number.POSITIVE_INFINITY;
-        if (mtimeMs < query.updatedBefore && (await sweepOne(shelf, path, query.updatedBefore))) removed++;
+        if (mtimeMs < query.updatedBefore + shelf.files.timeSlack && (await sweepOne(shelf, path, query.updatedBefore)))
+          removed++;
       } else if (LEFTOVER.test(name)) await clearLeftover(shelf, path);
     }
   }
@@ -78,7 +79,8 @@ async function* pathsOf(shelf: RecordShelf, query: ListQuery, container: string)
       // The entries of an owner lie as the records do.
       const path = `${container}${directory.slice(top.length)}/${name}`;
       // The time of a file is that of its last line, or later where somebody has touched it.
-      if (updatedBefore === undefined || (statOf(path)?.mtimeMs ?? 0) < updatedBefore) yield path;
+      if (updatedBefore === undefined || (statOf(path)?.mtimeMs ?? 0) < updatedBefore + shelf.files.timeSlack)
+        yield path;
     }
   }
 }

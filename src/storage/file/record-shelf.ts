@@ -16,8 +16,12 @@ import type { RecordFold } from './record-fold.js';
 import { RecordLeases } from './record-lease.js';
 import { recordPath, SUFFIX } from './walk.js';
 
-/** Records that are kept open, with what they hold. */
-const OPEN = 1_000;
+/** Records that are kept in memory, and how many characters of theirs at most; looked at every so many new ones. */
+const KEPT = 1_000;
+const KEPT_SIZE = 64 * 1024 * 1024;
+const WEIGH_EVERY = 32;
+/** Of these, how many have their file open: descriptors belong to the whole process. */
+const OPEN = 128;
 /** By how much a file grows, at least, before it is tried again to make it smaller. */
 const RETRY_AFTER = 64 * 1024;
 /** Calls without a pause. They are synchronous inside: a loop of them would keep everything else waiting. */
@@ -41,6 +45,9 @@ export class RecordShelf {
   readonly sync: DiskSync;
   readonly #desks = new Map<string, RecordDesk>();
   readonly #pending = new Set<Promise<unknown>>();
+  /** The ones that may have their file open, like all of them in the order of their last use. */
+  readonly #open = new Set<RecordDesk>();
+  #made = 0;
   #calls = 0;
 
   constructor({ root, clock, logger, durability }: ShelfOptions) {
@@ -71,10 +78,14 @@ export class RecordShelf {
     let desk = this.#desks.get(path);
     if (desk) this.#desks.delete(path);
     else {
-      desk = new RecordDesk(new Journal(path, this.logger), this.files, this.#afterwards);
-      if (this.#desks.size >= OPEN) this.#putAway(1);
+      desk = new RecordDesk(new Journal(path, this.logger, this.files), this.files, this.#afterwards);
+      if (this.#desks.size >= KEPT) this.#putAway(1);
+      if (++this.#made % WEIGH_EVERY === 0) this.#lighten();
     }
     this.#desks.set(path, desk);
+    this.#open.delete(desk);
+    this.#open.add(desk);
+    if (this.#open.size > OPEN) this.#rest();
     return desk;
   }
 
@@ -90,7 +101,7 @@ export class RecordShelf {
   peek<R>(path: string, look: (fold: RecordFold | undefined) => R): R {
     const desk = this.#desks.get(path);
     if (desk) return look(this.guarded(path, () => desk.journal.read()));
-    const journal = new Journal(path, this.logger);
+    const journal = new Journal(path, this.logger, this.files);
     try {
       return look(this.guarded(path, () => journal.read()));
     } finally {
@@ -164,9 +175,7 @@ export class RecordShelf {
   /** Forgets a record that will not be asked for soon. */
   dismiss(path: string): void {
     const desk = this.#desks.get(path);
-    if (!desk?.idle) return;
-    desk.journal.close();
-    this.#desks.delete(path);
+    if (desk?.idle) this.#forget(path, desk);
   }
 
   async close(): Promise<void> {
@@ -194,11 +203,38 @@ export class RecordShelf {
     for (const [path, desk] of this.#desks) {
       if (put >= count) break;
       if (!desk.idle) continue;
-      desk.journal.close();
-      this.#desks.delete(path);
+      this.#forget(path, desk);
       put++;
     }
     return put;
+  }
+
+  #forget(path: string, desk: RecordDesk): void {
+    desk.journal.close();
+    this.#desks.delete(path);
+    this.#open.delete(desk);
+  }
+
+  /** Closes the file that nobody has asked for the longest. */
+  #rest(): void {
+    for (const desk of this.#open) {
+      if (!desk.idle) continue;
+      desk.journal.rest();
+      this.#open.delete(desk);
+      return;
+    }
+  }
+
+  /** Large records push others away, or all together would take any amount of memory. */
+  #lighten(): void {
+    let size = 0;
+    for (const { journal } of this.#desks.values()) size += journal.weight;
+    for (const [path, desk] of this.#desks) {
+      if (size <= KEPT_SIZE) return;
+      if (!desk.idle) continue;
+      size -= desk.journal.weight;
+      this.#forget(path, desk);
+    }
   }
 
   readonly #afterwards = (desk: RecordDesk, fold: RecordFold): Promise<void> | undefined => {

@@ -1,7 +1,10 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { chmod, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import fs from 'node:fs';
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { syncBuiltinESMExports } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { FileStorage } from '../../../src/storage/file/file-storage.js';
 
@@ -226,6 +229,53 @@ describe('a disk that fails', () => {
     expect(stderr.toString()).toBe('');
     expect(JSON.parse(stdout.toString())).toEqual({ right: 300, code: 'STORAGE_UNAVAILABLE', after: true });
     expect(status).toBe(0);
+  });
+});
+
+describe('a file system without hard links, that keeps times in steps of two seconds', () => {
+  it('keeps all that is promised', async () => {
+    const { linkSync, futimesSync, utimesSync } = fs;
+    const coarse = (time: fs.TimeLike) => Math.floor(Number(time) / 2) * 2;
+    Object.assign(fs, {
+      linkSync: () => {
+        throw Object.assign(new Error('EPERM: operation not permitted, link'), { code: 'EPERM' });
+      },
+      futimesSync: (file: number, a: number, m: number) => futimesSync(file, coarse(a), coarse(m)),
+      utimesSync: (path: string, a: number, m: number) => utimesSync(path, coarse(a), coarse(m)),
+    });
+    syncBuiltinESMExports();
+    try {
+      const [one, other] = [0, 1].map(() => new FileStorage({ storageDir: directory })) as [FileStorage, FileStorage];
+      const work = async (storage: FileStorage, name: string) => {
+        for (let n = 0; n < 100; n++) {
+          const token = `${name}-${n}`;
+          while ((await storage.begin(key('c'), { token, leaseMs: 10_000 })).busy) await delay(1);
+          const seen = Number((await storage.read(key('c')))?.fields.get('n') ?? 0);
+          const changes = [
+            { op: 'set', field: 'n', value: String(seen + 1) },
+            { op: 'log', entry: JSON.stringify(`${token} ${'x'.repeat(300)}`) },
+          ] as const;
+          await storage.commit(key('c'), changes, { lease: { token } });
+        }
+      };
+      await Promise.all([work(one, 'a'), work(other, 'b')]);
+      const record = await other.read(key('c'), { log: 200 });
+      expect(record).toMatchObject({ logTotal: 200, version: 200, fields: new Map([['n', '200']]) });
+      expect(new Set(record?.log).size).toBe(200);
+      const path = join(directory, 'contexts/c.jsonl');
+      expect(await readFile(path, 'utf8')).not.toContain('"edited"');
+      await one.close();
+      await other.close();
+      expect((await readdir(directory, { recursive: true })).sort()).toEqual([
+        '.processes',
+        'agentup.json',
+        'contexts',
+        'contexts/c.jsonl',
+      ]);
+    } finally {
+      Object.assign(fs, { linkSync, futimesSync, utimesSync });
+      syncBuiltinESMExports();
+    }
   });
 });
 

@@ -1,0 +1,88 @@
+import { encode, type Token } from '../../json.js';
+import { CHECKPOINT, type Checkpoint, type Step } from './line-format.js';
+
+/** Is this what a checkpoint line holds, as far as it must be known to use it? */
+export function isCheckpoint(snap: unknown): snap is Checkpoint {
+  const { at, v, created, log, recent, set } = (snap ?? {}) as Partial<Checkpoint>;
+  return (
+    [at, created].every((time) => typeof time === 'string' && !Number.isNaN(Date.parse(time))) &&
+    typeof v === 'number' &&
+    typeof log?.total === 'number' &&
+    Array.isArray(recent) &&
+    recent.every((one) => Array.isArray(one) && momentOf(one[1]?.at) !== undefined) &&
+    typeof set === 'object' &&
+    set !== null
+  );
+}
+
+/** The checkpoint that a line holds, if it is one and stands where it was written. */
+export function checkpointOf(line: string, offset: number): Checkpoint | undefined {
+  if (!line.startsWith(CHECKPOINT)) return undefined;
+  try {
+    const { snap } = JSON.parse(line) as { snap: unknown };
+    return isCheckpoint(snap) && snap.offset === offset ? snap : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** The log entries of a line, and where it says that the log begins; `undefined` where it cannot be read. */
+export function entriesOf(line: string): { entries: Token[]; from: number | undefined } | undefined {
+  const found = { entries: [] as Token[], from: undefined as number | undefined };
+  if (line.startsWith(CHECKPOINT)) return found;
+  try {
+    const parsed: unknown = JSON.parse(line);
+    const plain = isPlain(line);
+    const steps: unknown[] = Array.isArray(parsed) ? parsed : [parsed];
+    if (!steps.every(isStep)) return undefined;
+    for (const step of steps as Step[]) {
+      if (step.clear === 'log') found.entries = [];
+      if (step.m !== undefined) found.entries.push(tokenOf(step.m, plain));
+      if (step.from !== undefined) found.from = step.from;
+    }
+    return found;
+  } catch {
+    return undefined;
+  }
+}
+
+/** In such a line no number is one that `JSON.stringify` would change: `-0`, or what is read as infinite. */
+export function isPlain(line: string): boolean {
+  return !/[[:,]\s*-0|\d[eE]\+?\d{3}/.test(line);
+}
+
+/** Is there nothing in a value that was read which cannot be written again? */
+export function canBeEncoded(value: unknown): boolean {
+  try {
+    encode(value);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Could this stand in a commit line? Members that it does not have are as good as absent. */
+export function isStep(element: unknown): boolean {
+  if (typeof element !== 'object' || element === null) return false;
+  const { set = {}, append = {}, remove = [], from = 0, owner = null } = element as Step;
+  return (
+    typeof set === 'object' &&
+    set !== null &&
+    typeof append === 'object' &&
+    append !== null &&
+    Array.isArray(remove) &&
+    Number.isSafeInteger(from) &&
+    (owner === null || typeof owner === 'string')
+  );
+}
+
+/** Epoch milliseconds. */
+export function momentOf(iso: string | null | undefined): number | undefined {
+  const moment = Date.parse(iso ?? '');
+  return Number.isNaN(moment) ? undefined : moment;
+}
+
+/** The token of a value that stands in a line. */
+export function tokenOf(value: unknown, plain: boolean): Token {
+  return plain ? JSON.stringify(value) : encode(value);
+}

@@ -1,0 +1,85 @@
+import { toIso } from '../../clock.js';
+import type { Checkpoint, RecentText } from './line-format.js';
+import { momentOf } from './line-reading.js';
+
+/** How long a commit id is remembered. */
+export const RECENT_MS = 60_000;
+/** How many of them a checkpoint hands on. */
+const IN_CHECKPOINT = 32;
+
+/** What a commit came to, for as long as it may be sent again. */
+export interface RecentCommit {
+  readonly at: number;
+  readonly version: number;
+  readonly expiresAt: number | undefined;
+  readonly logTotal: number;
+  /** Integers that the commit has made, among them what its increments came to. */
+  readonly ints: ReadonlyMap<string, number>;
+}
+
+/** The commits of a record that had an id, of the last minute. */
+export class RecentCommits {
+  readonly #commits = new Map<string, RecentCommit>();
+  /** All commits since this moment are known. */
+  since = 0;
+
+  get(id: string, now: number): RecentCommit | undefined {
+    const commit = this.#commits.get(id);
+    return commit && commit.at > now - RECENT_MS ? commit : undefined;
+  }
+
+  add(id: string, commit: RecentCommit): void {
+    for (const [old, { at }] of this.#commits) {
+      if (at > commit.at - RECENT_MS) break;
+      this.#commits.delete(old);
+    }
+    this.#commits.set(id, commit);
+  }
+
+  addAll(others: RecentCommits): void {
+    this.since = Math.min(this.since, others.since);
+    const all = new Map([...others.#commits, ...this.#commits]);
+    if (all.size === this.#commits.size) return;
+    this.#commits.clear();
+    for (const [id, commit] of [...all].sort(([, a], [, b]) => a.at - b.at)) this.#commits.set(id, commit);
+  }
+
+  /** Takes over what a checkpoint says. Of the last minute it has only the newest. */
+  read({ recent }: Checkpoint): void {
+    for (const [id, text] of recent) this.#commits.set(id, fromText(text));
+  }
+
+  /** Nothing is known but what a checkpoint says. */
+  onlyFrom({ at, recent }: Checkpoint): void {
+    const oldest = recent.length < IN_CHECKPOINT ? undefined : recent[0]?.[1].at;
+    this.since = oldest === undefined ? Date.parse(at) - RECENT_MS : Date.parse(oldest);
+  }
+
+  /** What a checkpoint is to say. */
+  texts(now: number): [string, RecentText][] {
+    return [...this.#commits]
+      .filter(([, { at }]) => at > now - RECENT_MS)
+      .slice(-IN_CHECKPOINT)
+      .map(([id, commit]) => [id, toText(commit)]);
+  }
+}
+
+function toText({ at, version, logTotal, expiresAt, ints }: RecentCommit): RecentText {
+  return {
+    at: toIso(at),
+    v: version,
+    total: logTotal,
+    expires: expiresAt === undefined ? null : toIso(expiresAt),
+    ints: Object.fromEntries(ints),
+  };
+}
+
+function fromText({ at, v, total, expires, ints }: RecentText): RecentCommit {
+  return {
+    at: Date.parse(at),
+    version: v,
+    logTotal: total,
+    expiresAt: momentOf(expires),
+    ints: new Map(Object.entries(ints ?? {})),
+  };
+}
