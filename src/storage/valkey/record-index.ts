@@ -73,7 +73,7 @@ export class RecordIndex {
   confirm(
     record: string,
     key: RecordKey,
-    written: { owner: string; updatedAt: number; expiresAt: number | undefined },
+    written: { owner: string; version: number; updatedAt: number; expiresAt: number | undefined },
     always: boolean,
   ): void {
     const now = performance.now();
@@ -82,7 +82,7 @@ export class RecordIndex {
     this.#remember(record, now);
     this.#aside(async () => {
       const due = dueOf(written.expiresAt, this.#graceMs);
-      const reply = await this.#put(key.space, memberOf(key), written.owner, String(written.updatedAt), due, DUE_LIMIT);
+      const reply = await this.#put(key.space, memberOf(key), written.owner, momentOf(written), due, DUE_LIMIT);
       const texts = parseTokens(reply);
       const seen: SeenEntry[] = [];
       for (let i = 0; i < texts.length; i += 2) seen.push({ member: texts[i] ?? '', due: texts[i + 1] ?? '' });
@@ -124,7 +124,7 @@ export class RecordIndex {
     let from = '-inf';
     for (let limit = PAGE; ; ) {
       const texts = parseTokens(
-        await this.#connection.run(script('index-stale'), keys, [from, String(before), String(limit)], true),
+        await this.#connection.run(script('index-stale'), keys, [from, String(Math.ceil(before)), String(limit)], true),
       );
       const page: SeenEntry[] = [];
       for (let i = 0; i < texts.length; i += 3) {
@@ -223,9 +223,10 @@ export class RecordIndex {
   }
 
   /** Sets the entry of a record that was found alive. */
-  async refresh(space: string, member: string, { updatedAt, expiresAt, owner }: Attributes): Promise<void> {
+  async refresh(space: string, member: string, attributes: Attributes): Promise<void> {
+    const { expiresAt, owner } = attributes;
     const encoded = owner === undefined ? '' : encodeName(owner);
-    await this.#put(space, member, encoded, String(updatedAt), dueOf(expiresAt, this.#graceMs), 0);
+    await this.#put(space, member, encoded, momentOf(attributes), dueOf(expiresAt, this.#graceMs), 0);
   }
 
   #put(space: string, member: string, owner: string, time: string, due: string, limit: number): Promise<unknown> {
@@ -249,6 +250,11 @@ export class RecordIndex {
       .finally(() => this.#background.delete(done));
     this.#background.add(done);
   }
+}
+
+/** The time of a commit as the index has it: its version behind the point tells commits of one millisecond apart. */
+function momentOf({ updatedAt, version }: { updatedAt: number; version: number }): string {
+  return (updatedAt + (version % 1000) / 1000).toFixed(3);
 }
 
 /** An entry outlives its record by so much that one written since its last confirmation is rarely taken for gone. */

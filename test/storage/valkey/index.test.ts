@@ -148,6 +148,20 @@ describe('the index', () => {
     await expect.poll(() => admin.zcard(`${index}:owners`)).toBe(0);
   });
 
+  it('follows the owner of the latest commit, also when an earlier one is answered again', async () => {
+    const { storage } = fresh();
+    const owned = async (owner: string) => (await collect(storage.list({ space: 'contexts', owner }))).length;
+    const key = keyOf('c');
+    const first = () => storage.commit(key, [{ op: 'owner', owner: undefined }], { commitId: 'first' });
+    await first();
+    await storage.commit(key, [{ op: 'owner', owner: 'ann' }]);
+    await first();
+    expect(await owned('ann')).toBe(1);
+    await storage.commit(key, [{ op: 'owner', owner: 'bob' }]);
+    await first();
+    expect([await owned('ann'), await owned('bob')]).toEqual([0, 1]);
+  });
+
   it('does not grow with records that have expired', async () => {
     const { storage, index, due } = fresh();
     const keys = Array.from({ length: 40 }, (_, i) => keyOf(`old${i}`, 'tenant'));

@@ -12,7 +12,8 @@
 -- KEYS[6]  member → its owners in KEYS[5], separated by spaces (hash)
 -- ARGV[1]  member
 -- ARGV[2]  owner (encoded), or ''
--- ARGV[3]  `announce`: the record may be about to be made; else the time of its last write, epoch milliseconds
+-- ARGV[3]  `announce`: the record may be about to be made; else the time of its last write, epoch milliseconds with
+--          the version behind the point
 -- ARGV[4]  the moment at which the entry is due, epoch milliseconds; with a `+` milliseconds from now
 -- ARGV[5]  at most so many due entries are told
 --
@@ -28,8 +29,11 @@ local due = tonumber(ARGV[4])
 if string.byte(ARGV[4]) == 43 then due = now + due end
 
 local listed = redis.call('HGET', owners_of, member) or ''
-local wanted
-if ARGV[3] == 'announce' then
+local wanted = owner
+local announce = ARGV[3] == 'announce'
+-- A commit that was answered again, or whose word was overtaken by that of a later one, must not undo the later one.
+local seen = not announce and redis.call('ZSCORE', times, member)
+if announce or (seen and tonumber(seen) > tonumber(ARGV[3])) then
   redis.call('ZADD', times, 'NX', now, member)
   if container ~= times then redis.call('ZADD', container, 'NX', now, member) end
   wanted = listed
@@ -39,7 +43,6 @@ if ARGV[3] == 'announce' then
 else
   redis.call('ZADD', times, ARGV[3], member)
   if container ~= times then redis.call('ZADD', container, ARGV[3], member) end
-  wanted = owner
 end
 redis.call('ZADD', names, 0, member)
 
