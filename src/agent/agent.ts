@@ -1,3 +1,4 @@
+import { inspect } from 'node:util';
 import type { AgentConfig } from '../config/index.js';
 import type { Conversation } from '../conversation/conversation.js';
 import type { ConversationContext } from '../conversation/conversation-context.js';
@@ -16,7 +17,7 @@ export interface Reply {
   readonly contextId: string;
   /** What the handler returned. */
   readonly value: unknown;
-  /** The same as text: a string as it is, nothing as `''`, anything else as JSON. */
+  /** The same as text: a string as it is, nothing as `''`, anything else as JSON or, where JSON cannot hold it, as Node shows it. */
   readonly text: string;
 }
 
@@ -99,5 +100,12 @@ export class Agent {
 
 function textOfValue(value: unknown): string {
   if (typeof value === 'string') return value;
-  return value === undefined || value === null ? '' : JSON.stringify(value);
+  if (value === undefined || value === null) return '';
+  try {
+    // Of a function or symbol it makes nothing.
+    return JSON.stringify(value) ?? inspect(value);
+  } catch {
+    // The turn is committed: a BigInt or a cycle in what it returned must not make it look as if it had failed.
+    return inspect(value);
+  }
 }

@@ -44,6 +44,22 @@ afterEach(async () => {
 });
 
 describe('an agent', () => {
+  it.each([
+    [{ n: 1n }, '{ n: 1n }'],
+    [() => 1, '[Function (anonymous)]'],
+    [new Map([['a', 1]]), '{}'],
+    [undefined, ''],
+    [false, 'false'],
+  ])('has a text for every value a handler returns: %s', async (value, text) => {
+    const odd = withState(async function odd(_task, context, id) {
+      await context.incrementVariable(id, 'n');
+      return value;
+    });
+    await using agent = await createAgent({ state: { backend: 'memory' } }, { skills: [odd] });
+    expect(await agent.handle(task())).toMatchObject({ text });
+    expect(await agent.context.getVariable('c1', 'n')).toBe(1);
+  });
+
   it('routes, runs the turn and replies', async () => {
     await using agent = await createAgent({ state: { backend: 'memory' } }, { skills: [Counter, Echo] });
     expect(await agent.handle(task(), { skill: 'counter' })).toEqual({

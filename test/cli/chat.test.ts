@@ -16,6 +16,7 @@ export class Fragile {
   async handle(task: Task, context: ConversationContext = injected(), contextId: string = injected()): Promise<string> {
     const seen = await context.incrementVariable(contextId, 'seen');
     if (task.text === 'fail') throw new Error('told to fail, with valkey://ana:s3cret@host in it');
+    if (task.text === 'fail not') return { big: 1n } as never;
     if (task.text === 'hang') await new Promise((resolve) => setTimeout(resolve, 60_000));
     return \`seen \${seen}\`;
   }
@@ -109,6 +110,12 @@ describe('agentup chat --once', () => {
     expect(JSON.parse(ben.stdout)).toMatchObject({
       error: { code: 'CONTEXT_FORBIDDEN', fix: expect.stringContaining('--user') },
     });
+  });
+
+  it('prints as text what JSON cannot hold', async () => {
+    const { status, stdout } = await runCli(['chat', '--once', 'fail not', '--context', 'big', '--json'], { cwd });
+    expect(status).toBe(0);
+    expect(JSON.parse(stdout)).toEqual({ skillId: 'fragile', contextId: 'big', text: '{ big: 1n }' });
   });
 
   it('says where in the project a handler threw', async () => {

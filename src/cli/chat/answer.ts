@@ -15,7 +15,8 @@ export async function answer(text: string, session: ChatSession, terminal: Termi
     const reply = await session.say(text);
     if (json) {
       const { skillId, contextId, value } = reply;
-      terminal.jsonLine({ skillId, contextId, text: reply.text, value });
+      // What JSON cannot hold is in the text alone.
+      terminal.jsonLine({ skillId, contextId, text: reply.text, ...(isJson(value) && { value }) });
     }
     return reply;
   } catch (error) {
@@ -28,4 +29,12 @@ export async function answer(text: string, session: ChatSession, terminal: Termi
 function placeIn(directory: string, error: unknown): string | undefined {
   const { file, line, column } = isAgentUpError(error) ? { file: undefined } : placeOf(error, directory);
   return file === undefined ? undefined : `${relative(directory, file)}:${line}:${column}`;
+}
+
+function isJson(value: unknown): boolean {
+  try {
+    return JSON.stringify(value) !== undefined;
+  } catch {
+    return false;
+  }
 }
