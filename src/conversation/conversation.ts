@@ -6,6 +6,7 @@ import { isStandardSchema, type OutputOf, type StandardSchema, validate } from '
 import { checkCount, checkTtl } from '../storage/changes.js';
 import { checkId } from '../storage/keys.js';
 import type { Access, Attributes } from './access.js';
+import { forbidden } from './forbidden.js';
 import { type ConversationLimits, checkName, checkSize } from './limits.js';
 import { decodeMessages, encodeMessage, type Message, type RoleInput } from './message.js';
 
@@ -310,18 +311,6 @@ export class Conversation {
     await access.apply([{ op: 'remove', field }]);
     return true;
   }
-}
-
-/** The error for a conversation of somebody else. Does not say whose. */
-export function forbidden(contextId: string, userId: string | undefined): AgentUpError {
-  return new AgentUpError(
-    'CONTEXT_FORBIDDEN',
-    `the conversation ${JSON.stringify(contextId)} belongs to another user`,
-    {
-      contextId,
-      ...(userId !== undefined && { userId }),
-    },
-  );
 }
 
 function isSchemaOptions(value: unknown): value is SchemaOptions<StandardSchema, unknown> {

@@ -6,6 +6,7 @@ import { keyText, type RecordKey } from '../storage/keys.js';
 import type { Change, CommitOptions, Expiry, LogOptions, LogPage, StateStorage } from '../storage/state-storage.js';
 import type { Access, Attributes, Contents } from './access.js';
 import { type CommitSettings, commitOptions } from './commit-settings.js';
+import { forbidden } from './forbidden.js';
 import { MAX_TIMER_MS } from './turn-queue.js';
 import { WorkingCopy } from './working-copy.js';
 
@@ -227,7 +228,7 @@ export class Turn implements Access {
     if (this.#unsure) {
       const { changes, options, error, at } = this.#unsure;
       if (performance.now() - at > RESEND_MS) throw error;
-      await storage.commit(key, changes, options);
+      if (!(await storage.commit(key, changes, options)).committed) throw error;
       this.#unsure = undefined;
     }
     if (copy.erased) {
@@ -244,17 +245,26 @@ export class Turn implements Access {
     }
     // What was removed takes a time to live of its own with it.
     const expiry = copy.expiry ?? (copy.reset ? { set: settings.ttl } : undefined);
-    const options = commitOptions(settings, { ...held(keepLease), ...(expiry && { expiry }) });
+    const { claim } = copy;
     const changes = copy.changes();
-    try {
-      const answer = await storage.commit(key, changes, options);
-      if (answer.committed) copy.settle(answer);
-    } catch (error) {
-      if (keepLease && isAgentUpError(error, 'STORAGE_UNAVAILABLE')) {
-        this.#unsure = { changes, options, error, at: performance.now() };
-        copy.settle();
+    // A conversation that belonged to nobody may have been taken by somebody else since: that must not be undone.
+    for (let version = claim?.version; ; ) {
+      const condition = version !== undefined && { condition: { version } };
+      const options = commitOptions(settings, { ...held(keepLease), ...condition, ...(expiry && { expiry }) });
+      try {
+        const answer = await storage.commit(key, changes, options);
+        if (answer.committed) return copy.settle(answer);
+        if (answer.record?.owner !== undefined && answer.record.owner !== claim?.owner) {
+          throw forbidden(key.id, claim?.owner);
+        }
+        version = answer.record?.version ?? 0;
+      } catch (error) {
+        if (keepLease && isAgentUpError(error, 'STORAGE_UNAVAILABLE')) {
+          this.#unsure = { changes, options, error, at: performance.now() };
+          copy.settle();
+        }
+        throw error;
       }
-      throw error;
     }
   }
 

@@ -30,8 +30,13 @@ export class WorkingCopy {
   #ownerChanged = false;
   #touched = false;
   expiry: Expiry | undefined;
+  /** Of the snapshot, or of what was committed since; 0 where there was nothing. */
+  #version: number;
+  #ownerBefore: string | undefined;
 
   constructor(record: StateRecord | undefined) {
+    this.#version = record?.version ?? 0;
+    this.#ownerBefore = record?.owner;
     this.#fields = record?.fields ?? new Map();
     this.#log = record?.log ?? [];
     this.#logTotal = record?.logTotal ?? 0;
@@ -49,6 +54,12 @@ export class WorkingCopy {
 
   get owner(): string | undefined {
     return this.#owner;
+  }
+
+  /** Who takes a conversation that belonged to nobody, and the version of which that was known. */
+  get claim(): { readonly owner: string; readonly version: number } | undefined {
+    if (!this.#ownerChanged || this.#cleared || this.#ownerBefore !== undefined) return undefined;
+    return this.#owner === undefined ? undefined : { owner: this.#owner, version: this.#version };
   }
 
   get exists(): boolean {
@@ -197,6 +208,8 @@ export class WorkingCopy {
     this.#touched = false;
     this.expiry = undefined;
     if (!answer) return;
+    this.#version = answer.version;
+    this.#ownerBefore = this.#owner;
     for (const [field, value] of answer.incremented) this.#fields.set(field, String(value));
     this.#updatedAt = answer.updatedAt;
     this.#expiresAt = answer.expiresAt;

@@ -1,5 +1,6 @@
-import { type Conversation, forbidden } from '../conversation/conversation.js';
+import type { Conversation } from '../conversation/conversation.js';
 import { ConversationContext } from '../conversation/conversation-context.js';
+import { forbidden } from '../conversation/forbidden.js';
 import { runTurn } from '../conversation/run-turn.js';
 import type { Turn } from '../conversation/turn.js';
 import { AgentUpError, isAgentUpError } from '../errors.js';

@@ -1,4 +1,5 @@
 import '../../src/agent/default-runtime.js';
+import { AsyncResource } from 'node:async_hooks';
 import { describe, expect, it } from 'vitest';
 import { ConversationContext } from '../../src/conversation/conversation-context.js';
 import { AgentUpError } from '../../src/errors.js';
@@ -219,5 +220,44 @@ describe('textOf', () => {
     ['no text', { parts: [{ kind: 'file' }, null] }, ''],
   ])('of %s', (_, source, expected) => {
     expect(textOf(source)).toBe(expected);
+  });
+});
+
+describe('the first message of a conversation, sent by two users at once', () => {
+  it.each(['serial', 'parallel'] as const)(
+    'makes it the first one, and nothing of the other (%s)',
+    async (concurrency) => {
+      const storage = new MemoryStorage();
+      const handler = withState(
+        async (given, context, id) => {
+          await context.setVariable(id, `of ${given.userId}`, true);
+          await new Promise((resolve) => setImmediate(resolve));
+        },
+        { storage, concurrency },
+      );
+      const outcomes = await Promise.allSettled(
+        ['ann', 'bob', 'ann'].map((userId) => handler(task({ contextId: 'c', userId }))),
+      );
+      expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
+      expect(outcomes[1]).toMatchObject({ reason: { code: 'CONTEXT_FORBIDDEN' } });
+      const context = new ConversationContext(storage);
+      expect(await context.getVariables('c')).toEqual({ 'of ann': true });
+      expect(await context.getOrCreate('c', { userId: 'ann' })).toMatchObject({ userId: 'ann' });
+    },
+  );
+
+  it('does not undo what somebody outside a turn has taken meanwhile', async () => {
+    const storage = new MemoryStorage();
+    const outside = new ConversationContext(storage);
+    const other = new AsyncResource('outside'); // as another process
+    const handler = withState(
+      async (_task, context, id) => {
+        await context.setVariable(id, 'x', 1);
+        await other.runInAsyncScope(() => outside.getOrCreate(id, { userId: 'bob' }));
+      },
+      { storage },
+    );
+    await expect(handler(task({ userId: 'ann' }))).rejects.toMatchObject({ code: 'CONTEXT_FORBIDDEN' });
+    expect(await outside.getOrCreate('t1')).toMatchObject({ userId: 'bob', variables: {} });
   });
 });
