@@ -30,7 +30,7 @@ export { type StatefulDecorator, type StatefulMethod, stateful } from './skill/s
 export type { StatefulOptions } from './skill/stateful-options.js';
 export { type Task, type TaskPart, textOf } from './skill/task.js';
 export { type StatefulFunction, withState } from './skill/with-state.js';
-export type { StandardSchema } from './standard-schema.js';
+export type { OutputOf, StandardSchema } from './standard-schema.js';
 export { FileStorage, type FileStorageOptions } from './storage/file/file-storage.js';
 export { MemoryStorage, type MemoryStorageOptions } from './storage/memory-storage.js';
 export type { StateStorage } from './storage/state-storage.js';

@@ -92,7 +92,7 @@ function notFound(message: string, path: string, cause?: unknown): AgentUpError 
   const other = join(path, 'agent_config.yml');
   return new AgentUpError('CONFIG_NOT_FOUND', message, {
     path,
-    fix: existsSync(other) ? `rename ${other} to ${CONFIG_FILE}` : 'run `agentup init`, or name the file',
+    fix: existsSync(other) ? `rename ${other} to ${CONFIG_FILE}` : 'run `npx agentup init`, or name the file',
     ...(cause !== undefined && { cause }),
   });
 }

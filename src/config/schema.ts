@@ -41,7 +41,9 @@ const agentSchema = z.strictObject({
   name: text('What the agent is called.').default('agent'),
   description: text('What it is for.').optional(),
   version: text('Its version. In quotes, or YAML reads `1.10` as the number 1.1.').optional(),
-  default_skill: text('The id of the skill that answers when nothing else matches.').optional(),
+  default_skill: text(
+    'The id of the skill that answers when nothing else matches. Without it: the only skill, or the first that has neither keywords nor patterns.',
+  ).optional(),
 });
 
 const skillSchema = z.strictObject({

@@ -72,7 +72,7 @@ const EMPTY: Problem = {
   code: 'EMPTY_FILE',
   path: [],
   message: 'the file holds no configuration',
-  fix: 'run `agentup init`, or begin with `agent:` and `name:` under it',
+  fix: 'run `npx agentup init`, or begin with `agent:` and `name:` under it',
 };
 
 /** What decoding leaves of a byte that is not UTF-8. Nobody writes it on purpose into a configuration. */

@@ -155,8 +155,7 @@ export class ConversationContext {
     name: string,
     options: SchemaOptions<S, D>,
   ): Promise<OutputOf<S> | D>;
-  // biome-ignore lint/suspicious/noExplicitAny: see Conversation.getVariable
-  getVariable<T = any>(contextId: string, name: string): Promise<T | undefined>;
+  getVariable<T = unknown>(contextId: string, name: string): Promise<T | undefined>;
   getVariable<T>(contextId: string, name: string, fallback: T): Promise<T>;
   async getVariable(contextId: string, name: string, fallback?: unknown): Promise<unknown> {
     return this.conversation(contextId).getVariable(name, fallback);
@@ -178,8 +177,7 @@ export class ConversationContext {
     await this.conversation(contextId).appendToVariable(name, item);
   }
 
-  // biome-ignore lint/suspicious/noExplicitAny: see Conversation.getVariable
-  async updateVariable<T = any>(
+  async updateVariable<T = unknown>(
     contextId: string,
     name: string,
     update: (value: T | undefined) => T | Promise<T>,
@@ -196,8 +194,7 @@ export class ConversationContext {
     name: string,
     options: SchemaOptions<S, D>,
   ): Promise<OutputOf<S> | D>;
-  // biome-ignore lint/suspicious/noExplicitAny: see Conversation.getVariable
-  getMetadata<T = any>(contextId: string, name: string): Promise<T | undefined>;
+  getMetadata<T = unknown>(contextId: string, name: string): Promise<T | undefined>;
   getMetadata<T>(contextId: string, name: string, fallback: T): Promise<T>;
   async getMetadata(contextId: string, name: string, fallback?: unknown): Promise<unknown> {
     return this.conversation(contextId).getMetadata(name, fallback);

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Clock, toIso } from '../clock.js';
-import { AgentUpError } from '../errors.js';
+import { AgentUpError, isAgentUpError } from '../errors.js';
 import { decode, encode, type JsonValue, type Token } from '../json.js';
 import { isStandardSchema, type OutputOf, type StandardSchema, validate } from '../standard-schema.js';
 import { checkCount, checkTtl } from '../storage/changes.js';
@@ -84,8 +84,7 @@ export class Conversation {
     name: string,
     options: SchemaOptions<S, D>,
   ): Promise<OutputOf<S> | D>;
-  // biome-ignore lint/suspicious/noExplicitAny: what was stored is the caller's to know; `unknown` would make every read a cast
-  getVariable<T = any>(name: string): Promise<T | undefined>;
+  getVariable<T = unknown>(name: string): Promise<T | undefined>;
   getVariable<T>(name: string, fallback: T): Promise<T>;
   async getVariable(name: string, fallback?: unknown): Promise<unknown> {
     return this.#get('var:', name, fallback);
@@ -127,8 +126,7 @@ export class Conversation {
    * when somebody else wrote meanwhile, so it must not have effects of its own.
    * @throws CONFLICT when others keep writing
    */
-  // biome-ignore lint/suspicious/noExplicitAny: see getVariable
-  async updateVariable<T = any>(name: string, update: (value: T | undefined) => T | Promise<T>): Promise<T> {
+  async updateVariable<T = unknown>(name: string, update: (value: T | undefined) => T | Promise<T>): Promise<T> {
     const field = this.#field('var:', name);
     for (let tries = 0; tries < MAX_UPDATE_TRIES; tries++) {
       const access = this.#access();
@@ -152,8 +150,7 @@ export class Conversation {
     name: string,
     options: SchemaOptions<S, D>,
   ): Promise<OutputOf<S> | D>;
-  // biome-ignore lint/suspicious/noExplicitAny: see getVariable
-  getMetadata<T = any>(name: string): Promise<T | undefined>;
+  getMetadata<T = unknown>(name: string): Promise<T | undefined>;
   getMetadata<T>(name: string, fallback: T): Promise<T>;
   async getMetadata(name: string, fallback?: unknown): Promise<unknown> {
     return this.#get('meta:', name, fallback);
@@ -286,7 +283,7 @@ export class Conversation {
   }
 
   #token(value: unknown, name: string): Token {
-    const token = encode(value);
+    const token = encodeNamed(value, name);
     checkSize(token, name, this.#parts.limits);
     return token;
   }
@@ -322,4 +319,14 @@ function entries(fields: ReadonlyMap<string, Token>, kind: string): Record<strin
   for (const [field, token] of fields)
     if (field.startsWith(kind)) found.push([field.slice(kind.length), decode(token)]);
   return Object.fromEntries(found);
+}
+
+/** The token of a value; where it has none, the error says of which entry. */
+function encodeNamed(value: unknown, name: string): Token {
+  try {
+    return encode(value);
+  } catch (error) {
+    if (!isAgentUpError(error, 'VALUE_NOT_JSON')) throw error;
+    throw new AgentUpError('VALUE_NOT_JSON', `${name}: ${error.message}`, { ...error.details, field: name });
+  }
 }

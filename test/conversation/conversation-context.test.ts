@@ -55,7 +55,7 @@ describe('variables and metadata', () => {
     const value = { list: [1] };
     await context.setVariable('c', 'x', value);
     value.list.push(2);
-    (await context.getVariable('c', 'x')).list.push(3);
+    (await context.getVariable('c', 'x', { list: [0] })).list.push(3);
     expect(await context.getVariable('c', 'x')).toEqual({ list: [1] });
   });
 
@@ -79,7 +79,8 @@ describe('variables and metadata', () => {
   ])('refuse %s, naming the path, with nothing written', async (_, value, path) => {
     await expect(context.setVariable('c', 'x', value)).rejects.toMatchObject({
       code: 'VALUE_NOT_JSON',
-      details: { path },
+      message: expect.stringMatching(/^x: /),
+      details: { path, field: 'x' },
     });
     await expect(context.appendToVariable('c', 'x', value)).rejects.toMatchObject({ code: 'VALUE_NOT_JSON' });
     expect(await context.getTtl('c')).toBeUndefined();

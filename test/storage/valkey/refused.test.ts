@@ -26,9 +26,9 @@ describe('who we are', () => {
   });
 
   it.each([
-    ['a wrong password', () => `valkey://:hunter2@127.0.0.1:${server.port}`, /refuses this user or password/],
-    ['a wrong user', () => `valkey://eve:hunter2@127.0.0.1:${server.port}`, /refuses this user or password/],
-    ['no password', () => `valkey://127.0.0.1:${server.port}`, /asks for a password/],
+    ['a wrong password', () => `valkey://:hunter2@127.0.0.1:${server.port}`, /does not accept these credentials/],
+    ['a wrong user', () => `valkey://eve:hunter2@127.0.0.1:${server.port}`, /does not accept these credentials/],
+    ['no password', () => `valkey://127.0.0.1:${server.port}`, /wants to know who asks/],
   ])('%s is a failure that says so, at once, and shows no secret', async (_, url, sentence) => {
     const storage = storages.make({ url: url() });
     for (let i = 0; i < 2; i++) {
