@@ -1,10 +1,12 @@
-import { closeSync, mkdirSync, openSync, rmdirSync, unlinkSync } from 'node:fs';
+import { closeSync, linkSync, mkdirSync, openSync, rmdirSync, rmSync, unlinkSync } from 'node:fs';
 import { dirname, relative } from 'node:path';
-import { isMissing } from './file-errors.js';
+import { codeOf, isMissing } from './file-errors.js';
 import { fileName } from './file-name.js';
 
 /** The directory of a space that holds, for each owner, one empty file per record, where the record's own would be. */
 export const OWNERS = '.by-owner';
+/** In it, the empty file that entries are links to. */
+const SEED = '.entry';
 
 /**
  * Which records of a space belong to whom. An entry is made before the record names its owner, so none is missing
@@ -32,7 +34,7 @@ export class OwnerIndex {
     const entry = this.entry(owner, path);
     for (let tries = 0; ; tries++) {
       try {
-        closeSync(openSync(entry, 'a'));
+        this.#make(entry, `${this.#spaceOf(path)}/${OWNERS}/${SEED}`);
         return;
       } catch (error) {
         // Its directory may also be removed, being empty, just when it has been made.
@@ -55,5 +57,32 @@ export class OwnerIndex {
     } catch {
       // There are others.
     }
+  }
+
+  /** Entries are links to one empty file: on a busy disk a new file costs a hundred times as much. */
+  #make(entry: string, seed: string): void {
+    try {
+      linkSync(seed, entry);
+    } catch (error) {
+      const code = codeOf(error);
+      if (code === 'EEXIST') return;
+      closeSync(openSync(entry, 'a'));
+      // There is none yet, or it has as many links as it can have.
+      if (isMissing(error) || code === 'EMLINK') this.#renew(entry, seed);
+    }
+  }
+
+  /** Makes an entry the one that others are linked to. */
+  #renew(entry: string, seed: string): void {
+    try {
+      rmSync(seed, { force: true });
+      linkSync(entry, seed);
+    } catch {
+      // Somebody else has done so at this moment, or there are no links here.
+    }
+  }
+
+  #spaceOf(path: string): string {
+    return path.slice(0, path.indexOf('/', this.#root.length + 1));
   }
 }

@@ -205,6 +205,7 @@ describe('what is left beside the records', () => {
       'agentup.json',
       'contexts',
       'contexts/.by-owner',
+      'contexts/.by-owner/.entry',
     ]);
   });
 
@@ -229,7 +230,7 @@ describe('what is left beside the records', () => {
     clock.advance(2_000);
     for await (const info of storage.list({ space: 'contexts', owner: 'u1' })) throw new Error(info.key.id);
     expect(await readdir(join(directory, 'contexts'))).toEqual(['.by-owner']);
-    expect(await readdir(join(directory, 'contexts/.by-owner'))).toEqual([]);
+    expect(await readdir(join(directory, 'contexts/.by-owner'))).toEqual(['.entry']);
   });
 
   it('a temporary file of a dead process is written over', async () => {

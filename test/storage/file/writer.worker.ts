@@ -18,6 +18,7 @@ for (let n = 1; n <= count; n++) {
     { op: 'log', entry: `"${name}-${n}-b"` },
     { op: 'set', field: 'last', value: `"${'y'.repeat((n * 37) % 2000)}"` },
   ]);
-  process.stdout.write(`${n}\n`);
+  // Given to the system before the next one is begun: what is buffered here would die with this process.
+  await new Promise((written) => process.stdout.write(`${n}\n`, written));
 }
 await storage.close();
