@@ -70,10 +70,14 @@ function soundSkills(value: unknown, isUnknown: (path: Path) => boolean): (Skill
   const skills = valueAt(value, ['skills']);
   if (!Array.isArray(skills)) return [];
   return skills.map((skill: unknown, index) =>
-    isUnknown(['skills', index, 'id']) || isUnknown(['skills', index, 'handler'])
-      ? undefined
-      : skillSchema.safeParse(skill).data,
+    isUnknown(['skills', index, 'id']) || isUnknown(['skills', index, 'handler']) ? undefined : soundSkill(skill),
   );
+}
+
+/** What is wrong beside them is no reason not to look at the code that id and handler name. */
+function soundSkill(skill: unknown): SkillConfig | undefined {
+  const { id, handler } = (skill ?? {}) as { id?: unknown; handler?: unknown };
+  return skillSchema.safeParse(skill).data ?? skillSchema.safeParse({ id, handler }).data;
 }
 
 function soundState(

@@ -156,6 +156,17 @@ describe('checkSkills', () => {
     expect(findings[0]?.fix).toBeTypeOf('string');
   });
 
+  it('looks for the code of a skill whose entry has other mistakes, too', async () => {
+    await write('agent_config.yaml', 'skills: [{ id: one, handler: ./missing.ts, keywords: x, prioritty: 1 }]\n');
+    const validation = validateConfigFile({ cwd: directory });
+    const findings = [...validation.findings, ...(await checkSkills(validation))];
+    expect(findings.map(({ path }) => path).sort()).toEqual([
+      'skills[0].handler',
+      'skills[0].keywords',
+      'skills[0].prioritty',
+    ]);
+  });
+
   it('checks the skills that are sound in a file that is not', async () => {
     await write('a.ts', handlerFile("{ storage: 'valkey' }"));
     await write(
