@@ -91,13 +91,17 @@ export class CommitTask implements Task {
     const offset = desk.next;
     fold.apply(planned, settings, offset);
     const end = offset + Buffer.byteLength(text);
-    if (isCheckpointDue(fold, end) || desk.journal.edited) {
-      const checkpoint = fold.checkpointLine(end, desk.journal.edited ? { edited: true } : {});
+    const { edited } = desk.journal;
+    if (isCheckpointDue(fold, end) || edited) {
+      const checkpoint = fold.checkpointLine(end, edited ? { edited } : {});
       fold.checkpoint = { offset: end, length: Buffer.byteLength(checkpoint) };
       text += checkpoint;
     }
     const answer = answerOf(fold, planned.incremented);
-    const written = (): void => this.#done(answer, before, planned, lease, now, false);
+    const written = (): void => {
+      if (edited) desk.journal.settled();
+      this.#done(answer, before, planned, lease, now, false);
+    };
     desk.stage({ text, written, fail: (error) => this.fail(error) }, now);
   }
 

@@ -1,9 +1,10 @@
-import { closeSync, constants, fsync, openSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, fsync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import type { RecordKey } from '../keys.js';
 import { syncNow } from './durability.js';
 import type { Journal } from './journal.js';
+import { createJournal, writeAll } from './journal-file.js';
 import { headerLine } from './line-format.js';
 import { entriesOf } from './line-reading.js';
 import { eachLine, startOf } from './log-pages.js';
@@ -36,16 +37,12 @@ export async function rewrite(
   between: () => Promise<void>,
 ): Promise<void> {
   const temporary = `${journal.path}.tmp`;
-  const file = openSync(
-    temporary,
-    constants.O_RDWR | constants.O_APPEND | constants.O_CREAT | constants.O_TRUNC,
-    0o666,
-  );
+  const file = createJournal(temporary);
   try {
     let size = 0;
     const write = (text: string): Buffer => {
       const bytes = Buffer.from(text);
-      for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at);
+      writeAll(file, bytes);
       size += bytes.length;
       return bytes;
     };

@@ -1,22 +1,9 @@
-import {
-  closeSync,
-  constants,
-  copyFileSync,
-  fstatSync,
-  ftruncateSync,
-  futimesSync,
-  openSync,
-  readSync,
-  renameSync,
-  rmSync,
-  type Stats,
-  unlinkSync,
-  writeSync,
-} from 'node:fs';
-import { AgentUpError } from '../../errors.js';
+import { closeSync, fstatSync, ftruncateSync, readSync, renameSync, rmSync, type Stats, unlinkSync } from 'node:fs';
 import type { Token } from '../../json.js';
 import type { Logger } from '../../logger.js';
-import { codeOf, isMissing } from './file-errors.js';
+import { reportDamage, reportTorn, unreadable } from './damage.js';
+import { isMissing } from './file-errors.js';
+import { createJournal, openJournal, stamp, writeAll } from './journal-file.js';
 import { CHECKPOINT, FORMAT, NEWLINE } from './line-format.js';
 import { eachLine, readEntries } from './log-pages.js';
 import { newerFormat, statOf } from './process-files.js';
@@ -24,8 +11,6 @@ import { quickFold } from './quick-fold.js';
 import { RECENT_MS } from './recent-commits.js';
 import { RecordFold } from './record-fold.js';
 
-const APPEND = constants.O_RDWR | constants.O_APPEND;
-const CREATE = APPEND | constants.O_CREAT | constants.O_TRUNC;
 /** A file has the time of its last line. One that differs by more has been touched by somebody else. */
 const ROUNDING_MS = 0.1;
 /** The same for the files of another user, which cannot be given their time. */
@@ -140,10 +125,10 @@ export class Journal {
 
   /** Makes the file anew with these lines, in one step, under the record's lock. `fold` is what they come to. */
   create(text: string, fold: RecordFold): void {
-    if (this.#size > 0 && this.#fold?.version === 0) this.#reportTorn();
+    if (this.#size > 0 && this.#fold?.version === 0) reportTorn(this.path, this.#logger);
     const bytes = Buffer.from(text);
     const temporary = `${this.path}.tmp`;
-    const file = openSync(temporary, CREATE, 0o666);
+    const file = createJournal(temporary);
     try {
       writeAll(file, bytes);
       this.install(file, temporary, fold, bytes);
@@ -208,24 +193,11 @@ export class Journal {
     this.#edited = false;
   }
 
-  /** Keeps a copy of the file as it is. */
-  setAside(): string {
-    const time = new Date(statOf(this.path)?.mtimeMs ?? Date.now()).toISOString().replaceAll(/[:.]/g, '-');
-    const copy = `${this.path}.corrupt-${time}`;
-    try {
-      copyFileSync(this.path, copy, constants.COPYFILE_EXCL);
-    } catch (error) {
-      // The same damage has been met before.
-      if (codeOf(error) !== 'EEXIST') throw error;
-    }
-    return copy;
-  }
-
   #load(how: 'quick' | 'touched' | 'told'): void {
     const kept = this.#fold ?? this.#kept;
     this.close();
     try {
-      this.#file = openFile(this.path);
+      this.#file = openJournal(this.path);
     } catch (error) {
       if (isMissing(error)) return;
       throw error;
@@ -253,8 +225,8 @@ export class Journal {
     const { fold, end, damaged } = this.#foldAll(stats.size);
     this.#foldLast(fold, end, stats.size);
     this.#damaged = damaged.length > 0;
-    if (fold.version === 0 && stats.size > 0 && !this.#isBeginning(fold)) this.#refuse();
-    if (this.#damaged) this.#report(damaged);
+    if (fold.version === 0 && stats.size > 0 && !this.#isBeginning(fold)) throw unreadable(this.path, this.#logger);
+    if (this.#damaged) reportDamage(this.path, damaged, this.#logger);
     this.#edited = fold.checkpoint.length > 0 && (touched || this.#isTouched(stats, fold));
     return fold;
   }
@@ -263,7 +235,7 @@ export class Journal {
   #reopen(): boolean {
     if (!this.#fold) return false;
     try {
-      this.#file = openFile(this.path);
+      this.#file = openJournal(this.path);
       return fstatSync(this.#file).ino === this.#inode;
     } catch (error) {
       if (isMissing(error)) return false;
@@ -374,69 +346,8 @@ export class Journal {
 
   #cutTornTail(): void {
     if (this.#size <= this.#end) return;
-    this.#reportTorn();
+    reportTorn(this.path, this.#logger);
     ftruncateSync(this.#file, this.#end);
     this.#size = this.#end;
   }
-
-  #reportTorn(): void {
-    const copy = this.setAside();
-    this.#logger.warn(`the end of ${this.path} was torn off while it was written, and is left out; see ${copy}`);
-  }
-
-  #report(lines: readonly number[]): void {
-    let copy = 'none';
-    try {
-      copy = this.setAside();
-    } catch (error) {
-      this.#logger.error(`${this.path} cannot be copied`, error);
-    }
-    const which = lines.length > 8 ? `${lines.slice(0, 8).join(', ')} and ${lines.length - 8} more` : lines.join(', ');
-    this.#logger.error(
-      `lines ${which} of ${this.path} cannot be read and are left out; a copy is at ${copy}`,
-      new AgentUpError('RECORD_CORRUPT', `lines ${which} cannot be read`, { file: this.path, backend: 'file' }),
-    );
-  }
-
-  #refuse(): never {
-    let copy = '';
-    try {
-      copy = `; a copy is at ${this.setAside()}`;
-    } catch (error) {
-      this.#logger.error(`${this.path} cannot be copied`, error);
-    }
-    throw new AgentUpError('RECORD_CORRUPT', `no line of ${this.path} can be read`, {
-      file: this.path,
-      backend: 'file',
-      line: 1,
-      fix: `mend the file or remove it${copy}`,
-    });
-  }
-}
-
-/** Reading is enough where writing is not allowed. */
-function openFile(path: string): number {
-  try {
-    return openSync(path, APPEND);
-  } catch (error) {
-    const code = codeOf(error);
-    if (code !== 'EACCES' && code !== 'EROFS' && code !== 'EPERM') throw error;
-    return openSync(path, constants.O_RDONLY);
-  }
-}
-
-function writeAll(file: number, bytes: Buffer): void {
-  for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at);
-}
-
-/** Gives a file the time of its last line, and returns the one that it has then. */
-function stamp(file: number, at: number, exact: boolean): number {
-  try {
-    futimesSync(file, at / 1000, at / 1000);
-    if (exact) return at;
-  } catch (error) {
-    // The file of another user.
-    if (codeOf(error) !== 'EPERM') throw error;
-  }
-  return fstatSync(file).mtimeMs;
 }

@@ -149,6 +149,8 @@ describe('an edit before a checkpoint', () => {
     }
     await writer.commit(key, [message(1_000)]);
     await writer.commit(key, [message(1_001)]);
+    // Said once, by the one who noticed, for all.
+    expect((await readFile(file, 'utf8')).match(/"edited":true/g)).toHaveLength(1);
     for (const storage of [warm, fresh(), writer]) {
       const record = await storage.read(key, { log: 1 });
       expect(record?.fields.get('var:name')).toBe(name);
