@@ -80,6 +80,7 @@ describe('a damaged file', () => {
     const lines = (await readFile(file, 'utf8')).split('\n');
     lines[2] = lines[2]?.replace('"set"', '"se\u0000') ?? '';
     await writeFile(file, lines.join('\n'));
+    await utimes(file, new Date(), new Date(Date.now() + 20));
     expect((await storage.read(key, { log: 9 }))?.log).toHaveLength(2);
     expect(await field('var:name')).toBe('"Ada"');
     expect(await field('var:n')).toBeUndefined();
@@ -130,6 +131,7 @@ describe('a damaged file', () => {
   it('of a later format is refused, not misread', async () => {
     const text = await readFile(file, 'utf8');
     await writeFile(file, text.replace('{"agentup":1', '{"agentup":2'));
+    await utimes(file, new Date(), new Date(Date.now() + 20));
     await expect(storage.read(key)).rejects.toMatchObject({ code: 'RECORD_CORRUPT' });
   });
 
