@@ -108,13 +108,6 @@ export function encode(value: unknown): Token {
   return inspect(value, [], []) ? write(value) : JSON.stringify(value);
 }
 
-/**
- * The token of a value that came out of `source` by parsing, where there is nothing to refuse.
- */
-export function encodeParsed(value: unknown, source: string): Token {
-  return source.includes('-0') ? write(value) : JSON.stringify(value);
-}
-
 /** A fresh value for a token. */
 export function decode<T = unknown>(token: Token): T {
   return JSON.parse(token) as T;

@@ -64,10 +64,10 @@ export async function runTurn<Result>(
   if (owner !== undefined) checkId(owner, 'userId');
   const text = keyText(key);
   const parent = currentTurn(storage, text);
-  if (parent) return perform(new Turn({ ...target, parent, copy: parent.fork() }), handler);
+  if (parent) return perform(new Turn({ ...target, text, parent, copy: parent.fork() }), handler);
   if (settings.concurrency === 'parallel') {
     const record = await storage.read(key, { log: settings.historyLoad });
-    return perform(new Turn({ ...target, copy: new WorkingCopy(record) }), handler);
+    return perform(new Turn({ ...target, text, copy: new WorkingCopy(record) }), handler);
   }
   const deadline = performance.now() + settings.waitMs;
   let queue = shared.queues.get(storage);
@@ -80,7 +80,7 @@ export async function runTurn<Result>(
     const token = uniqueId();
     const record = await begin(storage, key, token, settings, deadline);
     const lease = { token, leaseMs: settings.leaseMs };
-    return await perform(new Turn({ ...target, lease, copy: new WorkingCopy(record) }), handler);
+    return await perform(new Turn({ ...target, text, lease, copy: new WorkingCopy(record) }), handler);
   } finally {
     leave();
   }

@@ -2,7 +2,7 @@ import { AgentUpError, isAgentUpError } from '../errors.js';
 import type { Token } from '../json.js';
 import type { Logger } from '../logger.js';
 import { expirySeconds } from '../storage/changes.js';
-import { keyText, type RecordKey } from '../storage/keys.js';
+import type { RecordKey } from '../storage/keys.js';
 import type { Change, CommitOptions, Expiry, LogOptions, LogPage, StateStorage } from '../storage/state-storage.js';
 import type { Access, Attributes, Contents } from './access.js';
 import { type CommitSettings, commitOptions } from './commit-settings.js';
@@ -19,6 +19,8 @@ export interface Lease {
 export interface TurnParts {
   readonly storage: StateStorage;
   readonly key: RecordKey;
+  /** The key as text: what a turn is found by. */
+  readonly text: string;
   readonly settings: CommitSettings;
   readonly logger: Logger;
   readonly copy: WorkingCopy;
@@ -59,7 +61,7 @@ export class Turn implements Access {
     this.#parts = parts;
     this.storage = parts.storage;
     this.key = parts.key;
-    this.text = keyText(parts.key);
+    this.text = parts.text;
     this.#copy = parts.copy;
     if (parts.lease) this.#renewLater(parts.lease);
   }
