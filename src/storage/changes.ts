@@ -30,9 +30,10 @@ export function checkKey(key: RecordKey): void {
 }
 
 /** Refuses bad arguments of `begin`. */
-export function checkBegin(key: RecordKey, { token, leaseMs, log = 0 }: BeginOptions): void {
+export function checkBegin(key: RecordKey, { token, leaseMs, log = 0, idempotencyKey }: BeginOptions): void {
   checkKey(key);
   checkId(token, 'token');
+  if (idempotencyKey !== undefined) checkId(idempotencyKey, 'idempotencyKey');
   checkCount(leaseMs, 'leaseMs', 1);
   checkCount(log, 'log', 0);
 }
@@ -91,6 +92,11 @@ export function checkCommit(key: RecordKey, changes: readonly Change[], options:
   if (options.logMax !== undefined) checkCount(options.logMax, 'logMax', 0);
   if (options.maxFields !== undefined) checkCount(options.maxFields, 'maxFields', 0);
   if (options.commitId !== undefined) checkId(options.commitId, 'commitId');
+  if (options.idempotency) {
+    checkId(options.idempotency.key, 'idempotency.key');
+    checkToken(options.idempotency.reply, 'idempotency.reply');
+    checkCount(options.idempotency.keep, 'idempotency.keep', 1);
+  }
   if (options.lease) {
     checkId(options.lease.token, 'token');
     if (options.lease.keepMs !== undefined) checkCount(options.lease.keepMs, 'keepMs', 1);
@@ -106,7 +112,7 @@ function checkToken(token: unknown, argument: string): void {
 
 /** Does the commit write anything, or only renew or release a lease? */
 export function writes(changes: readonly Change[], options: CommitOptions): boolean {
-  return changes.length > 0 || options.expiry !== undefined;
+  return changes.length > 0 || options.expiry !== undefined || options.idempotency !== undefined;
 }
 
 /** Does the record (or its absence) meet the condition? */

@@ -4,8 +4,9 @@ import { checkId, checkSpace, type RecordKey } from './keys.js';
 import type { ListQuery, LogOptions, ReadOptions, SweepQuery } from './state-storage.js';
 
 /** Refuses bad arguments of `read`. */
-export function checkRead(key: RecordKey, { log = 0 }: ReadOptions): void {
+export function checkRead(key: RecordKey, { log = 0, idempotencyKey }: ReadOptions): void {
   checkKey(key);
+  if (idempotencyKey !== undefined) checkId(idempotencyKey, 'idempotencyKey');
   checkCount(log, 'log', 0);
 }
 

@@ -11,6 +11,7 @@ import type {
   Change,
   CommitOptions,
   Committed,
+  Idempotency,
   ListQuery,
   LogOptions,
   LogPage,
@@ -43,6 +44,8 @@ interface Body {
   expiresAt: number | undefined;
   /** From an expiry `set`: wins over a later `renew`. */
   ownTtl: number | 'none' | undefined;
+  /** By idempotency key, oldest first. */
+  replies: Map<string, Token> | undefined;
 }
 
 /** Who holds the lease of a record, and who is next. A moment that has passed means nobody. */
@@ -79,14 +82,14 @@ export class MemoryStorage implements StateStorage {
     const wait = this.#leases.take(text, options.token, options.leaseMs, now);
     if (wait > 0) return { busy: true, retryAfterMs: wait };
     const body = this.#find(key.space, text, now);
-    return { busy: false, record: body && copy(body, options.log ?? 0) };
+    return { busy: false, record: body && copy(body, options) };
   }
 
   async read(key: RecordKey, options: ReadOptions = {}): Promise<StateRecord | undefined> {
     this.#open();
     checkRead(key, options);
     const body = this.#find(key.space, keyText(key), this.#clock.now());
-    return body && copy(body, options.log ?? 0, options.fields);
+    return body && copy(body, options);
   }
 
   async readLog(key: RecordKey, options: LogOptions = {}): Promise<LogPage> {
@@ -119,8 +122,10 @@ export class MemoryStorage implements StateStorage {
       });
     }
     const body = this.#find(key.space, text, now);
-    if (!meets(body, options.condition)) {
-      return { committed: false, record: body && copy(body, 0) };
+    const idempotencyKey = options.idempotency?.key;
+    const repeated = idempotencyKey !== undefined && body?.replies?.has(idempotencyKey);
+    if (repeated || !meets(body, options.condition)) {
+      return { committed: false, record: body && copy(body, { idempotencyKey }) };
     }
     const answer = writes(changes, options)
       ? this.#apply(key, text, body, changes, options, now)
@@ -236,6 +241,7 @@ export class MemoryStorage implements StateStorage {
     }
     for (const entry of planned.log) body.log.push(entry);
     if (options.logMax !== undefined) cap(body, options.logMax);
+    if (options.idempotency) remember(body, options.idempotency);
     if (planned.owner) this.#own(body, planned.owner.value);
     if (options.expiry) {
       if ('set' in options.expiry) body.ownTtl = options.expiry.set;
@@ -281,6 +287,7 @@ export class MemoryStorage implements StateStorage {
       updatedAt: now,
       expiresAt: undefined,
       ownTtl: undefined,
+      replies: undefined,
     };
     this.#size++;
     addTo(this.#spaceOf(key.space).byContainer, containerText(key), text);
@@ -340,12 +347,28 @@ function cap(body: Body, max: number): void {
   body.logHead = 0;
 }
 
+/** What to take along of a body. */
+interface CopyOptions {
+  readonly log?: number;
+  readonly fields?: readonly string[];
+  readonly idempotencyKey?: string | undefined;
+}
+
 function infoOf({ key, owner, createdAt, updatedAt, expiresAt }: Body): RecordInfo {
   const ownKey = { space: key.space, scope: [...key.scope], id: key.id };
   return { key: ownKey, owner, createdAt, updatedAt, expiresAt };
 }
 
-function copy(body: Body, log: number, only?: readonly string[]): StateRecord {
+function remember(body: Body, { key, reply, keep }: Idempotency): void {
+  body.replies ??= new Map();
+  body.replies.set(key, reply);
+  for (const old of body.replies.keys()) {
+    if (body.replies.size <= keep) return;
+    body.replies.delete(old);
+  }
+}
+
+function copy(body: Body, { log = 0, fields: only, idempotencyKey }: CopyOptions): StateRecord {
   let { fields } = body;
   if (only) {
     fields = new Map();
@@ -364,6 +387,7 @@ function copy(body: Body, log: number, only?: readonly string[]): StateRecord {
     createdAt: body.createdAt,
     updatedAt: body.updatedAt,
     expiresAt: body.expiresAt,
+    reply: idempotencyKey === undefined ? undefined : body.replies?.get(idempotencyKey),
   };
 }
 

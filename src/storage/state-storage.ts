@@ -45,8 +45,8 @@ export interface StateStorage {
 
   /**
    * Applies changes in order, creating the record where it is missing. Every commit that writes raises the version,
-   * also when all stays as it was. An empty list without expiry creates and touches nothing: it asks its condition,
-   * and renews or releases the lease. A commit that is refused or fails leaves the lease as it is.
+   * also when all stays as it was. An empty list without expiry and idempotency key creates and touches nothing: it
+   * asks its condition, and renews or releases the lease. A commit that is refused or fails leaves the lease as it is.
    * @throws LEASE_LOST when `lease` is given and its token is not the one that holds the record's lease now.
    * @throws WRONG_TYPE, INTEGER_OVERFLOW, LIMIT_EXCEEDED, TTL_INVALID, INVALID_ARGUMENT
    */
@@ -81,6 +81,8 @@ export interface BeginOptions {
   readonly leaseMs: number;
   /** How many of the newest log entries the snapshot holds. Default 0. */
   readonly log?: number;
+  /** Asks for the `reply` that a commit left under this key. */
+  readonly idempotencyKey?: string;
 }
 
 export type Begun =
@@ -93,6 +95,8 @@ export interface ReadOptions {
   readonly log?: number;
   /** Only these fields; all when absent. */
   readonly fields?: readonly string[];
+  /** Asks for the `reply` that a commit left under this key. */
+  readonly idempotencyKey?: string;
 }
 
 /** Positions count every entry ever logged from 0 on; they do not move when a cap drops old entries. */
@@ -128,6 +132,8 @@ export interface StateRecord {
   readonly updatedAt: number;
   /** Epoch milliseconds; `undefined` never. */
   readonly expiresAt: number | undefined;
+  /** What a commit left under the idempotency key that was asked for; absent where none did, or it is forgotten. */
+  readonly reply?: Token | undefined;
 }
 
 export type Change =
@@ -162,6 +168,8 @@ export interface CommitOptions {
   readonly expiry?: Expiry;
   /** Keeps only the newest entries of the log; the dropped ones are counted. */
   readonly logMax?: number;
+  /** Makes a piece of work count once, however often it is asked for: see `Idempotency`. */
+  readonly idempotency?: Idempotency;
   /** LIMIT_EXCEEDED when the record would have more fields than this, and more than it has now. */
   readonly maxFields?: number;
   /**
@@ -169,6 +177,18 @@ export interface CommitOptions {
    * but answered as before, whatever has become of lease and condition. It may be forgotten with its record.
    */
   readonly commitId?: string;
+}
+
+/**
+ * Remembers with the record, in the same step, that the work named by `key` was done, and what came of it. Where the
+ * record knows the key already nothing is written, and the answer is `Refused` with the `reply` in its record.
+ * Unlike a `commitId`, which makes resending one commit harmless for a minute, a key is for work that is begun anew.
+ */
+export interface Idempotency {
+  readonly key: string;
+  readonly reply: Token;
+  /** The record remembers the newest so many keys, from 1 on; they go with it, and are no field of it. */
+  readonly keep: number;
 }
 
 export type Expiry = { readonly set: number | 'none' } | { readonly renew: number | 'none' };
@@ -194,7 +214,7 @@ export interface Committed {
   readonly logTotal: number;
 }
 
-/** The condition did not hold. `record`: what was there instead, all fields, no log. */
+/** The condition did not hold, or the idempotency key is known. `record`: what was there instead, all fields, no log. */
 export interface Refused {
   readonly committed: false;
   readonly record: StateRecord | undefined;

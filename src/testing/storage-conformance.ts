@@ -5,6 +5,7 @@ import { testConcurrency } from './concurrency.js';
 import { testConditions } from './conditions.js';
 import { testExpiry } from './expiry.js';
 import { type ConformanceBackend, type ConformanceRunner, Harness } from './harness.js';
+import { testIdempotency } from './idempotency.js';
 import { testLeases } from './leases.js';
 import { testLifecycle } from './lifecycle.js';
 import { testListing } from './listing.js';
@@ -34,6 +35,7 @@ export function storageConformance(backend: ConformanceBackend, runner: Conforma
     testAtomicity(harness);
     testConditions(harness);
     testCommitIds(harness);
+    testIdempotency(harness);
     testConcurrency(harness);
     testLog(harness);
     testLeases(harness);

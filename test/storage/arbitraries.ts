@@ -58,6 +58,9 @@ export const KEYS: readonly { readonly scope: readonly string[]; readonly id: st
   { scope: ['t'], id: 'a:b/*' },
 ];
 
+/** The idempotency keys that the sequences use. */
+export const WORKS: readonly string[] = ['m', 'M', '#1', '__proto__'];
+
 const field = fc.constantFrom('a', 'b', 'c', '__proto__');
 const value = fc.oneof(
   { weight: 3, arbitrary: fc.constantFrom<unknown>(0, 1, -0, 1.5, '1', null, [], {}, [1], Number.MAX_SAFE_INTEGER) },
@@ -80,7 +83,7 @@ const change: fc.Arbitrary<ModelChange> = fc.oneof(
 export type Step =
   | { do: 'commit'; key: number; changes: ModelChange[]; options: ModelOptions; named: boolean }
   | { do: 'resend'; key: number }
-  | { do: 'begin'; key: number; token: string; leaseMs: number; log: number }
+  | { do: 'begin'; key: number; token: string; leaseMs: number; log: number; idempotencyKey?: string }
   | { do: 'readLog'; key: number; limit: number; before: number }
   | { do: 'delete'; key: number }
   | { do: 'list'; scope?: string[]; prefix?: string; owner?: string; age?: number }
@@ -114,13 +117,15 @@ export function sequences(able: { movesTime: boolean; reopens: boolean }): fc.Ar
       fields: fc.uniqueArray(expected, { maxLength: 2, selector: ([name]) => name }),
     }),
   );
+  const idempotency = fc.record({ key: fc.constantFrom(...WORKS), reply: value, keep: fc.integer({ min: 1, max: 3 }) });
   const options: fc.Arbitrary<ModelOptions> = fc.oneof(
     fc.record({ lease }),
     fc.record({ expiry }),
     fc.record({ condition }),
     fc.record({ logMax: fc.nat(4) }),
     fc.record({ maxFields: fc.nat(4) }),
-    fc.record({ lease, condition, expiry, logMax: fc.nat(4), maxFields: fc.nat(4) }, { requiredKeys: [] }),
+    fc.record({ idempotency }),
+    fc.record({ idempotency, lease, condition, expiry, logMax: fc.nat(4), maxFields: fc.nat(4) }, { requiredKeys: [] }),
   );
   const commit = (given: fc.Arbitrary<ModelOptions>): fc.Arbitrary<Step> =>
     fc.record({
@@ -134,7 +139,17 @@ export function sequences(able: { movesTime: boolean; reopens: boolean }): fc.Ar
     { weight: 6, arbitrary: commit(fc.constant({})) },
     { weight: 12, arbitrary: commit(options) },
     { weight: 2, arbitrary: fc.record({ do: fc.constant('resend' as const), key }) },
-    { weight: 5, arbitrary: fc.record({ do: fc.constant('begin' as const), key, token, leaseMs, log: fc.nat(3) }) },
+    {
+      weight: 5,
+      arbitrary: fc.record({
+        do: fc.constant('begin' as const),
+        key,
+        token,
+        leaseMs,
+        log: fc.nat(3),
+        idempotencyKey: fc.constantFrom(...WORKS),
+      }),
+    },
     {
       weight: 2,
       arbitrary: fc.record({ do: fc.constant('readLog' as const), key, limit: fc.nat(3), before: fc.nat(9) }),

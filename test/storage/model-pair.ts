@@ -4,7 +4,7 @@ import { encode } from '../../src/json.js';
 import type { RecordKey } from '../../src/storage/keys.js';
 import type { Change, CommitOptions, StateRecord, StateStorage } from '../../src/storage/state-storage.js';
 import type { TestClock } from '../support/test-clock.js';
-import { KEYS, type Step } from './arbitraries.js';
+import { KEYS, type Step, WORKS } from './arbitraries.js';
 import { type ModelChange, type ModelOptions, PlainModel, sorted } from './plain-model.js';
 
 /** A storage to be held against the model. */
@@ -37,7 +37,9 @@ export class ModelPair {
     switch (step.do) {
       case 'commit': {
         // What writes nothing leaves nothing that an id could be kept with.
-        const named = step.named && (step.changes.length > 0 || step.options.expiry !== undefined);
+        const named =
+          step.named &&
+          (step.changes.length > 0 || step.options.expiry !== undefined || step.options.idempotency !== undefined);
         const options = named ? { ...step.options, commitId: `c${this.#ids++}` } : step.options;
         await this.#commit(step.key, step.changes, options);
         if (named) this.#sent.set(step.key, { ...step, options, born: this.#born(step.key) });
@@ -51,11 +53,17 @@ export class ModelPair {
       }
       case 'begin': {
         this.#sent.delete(step.key);
-        const { leaseMs, log } = step;
+        const { leaseMs, log, idempotencyKey } = step;
         const key = this.#key(step.key);
         const token = this.#tokenFor(step);
-        const begun = await this.#storage.begin(key, { token, leaseMs, log });
-        this.#same(begun.busy ? 'busy' : shape(begun.record), this.#model.begin(key, token, leaseMs, log));
+        const begun = await this.#storage.begin(key, {
+          token,
+          leaseMs,
+          log,
+          ...(idempotencyKey && { idempotencyKey }),
+        });
+        const wanted = this.#model.begin(key, token, leaseMs, log, idempotencyKey);
+        this.#same(begun.busy ? 'busy' : shape(begun.record), wanted);
         if (!begun.busy) this.#served.add(token);
         return;
       }
@@ -85,8 +93,10 @@ export class ModelPair {
   /** Every record must be the same on both sides. */
   async check(): Promise<void> {
     for (const index of KEYS.keys()) {
-      const record = await this.#storage.read(this.#key(index), { log: 99 });
-      this.#same(shape(record), this.#model.read(this.#key(index), 99));
+      for (const idempotencyKey of WORKS) {
+        const record = await this.#storage.read(this.#key(index), { log: 99, idempotencyKey });
+        this.#same(shape(record), this.#model.read(this.#key(index), 99, idempotencyKey));
+      }
     }
   }
 
@@ -101,10 +111,11 @@ export class ModelPair {
     const token = lease && (this.#tokens.get(`${index} ${lease.token}`) ?? lease.token);
     const given = lease && token ? { ...named, lease: { ...lease, token } } : named;
     const before = await this.#storage.read(key);
-    const { condition, ...rest } = given;
+    const { condition, idempotency, ...rest } = given;
     const { current, exists, fields } = condition ?? {};
     const options: CommitOptions = {
       ...rest,
+      ...(idempotency && { idempotency: { ...idempotency, reply: encode(idempotency.reply) } }),
       ...(condition && {
         condition: {
           ...(exists !== undefined && { exists }),
@@ -184,8 +195,8 @@ function tokenOf(value: unknown): string | undefined {
 /** A record without its version, which the model does not count. */
 function shape(record: StateRecord | undefined): unknown {
   if (!record) return undefined;
-  const { version: _, fields, ...rest } = record;
-  return { ...rest, fields: sorted(fields) };
+  const { version: _, fields, reply, ...rest } = record;
+  return { ...rest, fields: sorted(fields), ...(reply !== undefined && { reply }) };
 }
 
 function nameOf(info: unknown): string {

@@ -22,6 +22,7 @@ export interface ModelOptions {
   logMax?: number;
   maxFields?: number;
   commitId?: string;
+  idempotency?: { key: string; reply: unknown; keep: number };
 }
 
 interface Entry {
@@ -35,6 +36,9 @@ interface Entry {
   updatedAt: number;
   expiresAt: number | undefined;
   ownTtl: number | 'none' | undefined;
+  /** Every reply ever left, and how many of them count. */
+  replies: [key: string, reply: unknown][];
+  keep: number;
 }
 
 interface Lease {
@@ -59,7 +63,7 @@ export class PlainModel {
     this.#now = now;
   }
 
-  begin(key: RecordKey, token: string, leaseMs: number, log: number): unknown {
+  begin(key: RecordKey, token: string, leaseMs: number, log: number, idempotencyKey?: string): unknown {
     const now = this.#now();
     const lease = this.#lease(key);
     const held = lease.until > now;
@@ -70,7 +74,7 @@ export class PlainModel {
     }
     if (lease.next === token) lease.nextUntil = 0;
     Object.assign(lease, { token, until: now + leaseMs });
-    return this.read(key, log);
+    return this.read(key, log, idempotencyKey);
   }
 
   /** Does this token hold the lease now? */
@@ -79,11 +83,16 @@ export class PlainModel {
     return lease.token === token && lease.until > this.#now();
   }
 
-  read(key: RecordKey, log: number): unknown {
+  read(key: RecordKey, log: number, idempotencyKey?: string): unknown {
     const entry = this.#find(key);
     if (!entry) return undefined;
     const kept = entry.log.slice(entry.dropped);
-    return { ...this.#shape(entry), log: log === 0 ? [] : kept.slice(-log).map(encode) };
+    const left = replyOf(entry, idempotencyKey);
+    return {
+      ...this.#shape(entry),
+      log: log === 0 ? [] : kept.slice(-log).map(encode),
+      ...(left && { reply: encode(left[1]) }),
+    };
   }
 
   readLog(key: RecordKey, limit: number, before: number): unknown {
@@ -108,13 +117,15 @@ export class PlainModel {
       (exists !== undefined && exists !== (present !== undefined)) ||
       options.condition?.current === false ||
       expected.some(([field, value]) => tokenOf(present?.fields.get(field)) !== tokenOf(value));
-    if (unmet) return { refused: this.read(key, 0) };
+    const { idempotency } = options;
+    const repeated = present && replyOf(present, idempotency?.key) !== undefined;
+    if (unmet || repeated) return { refused: this.read(key, 0, idempotency?.key) };
 
     const entry: Entry = present
       ? { ...present, fields: new Map(present.fields), log: [...present.log] }
       : {
           ...{ key, fields: new Map(), log: [], dropped: 0, owner: undefined, createdAt: now, updatedAt: now },
-          ...{ expiresAt: undefined, ownTtl: undefined },
+          ...{ expiresAt: undefined, ownTtl: undefined, replies: [], keep: 0 },
         };
     const incremented = new Map<string, number>();
     for (const change of changes) {
@@ -124,7 +135,11 @@ export class PlainModel {
     const size = entry.fields.size;
     if (size > (options.maxFields ?? size) && size > (present?.fields.size ?? 0)) return { error: 'LIMIT_EXCEEDED' };
 
-    if (changes.length > 0 || options.expiry) {
+    if (changes.length > 0 || options.expiry || idempotency) {
+      if (idempotency) {
+        entry.replies = [...entry.replies.slice(-entry.keep), [idempotency.key, idempotency.reply]];
+        entry.keep = idempotency.keep;
+      }
       entry.dropped = Math.max(entry.dropped, entry.log.length - (options.logMax ?? entry.log.length));
       if (options.expiry) {
         const { expiry } = options;
@@ -246,4 +261,8 @@ function applyTo(entry: Entry, change: ModelChange, incremented: Map<string, num
     case 'touch':
       return undefined;
   }
+}
+
+function replyOf({ replies, keep }: Entry, key: string | undefined): [string, unknown] | undefined {
+  return keep === 0 ? undefined : replies.slice(-keep).find(([known]) => known === key);
 }

@@ -47,7 +47,7 @@ export class CommitTask implements Task {
   }
 
   run(desk: RecordDesk): void {
-    const { lease: asked, commitId, condition, maxFields } = this.#options;
+    const { lease: asked, commitId, condition, idempotency, maxFields } = this.#options;
     const { leases } = this.#shelf;
     const path = desk.journal.path;
     this.#path = path;
@@ -64,8 +64,10 @@ export class CommitTask implements Task {
     const lease = asked && leases.heldBy(path, asked.token, now);
     if (asked && !lease) throw leaseLost(this.#key);
     const fold = there?.isExpired(now) ? undefined : there;
-    if (!meets(fold, condition)) {
-      const record = fold && copyOf(desk.journal, fold, 0);
+    const idempotencyKey = idempotency?.key;
+    const repeated = idempotencyKey !== undefined && fold?.replies.get(idempotencyKey) !== undefined;
+    if (repeated || !meets(fold, condition)) {
+      const record = fold && copyOf(desk.journal, fold, { idempotencyKey });
       this.#afterStaged(desk, () => this.#resolve({ committed: false, record }));
       return;
     }
@@ -176,19 +178,19 @@ const NO_FIELDS: ReadonlyMap<string, string> = new Map();
 function isCheckpointDue(fold: RecordFold, end: number): boolean {
   const since = end - fold.checkpoint.offset - fold.checkpoint.length;
   if (since < CHECKPOINT_EVERY) return false;
-  return since >= CHECKPOINT_FACTOR * (fold.fieldBytes + CHECKPOINT_FRAME);
+  return since >= CHECKPOINT_FACTOR * (fold.fieldBytes + fold.replies.bytes + CHECKPOINT_FRAME);
 }
 
 function settingsOf(
   fold: RecordFold,
   { clearLog, log }: Plan,
-  { expiry, logMax, commitId }: CommitOptions,
+  { expiry, logMax, commitId, idempotency }: CommitOptions,
   now: number,
 ): LineSettings {
   const total = (clearLog ? 0 : fold.logTotal) + log.length;
   const dropped = clearLog ? 0 : fold.logDropped;
   const from = logMax !== undefined && total - dropped > logMax ? total - logMax : undefined;
-  const settings = { at: now, version: fold.version + 1, from, id: commitId };
+  const settings = { at: now, version: fold.version + 1, from, id: commitId, idempotency };
   if (!expiry) return settings;
   const seconds = 'set' in expiry ? expiry.set : (fold.ownTtl ?? expiry.renew);
   const expiresAt = seconds === 'none' ? undefined : now + seconds * 1000;

@@ -27,7 +27,7 @@ import type { Durability } from './durability.js';
 import { atExit } from './exit-hook.js';
 import { fileError } from './file-errors.js';
 import { statOf } from './process-files.js';
-import { copyOf, entriesOf } from './record-copy.js';
+import { type CopyOptions, copyOf, entriesOf } from './record-copy.js';
 import { listRecords, sweepRecords } from './record-list.js';
 import { RecordShelf } from './record-shelf.js';
 
@@ -73,7 +73,7 @@ export class FileStorage implements StateStorage {
   async begin(key: RecordKey, options: BeginOptions): Promise<Begun> {
     this.#open();
     checkBegin(key, options);
-    const { token, leaseMs, log = 0 } = options;
+    const { token, leaseMs } = options;
     const shelf = this.#shelf;
     const breath = shelf.breath();
     if (breath) await breath;
@@ -82,7 +82,7 @@ export class FileStorage implements StateStorage {
     this.#writing();
     if (shelf.making(path, () => shelf.leases.tryTake(path, token, shelf.now() + leaseMs))) {
       try {
-        return { busy: false, record: this.#copy(path, key, log) };
+        return { busy: false, record: this.#copy(path, key, options) };
       } catch (error) {
         await this.#release(path, token);
         throw error;
@@ -91,7 +91,7 @@ export class FileStorage implements StateStorage {
     return shelf.pending(
       shelf.exclusive<Begun>(path, () => {
         const wait = shelf.leases.take(path, token, leaseMs, shelf.now());
-        return wait > 0 ? { busy: true, retryAfterMs: wait } : { busy: false, record: this.#copy(path, key, log) };
+        return wait > 0 ? { busy: true, retryAfterMs: wait } : { busy: false, record: this.#copy(path, key, options) };
       }),
     );
   }
@@ -102,7 +102,7 @@ export class FileStorage implements StateStorage {
     const breath = this.#shelf.breath();
     if (breath) await breath;
     this.#reading();
-    return this.#copy(this.#shelf.pathOf(key), key, options.log ?? 0, options.fields);
+    return this.#copy(this.#shelf.pathOf(key), key, options);
   }
 
   async readLog(key: RecordKey, options: LogOptions = {}): Promise<LogPage> {
@@ -200,10 +200,10 @@ export class FileStorage implements StateStorage {
     return this.#closing;
   }
 
-  #copy(path: string, key: RecordKey, log: number, only?: readonly string[]): StateRecord | undefined {
+  #copy(path: string, key: RecordKey, options: CopyOptions): StateRecord | undefined {
     const shelf = this.#shelf;
     const fold = shelf.living(path, key);
-    return fold && shelf.guarded(path, () => copyOf(shelf.desk(path).journal, fold, log, only));
+    return fold && shelf.guarded(path, () => copyOf(shelf.desk(path).journal, fold, options));
   }
 
   /** Gives back a lease that nobody will ever know of. */

@@ -21,7 +21,7 @@ const sync = promisify(fsync);
 export function isWorthRewriting(journal: Journal, fold: RecordFold): boolean {
   if (journal.size < journal.notBefore) return false;
   if (journal.damaged) return true;
-  const garbage = journal.size - fold.fieldBytes - fold.logBytes;
+  const garbage = journal.size - fold.fieldBytes - fold.replies.bytes - fold.logBytes;
   return garbage > MIN_GARBAGE && garbage > journal.size / 2;
 }
 

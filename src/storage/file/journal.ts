@@ -51,7 +51,7 @@ export class Journal {
   /** About how much memory this takes. */
   get weight(): number {
     const fold = this.#fold;
-    return fold ? fold.fieldBytes + fold.tail.reduce((sum, entry) => sum + entry.length, 0) : 0;
+    return fold ? fold.fieldBytes + fold.replies.bytes + fold.tail.reduce((sum, entry) => sum + entry.length, 0) : 0;
   }
 
   /** Bytes of the file that count. */

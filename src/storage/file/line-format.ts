@@ -3,7 +3,7 @@ import { toIso } from '../../clock.js';
 import type { Token } from '../../json.js';
 import type { Plan } from '../changes.js';
 import type { RecordKey } from '../keys.js';
-import type { Change } from '../state-storage.js';
+import type { Change, Idempotency } from '../state-storage.js';
 
 /** The newest format this code writes and reads. */
 export const FORMAT = 1;
@@ -40,8 +40,16 @@ export interface Step {
   readonly append?: Readonly<Record<string, readonly unknown[]>>;
   readonly remove?: readonly string[];
   readonly m?: unknown;
+  readonly reply?: ReplyText;
   /** The log begins at this position: older entries have been dropped. */
   readonly from?: number;
+}
+
+/** What came of the work that an idempotency key names. Of these lines the newest `keep` count. */
+export interface ReplyText {
+  readonly key: string;
+  readonly value: unknown;
+  readonly keep: number;
 }
 
 /** Everything a record came to so far, so that a reader need not start at the top. */
@@ -57,6 +65,8 @@ export interface Checkpoint {
   /** `offset`: of the line where the present log begins. */
   readonly log: { readonly total: number; readonly dropped: number; readonly bytes: number; readonly offset: number };
   readonly recent: readonly (readonly [string, RecentText])[];
+  /** By idempotency key, oldest first; absent where there are none. */
+  readonly replies?: readonly (readonly [string, unknown])[];
   readonly set: Readonly<Record<string, unknown>>;
   /** Counts also where lines before it say otherwise: those that it sums up are gone. */
   readonly base?: true;
@@ -82,6 +92,7 @@ export interface LineSettings {
   readonly from?: number | undefined;
   /** Of the commit. */
   readonly id?: string | undefined;
+  readonly idempotency?: Idempotency | undefined;
 }
 
 /** Every line of a file ends with this; no token holds one. */
@@ -99,7 +110,7 @@ export function headerLine(key: Pick<RecordKey, 'id' | 'scope'>, gen: string, cr
 
 /** The line of one commit: values as they are now, lists as what was added to them. */
 export function commitLine(planned: Plan, changes: readonly Change[], settings: LineSettings): string {
-  const { at, version, expiresAt, ownTtl, from, id } = settings;
+  const { at, version, expiresAt, ownTtl, from, id, idempotency } = settings;
   let line = `[{"at":"${toIso(at)}","v":${version}`;
   if (expiresAt !== undefined) line += `,"expires":${isoOrNull(expiresAt ?? undefined)}`;
   if (ownTtl !== undefined) line += `,"ttl":${JSON.stringify(ownTtl)}`;
@@ -120,14 +131,18 @@ export function commitLine(planned: Plan, changes: readonly Change[], settings: 
   if (removed !== '') line += `,{"remove":[${removed}]}`;
   if (added) for (const [field, items] of added) line += `,{"append":{${JSON.stringify(field)}:[${items.join(',')}]}}`;
   for (const entry of planned.log) line += `,{"m":${entry}}`;
+  if (idempotency) {
+    const { key, reply, keep } = idempotency;
+    line += `,{"reply":{"key":${JSON.stringify(key)},"value":${reply},"keep":${keep}}}`;
+  }
   if (from !== undefined) line += `,{"from":${from}}`;
   return `${line}]\n`;
 }
 
-/** A checkpoint as a line. `set` is the text of all fields; everything else of `content` is small. */
-export function checkpointLine(content: Omit<Checkpoint, 'set'>, set: string): string {
+/** A checkpoint as a line. `set` and `replies` are texts already; everything else of `content` is small. */
+export function checkpointLine(content: Omit<Checkpoint, 'set' | 'replies'>, set: string, replies: string): string {
   const rest = JSON.stringify(content);
-  const text = `${rest.slice(0, -1)},"set":{${set}}}`;
+  const text = `${rest.slice(0, -1)}${replies === '' ? '' : `,"replies":[${replies}]`},"set":{${set}}}`;
   return `${CHECKPOINT}${text}${SUM}${crc32(text)}}\n`;
 }
 

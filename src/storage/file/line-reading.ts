@@ -3,13 +3,15 @@ import { CHECKPOINT, type Checkpoint, type Step } from './line-format.js';
 
 /** Is this what a checkpoint line holds, as far as it must be known to use it? */
 export function isCheckpoint(snap: unknown): snap is Checkpoint {
-  const { at, v, created, log, recent, set } = (snap ?? {}) as Partial<Checkpoint>;
+  const { at, v, created, log, recent, replies = [], set } = (snap ?? {}) as Partial<Checkpoint>;
   return (
     [at, created].every((time) => typeof time === 'string' && !Number.isNaN(Date.parse(time))) &&
     typeof v === 'number' &&
     typeof log?.total === 'number' &&
     Array.isArray(recent) &&
     recent.every((one) => Array.isArray(one) && momentOf(one[1]?.at) !== undefined) &&
+    Array.isArray(replies) &&
+    replies.every((one) => Array.isArray(one) && typeof one[0] === 'string' && one.length === 2) &&
     typeof set === 'object' &&
     set !== null
   );
@@ -61,10 +63,12 @@ export function canBeEncoded(value: unknown): boolean {
   }
 }
 
+const NO_REPLY = { key: '', value: null, keep: 1 };
+
 /** Could this stand in a commit line? Members that it does not have are as good as absent. */
 export function isStep(element: unknown): boolean {
   if (typeof element !== 'object' || element === null) return false;
-  const { set = {}, append = {}, remove = [], from = 0, owner = null } = element as Step;
+  const { set = {}, append = {}, remove = [], from = 0, owner = null, reply = NO_REPLY } = element as Step;
   return (
     typeof set === 'object' &&
     set !== null &&
@@ -72,6 +76,9 @@ export function isStep(element: unknown): boolean {
     append !== null &&
     Array.isArray(remove) &&
     Number.isSafeInteger(from) &&
+    typeof reply?.key === 'string' &&
+    Number.isSafeInteger(reply.keep) &&
+    reply.value !== undefined &&
     (owner === null || typeof owner === 'string')
   );
 }

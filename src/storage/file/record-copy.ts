@@ -3,8 +3,16 @@ import type { StateRecord } from '../state-storage.js';
 import type { Journal } from './journal.js';
 import type { RecordFold } from './record-fold.js';
 
-/** A private copy of a record, with its newest `log` entries. */
-export function copyOf(journal: Journal, fold: RecordFold, log: number, only?: readonly string[]): StateRecord {
+/** What to take along of a record. */
+export interface CopyOptions {
+  readonly log?: number;
+  readonly fields?: readonly string[];
+  readonly idempotencyKey?: string | undefined;
+}
+
+/** A private copy of a record. */
+export function copyOf(journal: Journal, fold: RecordFold, options: CopyOptions): StateRecord {
+  const { log = 0, fields: only, idempotencyKey } = options;
   let { fields } = fold;
   if (only) {
     fields = new Map();
@@ -24,6 +32,7 @@ export function copyOf(journal: Journal, fold: RecordFold, log: number, only?: r
     createdAt,
     updatedAt,
     expiresAt,
+    reply: idempotencyKey === undefined ? undefined : fold.replies.get(idempotencyKey),
   };
 }
 

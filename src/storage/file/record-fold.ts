@@ -13,11 +13,12 @@ import {
 } from './line-format.js';
 import { canBeEncoded, isCheckpoint, isPlain, isStep, momentOf, tokenOf } from './line-reading.js';
 import { RecentCommits } from './recent-commits.js';
+import { StoredReplies } from './stored-replies.js';
 
 /** Log entries kept in memory with a record; older ones are read from the file. */
 export const TAIL = 64;
 
-const MEMBERS = ['clear', 'owner', 'set', 'append', 'remove', 'm', 'from'] satisfies (keyof Step)[];
+const MEMBERS = ['clear', 'owner', 'set', 'append', 'remove', 'm', 'reply', 'from'] satisfies (keyof Step)[];
 
 /** How a checkpoint is taken: as the state of the record (`trust`), or only where the lines before it cannot tell. */
 export type CheckpointRule = 'trust' | 'replay';
@@ -44,6 +45,7 @@ export class RecordFold {
   /** Where the newest checkpoint begins, and its length. */
   checkpoint = { offset: 0, length: 0 };
   readonly recent = new RecentCommits();
+  readonly replies = new StoredReplies();
 
   isExpired(now: number): boolean {
     return this.expiresAt !== undefined && this.expiresAt <= now;
@@ -81,6 +83,9 @@ export class RecordFold {
     this.expiresAt = momentOf(snap.expires);
     this.ownTtl = snap.ttl ?? undefined;
     this.recent.read(snap);
+    this.replies.clear();
+    const keep = Number.POSITIVE_INFINITY;
+    for (const [key, value] of snap.replies ?? []) this.replies.add({ key, reply: tokenOf(value, plain), keep });
     this.checkpoint = { offset, length: text.length };
   }
 
@@ -103,6 +108,7 @@ export class RecordFold {
     if (planned.owner) this.owner = planned.owner.value;
     for (const entry of planned.log) this.#log(entry);
     if (settings.from !== undefined) this.#drop(settings.from);
+    if (settings.idempotency) this.replies.add(settings.idempotency);
     this.#trim();
     this.updatedAt = settings.at;
     this.version = settings.version;
@@ -125,7 +131,7 @@ export class RecordFold {
       recent: this.recent.texts(this.updatedAt),
       ...flags,
     };
-    return checkpointLine(content, fieldsText(this.fields));
+    return checkpointLine(content, fieldsText(this.fields), this.replies.text());
   }
 
   #header(header: Header): boolean {
@@ -174,6 +180,7 @@ export class RecordFold {
     }
     if (Array.isArray(step.remove)) for (const field of step.remove) this.#remove(field);
     if (step.m !== undefined) this.#log(tokenOf(step.m, plain));
+    if (step.reply) this.replies.add({ ...step.reply, reply: tokenOf(step.reply.value, plain) });
     if (step.from !== undefined) this.#drop(step.from);
   }
 

@@ -30,9 +30,9 @@ export function parseAttributes(text: string): Attributes | undefined {
   };
 }
 
-/** The record in the reply `{fields, entries}`; `undefined` for `{}`. */
+/** The record in the reply `{fields, entries, reply?}`; `undefined` for `{}`. */
 export function parseRecord(reply: unknown, key: RecordKey): StateRecord | undefined {
-  const [pairs, entries] = reply as [Buffer[]?, Buffer[]?];
+  const [pairs, entries, left] = reply as [Buffer[]?, Buffer[]?, Buffer?];
   if (!pairs) return undefined;
   const fields = new Map<string, string>();
   let system = '';
@@ -43,7 +43,8 @@ export function parseRecord(reply: unknown, key: RecordKey): StateRecord | undef
   }
   const attributes = parseAttributes(system);
   if (!attributes) throw corrupt(key, 'its system field is not one of ours');
-  return { fields, log: parseTokens(entries), ...attributes };
+  const record = { fields, log: parseTokens(entries), ...attributes };
+  return left ? { ...record, reply: String(left) } : record;
 }
 
 /** Texts of a reply. */
@@ -55,13 +56,14 @@ export function parseTokens(reply: unknown): string[] {
 
 /** The arguments of `commit.lua`. `indexed`: the record's entry in the index is made. */
 export function commitArguments(changes: readonly Change[], options: CommitOptions, indexed: boolean): string[] {
-  const { lease, commitId, condition, expiry, logMax, maxFields } = options;
+  const { lease, commitId, condition, idempotency, expiry, logMax, maxFields } = options;
   const argv = [
     lease ? encodeName(lease.token) : '',
     lease?.keepMs === undefined ? '0' : duration(lease.keepMs),
     commitId === undefined ? '' : encodeName(commitId),
     indexed ? '1' : '0',
   ];
+  if (idempotency) argv.push('?k', idempotency.key, idempotency.reply, String(idempotency.keep));
   if (condition) pushCondition(argv, condition);
   if (expiry) argv.push(...expiryItem(expiry));
   if (logMax !== undefined) argv.push('max', String(logMax));

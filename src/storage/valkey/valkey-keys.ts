@@ -77,6 +77,11 @@ export function logKey(record: string): string {
   return `${record}:log`;
 }
 
+/** What came of work with an idempotency key. */
+export function repliesKey(record: string): string {
+  return `${record}:replies`;
+}
+
 /** The lease of a record, and the place of who waits for it. */
 export function leaseKey(record: string): string {
   return `${record}:lease`;

@@ -36,7 +36,7 @@ import {
 import { RecordIndex, type SeenEntry } from './record-index.js';
 import { script } from './scripts.js';
 import { type ValkeyClient, ValkeyConnection } from './valkey-connection.js';
-import { doneKey, leaseKey, logKey, memberOf, ValkeyKeys } from './valkey-keys.js';
+import { doneKey, leaseKey, logKey, memberOf, repliesKey, ValkeyKeys } from './valkey-keys.js';
 import { parseValkeyUrl } from './valkey-url.js';
 
 /** How a `ValkeyStorage` is opened: by `url`, or with a `client` of your own. */
@@ -92,12 +92,13 @@ export class ValkeyStorage implements StateStorage {
   async begin(key: RecordKey, options: BeginOptions): Promise<Begun> {
     this.#open();
     checkBegin(key, options);
-    const { token, leaseMs, log = 0 } = options;
+    const { token, leaseMs, log = 0, idempotencyKey } = options;
     const record = this.#keys.record(key);
     const args = [encodeName(token), duration(leaseMs), String(log), String(RESERVATION_MS)];
+    if (idempotencyKey !== undefined) args.push(idempotencyKey);
     this.#lost.found(token);
     try {
-      const reply = await this.#connection.run(script('begin'), this.#keysOf(record, true), args, true);
+      const reply = await this.#connection.run(script('begin'), this.#keysOf(record), args, true);
       this.#lost.giveBack();
       if (typeof reply === 'number') return { busy: true, retryAfterMs: reply };
       const found = parseRecord(reply, key);
@@ -113,8 +114,12 @@ export class ValkeyStorage implements StateStorage {
   async read(key: RecordKey, options: ReadOptions = {}): Promise<StateRecord | undefined> {
     this.#open();
     checkRead(key, options);
-    const { log = 0, fields } = options;
-    const args = [String(log), ...(fields ? ['some', ...fields.filter((field) => field !== '')] : ['all'])];
+    const { log = 0, fields, idempotencyKey = '' } = options;
+    const args = [
+      String(log),
+      idempotencyKey,
+      ...(fields ? ['some', ...fields.filter((field) => field !== '')] : ['all']),
+    ];
     try {
       return parseRecord(await this.#run('read', key, args, true), key);
     } catch (error) {
@@ -226,7 +231,7 @@ export class ValkeyStorage implements StateStorage {
     const owning = changes.findLast((change) => change.op === 'owner');
     const owner = owning?.owner;
     const repeatable = commitId !== undefined || (!writing && lease?.keepMs !== undefined);
-    const keys = this.#keysOf(record, true);
+    const keys = this.#keysOf(record);
     if (this.#connection.cluster && commitId !== undefined && !releases)
       keys.push(doneKey(record, encodeName(commitId)));
 
@@ -259,7 +264,7 @@ export class ValkeyStorage implements StateStorage {
 
   async #sweepPage(space: string, page: readonly SeenEntry[], updatedBefore: number): Promise<number> {
     const records = page.map(({ member }) => this.#keys.recordOf(space, member));
-    const groups = records.map((record) => [record, logKey(record), leaseKey(record)]);
+    const groups = records.map((record) => [record, logKey(record), leaseKey(record), repliesKey(record)]);
     const answers = await this.#connection.runEach(script('sweep'), groups, [String(updatedBefore)]);
     const gone: SeenEntry[] = [];
     for (const [i, entry] of page.entries()) {
@@ -288,13 +293,15 @@ export class ValkeyStorage implements StateStorage {
   }
 
   #run(name: string, key: RecordKey, args: readonly string[], repeatable: boolean): Promise<unknown> {
-    return this.#connection.run(script(name), this.#keysOf(this.#keys.record(key), false), args, repeatable);
+    const record = this.#keys.record(key);
+    const keys = this.#connection.cluster ? [record, logKey(record), repliesKey(record)] : [record];
+    return this.#connection.run(script(name), keys, args, repeatable);
   }
 
   /** The keys of a call: all of them on a cluster, elsewhere the scripts make them from the first. */
-  #keysOf(record: string, lease: boolean): string[] {
+  #keysOf(record: string): string[] {
     if (!this.#connection.cluster) return [record];
-    return lease ? [record, logKey(record), leaseKey(record)] : [record, logKey(record)];
+    return [record, logKey(record), leaseKey(record), repliesKey(record)];
   }
 
   #open(): void {

@@ -3,14 +3,17 @@
 -- KEYS[1]  record (hash)
 -- KEYS[2]  its log (list)      } given on a cluster, where the server must see every key of a call;
 -- KEYS[3]  its lease (string)  } elsewhere derived from KEYS[1], which spares the client their bytes
+-- KEYS[4]  its replies (hash)  }
 -- ARGV[1]  token of the one who asks, without white space
 -- ARGV[2]  milliseconds until the lease ends by itself
 -- ARGV[3]  how many of the newest log entries to return
 -- ARGV[4]  milliseconds for which a refused token keeps its place
+-- ARGV[5]  an idempotency key, where one is asked for
 --
 -- Returns  integer            refused; the milliseconds until the lease, or the other's place, ends
 --          {}                 granted; there is no such record
---          {fields, entries}  granted; `fields` is name, token, name, token …, with the system field ''
+--          {fields, entries, reply}  granted; `fields` is name, token, name, token …, with the system field '';
+--                             `reply` only where something was left under the idempotency key
 -- Errors   CORRUPT <why>
 --
 -- The first line of a lease is its holder's token, `-` for nobody; or once somebody has been refused the words
@@ -74,4 +77,5 @@ end
 call('SET', lease, value, 'PX', ARGV[2])
 
 if not entries then return {} end
+if ARGV[5] then return { fields, entries, call('HGET', KEYS[4] or record .. ':replies', '=' .. ARGV[5]) or nil } end
 return { fields, entries }

@@ -3,7 +3,8 @@
 -- KEYS[1]  record (hash)
 -- KEYS[2]  its log (list)             } given on a cluster, where the server must see every key of a call;
 -- KEYS[3]  its lease (string)         } elsewhere derived from KEYS[1], which spares the client their bytes
--- KEYS[4]  answer of this commit id   }  (only for commits that do not release a lease)
+-- KEYS[4]  its replies (hash)         }
+-- KEYS[5]  answer of this commit id   }  (only for commits that do not release a lease)
 -- ARGV[1]  token of the lease, or '' to commit whoever holds it
 -- ARGV[2]  milliseconds to keep the lease for, or 0 to release it
 -- ARGV[3]  commit id, or ''
@@ -11,6 +12,7 @@
 -- ARGV[5…] items, each a code with its operands, in this order: conditions, settings, changes
 --   ?e 0|1          the record is absent | is there
 --   ?v version      the record has this version (0: absent)
+--   ?k key reply n  nothing was left under this idempotency key; `reply` is then, and the newest n are kept
 --   ?= field token  the field holds exactly this token
 --   ?- field        the field is absent
 --   es ttl          expires so many seconds from now, and keeps that as its own ttl; `none`: never
@@ -22,7 +24,7 @@
 --
 -- Returns  the system field, then a space and the sum for each incremented field, in their order: applied, or
 --            applied before by this commit id
---          {} or {fields, {}}  a condition does not hold; what is there instead
+--          {} or {fields, {}, reply}  a condition does not hold; what is there instead
 --          0                   the record is absent and ARGV[4] is not 1; nothing was done
 -- Errors   LEASE_LOST <why> · WRONG_TYPE <ARGV index> · OVERFLOW <ARGV index> · FIELDS <count> · CORRUPT <why> ·
 --          DENIED <command>
@@ -36,8 +38,9 @@
 local call, format = redis.call, string.format
 local record, token, keep, id = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 local log = KEYS[2] or record .. ':log'
+local replies = KEYS[4] or record .. ':replies'
 local lease = KEYS[3] or record .. ':lease'
-local done = id ~= '' and (KEYS[4] or record .. ':done:' .. id)
+local done = id ~= '' and (KEYS[5] or record .. ':done:' .. id)
 local EXACT = 9007199254740991
 local CHUNK = 4000
 -- Bytes of earlier answers that a lease keeps, some four of them. What is cut does not count any more.
@@ -92,7 +95,7 @@ end
 local fresh, cleared = {}, false
 local sums, order
 local pushes, pushed, clear_log = nil, 0, false
-local owner, expiry, ttl, max, cap
+local owner, expiry, ttl, max, cap, work
 local changed = false
 
 local i, count = 5, #ARGV
@@ -175,6 +178,12 @@ while i <= count do
     fresh, cleared = {}, true
     changed = true
     i = i + 1
+  elseif code == '?k' then
+    work = i
+    local reply = system and call('HGET', replies, '=' .. ARGV[i + 1])
+    if reply then return { call('HGETALL', record), {}, reply } end
+    changed = true
+    i = i + 4
   elseif code == '?e' or code == '?v' then
     local holds = tonumber(ARGV[i + 1]) == tonumber(version)
     if code == '?e' then holds = (ARGV[i + 1] == '1') == (system ~= false) end
@@ -241,10 +250,11 @@ if may then
   local denied
   if writing then
     if cleared or clear_log or not system and length > 0 then
-      if not may('UNLINK', record, log) then denied = 'UNLINK' end
+      if not may('UNLINK', record, log, replies) then denied = 'UNLINK' end
     end
     if (cleared or removals) and not may('HSET', record, '', '') then denied = 'HSET' end
-    if removals and not may('HDEL', record, '') then denied = 'HDEL' end
+    if work and not may('HSET', replies, '', '') then denied = 'HSET' end
+    if (removals or work) and not may('HDEL', record, '') then denied = 'HDEL' end
     if pushes and not may('RPUSH', log, '') then denied = 'RPUSH' end
     if over > 0 and not may('LTRIM', log, '0', '0') then denied = 'LTRIM' end
     if at and not may('PEXPIREAT', record, '0') then denied = 'PEXPIREAT' end
@@ -271,13 +281,30 @@ if writing then
     end
   end
   if over > 0 then call('LTRIM', log, format('%d', over), '-1') end
+  -- What is left there while there is no record has outlived it, by being evicted later.
+  if not system then call('UNLINK', replies) end
+  if work then
+    -- '' holds `first next`: the numbers of the oldest and of the next of the keys, which stand under '#number'.
+    local first, next_one = string.match(call('HGET', replies, '') or '1 1', '^(%d+) (%d+)$')
+    first, next_one = tonumber(first), tonumber(next_one)
+    local number = format('#%d', next_one)
+    next_one = next_one + 1
+    while next_one - first > tonumber(ARGV[work + 3]) do
+      local old = format('#%d', first)
+      call('HDEL', replies, old, '=' .. (call('HGET', replies, old) or ''))
+      first = first + 1
+    end
+    call('HSET', replies, '', format('%d %d', first, next_one), number, ARGV[work + 1], '=' .. ARGV[work + 1], ARGV[work + 2])
+  end
 
   if at then
     if expires ~= expires_before or cleared then call('PEXPIREAT', record, at) end
     if kept > 0 and (expires ~= expires_before or before == 0) then call('PEXPIREAT', log, at) end
+    if work or (system and expires ~= expires_before) then call('PEXPIREAT', replies, at) end
   elseif expires_before ~= 0 then
     call('PERSIST', record)
     call('PERSIST', log)
+    call('PERSIST', replies)
   end
 elseif not system then
   answer = format('0 %d 0 0 0 - %d ', now, now)

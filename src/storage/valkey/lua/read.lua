@@ -1,14 +1,16 @@
 -- Reads a record without touching its lease.
 --
 -- KEYS[1]  record (hash)
--- KEYS[2]  its log (list); given on a cluster, elsewhere derived from KEYS[1]
+-- KEYS[2]  its log (list)      } given on a cluster, elsewhere derived from KEYS[1]
+-- KEYS[3]  its replies (hash)  }
 -- ARGV[1]  how many of the newest log entries to return
--- ARGV[2]  `all`, or `some` when only the fields in ARGV[3…] are wanted
--- ARGV[3…] names of fields
+-- ARGV[2]  an idempotency key, or ''
+-- ARGV[3]  `all`, or `some` when only the fields in ARGV[4…] are wanted
+-- ARGV[4…] names of fields
 --
 -- Returns  {}                 there is no such record
---          {fields, entries}  `fields` is name, token, name, token …, with the system field ''; of ARGV[3…] only
---                             those that exist
+--          {fields, entries, reply}  `fields` is name, token, name, token …, with the system field ''; of ARGV[4…]
+--                             only those that exist; `reply` only where something was left under the idempotency key
 -- Errors   CORRUPT <why>
 
 local record = KEYS[1]
@@ -25,16 +27,19 @@ if #entries == 0 and string.find(system, '^%d+ %d+ %d+ [1-9]') and redis.call('L
 end
 
 local fields
-if ARGV[2] == 'all' then
+if ARGV[3] == 'all' then
   fields = redis.call('HGETALL', record)
 else
   fields = { '', system }
-  for i = 3, #ARGV do
+  for i = 4, #ARGV do
     local token = redis.call('HGET', record, ARGV[i])
     if token then
       fields[#fields + 1] = ARGV[i]
       fields[#fields + 1] = token
     end
   end
+end
+if ARGV[2] ~= '' then
+  return { fields, entries, redis.call('HGET', KEYS[3] or record .. ':replies', '=' .. ARGV[2]) or nil }
 end
 return { fields, entries }

@@ -1,6 +1,6 @@
 -- Deletes records that were last written before a moment and that nobody holds.
 --
--- KEYS     record (hash), its log (list), its lease (string), for each
+-- KEYS     record (hash), its log (list), its lease (string), its replies (hash), for each
 -- ARGV[1]  the moment, epoch milliseconds
 --
 -- Returns  for each: 1 deleted · 0 absent · -1 held, or not one of ours, stays · its system field: written since, stays
@@ -10,7 +10,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local before = tonumber(ARGV[1])
 
 local answers = {}
-for i = 1, #KEYS, 3 do
+for i = 1, #KEYS, 4 do
   local answer = -1
   local system = redis.pcall('HGET', KEYS[i], '')
   if type(system) == 'string' then
@@ -24,7 +24,7 @@ for i = 1, #KEYS, 3 do
       local ends = head == '-' and 0 or head and string.match(head, '^%S+ (%d+) ')
       local log = redis.pcall('LLEN', KEYS[i + 1])
       if type(log) == 'number' and (lease == false or ends and tonumber(ends) <= now) then
-        redis.call('UNLINK', KEYS[i], KEYS[i + 1])
+        redis.call('UNLINK', KEYS[i], KEYS[i + 1], KEYS[i + 3])
         answer = 1
       end
     end
