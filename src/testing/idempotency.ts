@@ -95,7 +95,7 @@ export function testIdempotency(harness: Harness): void {
       const answers = await Promise.all(
         Array.from({ length: 20 }, (_, i) => attempt(i % 2 ? storage : other, key(), String(i))),
       );
-      const winner = answers.findIndex((answer) => answer === undefined);
+      const winner = answers.indexOf(undefined);
       assert.equal(answers.filter((answer) => answer === undefined).length, 1);
       for (const [i, answer] of answers.entries()) {
         if (i !== winner) assert.equal(answer, String(winner));
