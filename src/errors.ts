@@ -15,6 +15,7 @@ export type ErrorCode =
   | 'CONFLICT'
   | 'LEASE_LOST'
   | 'TURN_ENDED'
+  | 'REPLY_NOT_KEPT'
   // storage
   | 'STORAGE_UNAVAILABLE'
   | 'STORAGE_FAILED'

@@ -19,6 +19,8 @@ export interface Reply {
   readonly value: unknown;
   /** The same as text: a string as it is, nothing as `''`, anything else as JSON or, where JSON cannot hold it, as Node shows it. */
   readonly text: string;
+  /** The message had been handled before: this is the reply of then, and the handler did not run again. */
+  readonly redelivered: boolean;
 }
 
 export interface AgentParts {
@@ -52,7 +54,8 @@ export class Agent {
   }
 
   /**
-   * Routes a task to a skill, runs its turn, and returns the reply once everything is committed.
+   * Routes a task to a skill, runs its turn, and returns the reply once everything is committed. A task whose
+   * `messageId` was handled before gets the reply of then.
    * @throws SKILL_NOT_FOUND, AGENT_CLOSED, whatever the turn fails with, and what the handler threw
    */
   async handle(task: Task, options: { readonly skill?: string | undefined } = {}): Promise<Reply> {
@@ -60,11 +63,12 @@ export class Agent {
     const skill = this.#router.route(task.text, options.skill);
     const { kind, options: stateful } = skill.handler;
     const contextId = kind === 'stateful' ? contextIdOf(stateful, task) : (task.contextId ?? task.id);
-    const running = withRuntime(this.#runtime, async () => skill.call(task));
+    const notes = { redelivered: false };
+    const running = withRuntime(this.#runtime, notes, async () => skill.call(task));
     this.#running.add(running);
     try {
       const value = await running;
-      return { skillId: skill.id, contextId, value, text: textOfValue(value) };
+      return { skillId: skill.id, contextId, value, text: textOfValue(value), ...notes };
     } finally {
       this.#running.delete(running);
     }

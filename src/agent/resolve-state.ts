@@ -30,6 +30,7 @@ export function resolveState(
       concurrency: options.concurrency ?? state?.concurrency,
       lease: state?.lease,
       wait: state?.wait,
+      dedupe: state?.dedupe,
       onUnavailable: state?.on_unavailable,
     },
   };

@@ -149,6 +149,14 @@ const stateSchema = z.strictObject({
     .enum(['fail', 'degrade'])
     .default('fail')
     .describe('When the storage is down: fail, or go on with an empty memory that is not kept.'),
+  dedupe: z
+    .int()
+    .min(0)
+    .max(10_000)
+    .default(32)
+    .describe(
+      'Newest messages of a conversation whose replies are kept: a message that is delivered again is answered with the reply of then, and not handled twice. 0: none.',
+    ),
   lease: seconds('Seconds after which the turn of a process that died no longer blocks its conversation.').default(30),
   wait: seconds('Seconds a turn waits for the turns before it.').default(30),
 });

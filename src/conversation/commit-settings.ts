@@ -8,6 +8,8 @@ export interface CommitSettings {
   /** Newest messages kept; all when absent. */
   readonly historyMax: number | undefined;
   readonly maxEntries: number;
+  /** Newest messages whose replies are kept. */
+  readonly dedupe: number;
 }
 
 const process = randomBytes(9).toString('base64url');

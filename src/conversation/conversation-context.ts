@@ -3,7 +3,7 @@ import { AgentUpError } from '../errors.js';
 import type { JsonValue } from '../json.js';
 import { type Logger, silentLogger } from '../logger.js';
 import type { OutputOf, StandardSchema } from '../standard-schema.js';
-import { checkTtl } from '../storage/changes.js';
+import { checkCount, checkTtl } from '../storage/changes.js';
 import { checkId, keyText, type RecordKey } from '../storage/keys.js';
 import type { StateStorage } from '../storage/state-storage.js';
 import type { Access } from './access.js';
@@ -49,6 +49,11 @@ export interface ConversationContextOptions {
   readonly wait?: number | undefined;
   /** Most turns of one conversation that wait in one process. Default 100. */
   readonly maxWaiting?: number | undefined;
+  /**
+   * Newest messages of a conversation whose replies are kept, so that a redelivery is not handled again. Default 32;
+   * 0: none are.
+   */
+  readonly dedupe?: number | undefined;
   /** What stateful handlers do when the storage cannot be reached: see `StatefulOptions`. Default `fail`. */
   readonly onUnavailable?: 'fail' | 'degrade' | undefined;
   readonly limits?: Partial<ConversationLimits>;
@@ -87,6 +92,7 @@ export class ConversationContext {
     bound?: { turn: Turn; contextId: string; degraded: boolean },
   ) {
     if (options.ttl !== undefined) checkTtl(options.ttl);
+    if (options.dedupe !== undefined) checkCount(options.dedupe, 'dedupe', 0);
     this.storage = storage;
     this.options = options;
     this.#bound = bound;
@@ -102,12 +108,17 @@ export class ConversationContext {
       leaseMs: (options.lease ?? 30) * 1000,
       waitMs: (options.wait ?? 30) * 1000,
       maxWaiting: options.maxWaiting ?? 100,
+      dedupe: options.dedupe ?? 32,
     };
   }
 
   /** How turns on this context run. */
   get settings(): TurnSettings {
     return this.#settings;
+  }
+
+  get limits(): ConversationLimits {
+    return this.#limits;
   }
 
   get logger(): Logger {

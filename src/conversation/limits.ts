@@ -7,11 +7,18 @@ export interface ConversationLimits {
   readonly nameLength: number;
   /** Largest value or message, in bytes of its JSON. Default 1 MiB. */
   readonly valueBytes: number;
+  /** Largest reply that is kept to answer a redelivery with, in bytes of its JSON. Default 64 KiB. */
+  readonly replyBytes: number;
   /** Most variables and metadata entries of one conversation together. Default 10,000. */
   readonly entries: number;
 }
 
-export const DEFAULT_LIMITS: ConversationLimits = { nameLength: 256, valueBytes: 1_048_576, entries: 10_000 };
+export const DEFAULT_LIMITS: ConversationLimits = {
+  nameLength: 256,
+  valueBytes: 1_048_576,
+  replyBytes: 65_536,
+  entries: 10_000,
+};
 
 /** @throws INVALID_ARGUMENT, LIMIT_EXCEEDED */
 export function checkName(name: unknown, limits: ConversationLimits): asserts name is string {

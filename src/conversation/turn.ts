@@ -3,7 +3,15 @@ import type { Token } from '../json.js';
 import type { Logger } from '../logger.js';
 import { expirySeconds } from '../storage/changes.js';
 import type { RecordKey } from '../storage/keys.js';
-import type { Change, CommitOptions, Expiry, LogOptions, LogPage, StateStorage } from '../storage/state-storage.js';
+import type {
+  Change,
+  CommitOptions,
+  Expiry,
+  Idempotency,
+  LogOptions,
+  LogPage,
+  StateStorage,
+} from '../storage/state-storage.js';
 import type { Access, Attributes, Contents } from './access.js';
 import { type CommitSettings, commitOptions } from './commit-settings.js';
 import { forbidden } from './forbidden.js';
@@ -28,6 +36,10 @@ export interface TurnParts {
   readonly lease?: Lease | undefined;
   /** Whom a conversation that has no owner belongs to once this turn has written to it. */
   readonly owner?: string | undefined;
+  /** Names the message that is handled; its reply is kept with the commit. */
+  readonly idempotencyKey?: string | undefined;
+  /** What an earlier turn with this key left. */
+  readonly reply?: Token | undefined;
   /** The turn this one joins: its changes become the parent's when its handler returns. */
   readonly parent?: Turn | undefined;
 }
@@ -50,6 +62,8 @@ export class Turn implements Access {
   readonly text: string;
   readonly #parts: TurnParts;
   readonly #copy: WorkingCopy;
+  #reply: Token | undefined;
+  #newReply: Token | undefined;
   #ended = false;
   #renewal: NodeJS.Timeout | undefined;
   /** A save under way: what comes meanwhile waits, or it would be taken for saved. */
@@ -63,11 +77,31 @@ export class Turn implements Access {
     this.key = parts.key;
     this.text = parts.text;
     this.#copy = parts.copy;
+    this.#reply = parts.reply;
     if (parts.lease) this.#renewLater(parts.lease);
   }
 
   get ended(): boolean {
     return this.#ended;
+  }
+
+  get owner(): string | undefined {
+    return this.#copy.owner;
+  }
+
+  /** What came of an earlier turn for the same message: it stands, and this one changes nothing. */
+  get reply(): Token | undefined {
+    return this.#reply;
+  }
+
+  /** Is the reply of this turn kept, to answer a redelivery of its message with? */
+  get remembers(): boolean {
+    return this.#parts.idempotencyKey !== undefined;
+  }
+
+  /** The reply to be kept with the commit. */
+  keepReply(token: Token): void {
+    this.#newReply = token;
   }
 
   /** The state as this turn sees it, for a turn that joins. */
@@ -213,9 +247,9 @@ export class Turn implements Access {
   async #commit(keepLease: boolean): Promise<void> {
     const { storage, key, lease, parent, settings, owner } = this.#parts;
     const copy = this.#copy;
-    if (copy.exists && copy.changed && owner !== undefined && copy.owner === undefined) {
-      copy.apply([{ op: 'owner', owner }]);
-    }
+    const idempotency = keepLease ? undefined : this.#idempotency();
+    const writes = !copy.erased && (copy.changed || idempotency !== undefined);
+    if (writes && owner !== undefined && copy.owner === undefined) copy.apply([{ op: 'owner', owner }]);
     if (parent) {
       if (copy.erased) await parent.erase();
       else await parent.apply(copy.changes());
@@ -241,7 +275,7 @@ export class Turn implements Access {
       if (lease && !keepLease) await storage.commit(key, [], held(false));
       return;
     }
-    if (!copy.changed) {
+    if (!writes) {
       if (lease) await storage.commit(key, [], held(keepLease));
       return;
     }
@@ -252,10 +286,20 @@ export class Turn implements Access {
     // A conversation that belonged to nobody may have been taken by somebody else since: that must not be undone.
     for (let version = claim?.version; ; ) {
       const condition = version !== undefined && { condition: { version } };
-      const options = commitOptions(settings, { ...held(keepLease), ...condition, ...(expiry && { expiry }) });
+      const options = commitOptions(settings, {
+        ...held(keepLease),
+        ...condition,
+        ...(expiry && { expiry }),
+        ...(idempotency && { idempotency }),
+      });
       try {
         const answer = await storage.commit(key, changes, options);
         if (answer.committed) return copy.settle(answer);
+        this.#reply = idempotency && answer.record?.reply;
+        if (this.#reply !== undefined) {
+          if (lease) await storage.commit(key, [], held(false));
+          return;
+        }
         if (answer.record?.owner !== undefined && answer.record.owner !== claim?.owner) {
           throw forbidden(key.id, claim?.owner);
         }
@@ -268,6 +312,12 @@ export class Turn implements Access {
         throw error;
       }
     }
+  }
+
+  #idempotency(): Idempotency | undefined {
+    const { idempotencyKey: key, settings } = this.#parts;
+    const reply = this.#newReply;
+    return key === undefined || reply === undefined ? undefined : { key, reply, keep: settings.dedupe };
   }
 
   #renewLater({ token, leaseMs }: Lease): void {

@@ -1,25 +1,28 @@
 import type { Conversation } from '../conversation/conversation.js';
 import { ConversationContext } from '../conversation/conversation-context.js';
 import { forbidden } from '../conversation/forbidden.js';
-import { runTurn } from '../conversation/run-turn.js';
+import { isInTurn, runTurn } from '../conversation/run-turn.js';
 import type { Turn } from '../conversation/turn.js';
 import { AgentUpError, isAgentUpError } from '../errors.js';
 import { openStorage } from '../storage/open-storage.js';
-import { currentRuntime } from './state-runtime.js';
+import { idempotencyKeyOf } from './idempotency-key.js';
+import { currentNotes, currentRuntime } from './state-runtime.js';
 import type { StatefulOptions } from './stateful-options.js';
+import { decodeReply, encodeReply, isKept } from './stored-reply.js';
 import type { Task } from './task.js';
 
 type Handler<T, R> = (task: T, context: ConversationContext, contextId: string) => R | Promise<R>;
 
 /**
  * One turn of a stateful handler: finds its context, begins, injects, commits. `given` is a context that the caller
- * passed instead of the one the configuration names, as tests do.
+ * passed instead of the one the configuration names, as tests do; `name` is the handler's, the same in every process.
  */
 export async function invokeStateful<T extends Task, R>(
   options: StatefulOptions<T>,
   handler: Handler<T, R>,
   task: T,
   given: unknown,
+  name: string,
 ): Promise<R> {
   if (typeof task !== 'object' || task === null) {
     throw new AgentUpError('INVALID_ARGUMENT', 'a handler takes a task: an object with id and text', {
@@ -30,18 +33,31 @@ export async function invokeStateful<T extends Task, R>(
   const { kind, contextId } = place(options, task);
   const scope = { kind, tenantId: task.tenantId, userId: task.userId };
   const context = base.scoped(scope);
-  const { settings, logger } = context;
+  const { settings, logger, limits } = context;
   const owner = task.userId;
+  const key = settings.dedupe === 0 ? undefined : idempotencyKeyOf(options, task, name);
+  const notes = key === undefined || isInTurn() ? undefined : currentNotes();
   let progress: 'before' | 'running' | { result: R } = 'before';
 
-  const run = (on: ConversationContext, degraded: boolean): Promise<R> =>
-    runTurn({ storage: on.storage, key: on.keyOf(contextId), settings, logger, owner }, async (turn) => {
-      await permit(turn, contextId, owner);
+  const run = async (on: ConversationContext, degraded: boolean): Promise<R> => {
+    const target = { storage: on.storage, key: on.keyOf(contextId), settings, logger, owner, idempotencyKey: key };
+    const { result, reply } = await runTurn<R>(target, async (turn) => {
+      permit(turn, contextId, owner);
+      if (turn.reply !== undefined) return undefined as R;
       progress = 'running';
-      const result = await handler(task, on.inTurn(turn, contextId, degraded), contextId);
-      progress = { result };
-      return result;
+      const answer = await handler(task, on.inTurn(turn, contextId, degraded), contextId);
+      progress = { result: answer };
+      if (turn.remembers) {
+        const token = encodeReply(answer, limits.replyBytes);
+        if (!isKept(token)) logger.warn('a reply cannot be kept for a redelivery of its message', { contextId });
+        turn.keepReply(token);
+      }
+      return answer;
     });
+    if (reply === undefined) return result;
+    if (notes) notes.redelivered = true;
+    return decodeReply(reply, contextId) as R;
+  };
 
   if ((options.onUnavailable ?? base.options.onUnavailable) !== 'degrade') return run(context, false);
   try {
@@ -76,9 +92,8 @@ export function contextIdOf<T extends Task>(options: StatefulOptions<T>, task: T
   return place(options, task).contextId;
 }
 
-async function permit(turn: Turn, contextId: string, userId: string | undefined): Promise<void> {
+function permit({ owner }: Turn, contextId: string, userId: string | undefined): void {
   if (userId === undefined) return;
-  const owner = (await turn.attributes())?.owner;
   if (owner !== undefined && owner !== userId) throw forbidden(contextId, userId);
 }
 

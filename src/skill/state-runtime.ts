@@ -9,8 +9,18 @@ export interface StateRuntime {
   contextFor(options: StatefulOptions<any>): ConversationContext | Promise<ConversationContext>;
 }
 
+/** What whoever called a handler wants to know beside its reply. */
+export interface CallNotes {
+  redelivered: boolean;
+}
+
+interface Call {
+  readonly runtime: StateRuntime;
+  readonly notes: CallNotes;
+}
+
 interface Shared {
-  readonly current: AsyncLocalStorage<StateRuntime>;
+  readonly current: AsyncLocalStorage<Call>;
   default?: StateRuntime;
 }
 const SHARED = Symbol.for('agentup.runtime.1');
@@ -22,14 +32,19 @@ export function setDefaultRuntime(runtime: StateRuntime): void {
   shared.default ??= runtime;
 }
 
-/** Runs `call` so that handlers in it get their state from this runtime. */
-export function withRuntime<R>(runtime: StateRuntime, call: () => R): R {
-  return shared.current.run(runtime, call);
+/** Runs `call` so that handlers in it get their state from this runtime, and note what became of the first. */
+export function withRuntime<R>(runtime: StateRuntime, notes: CallNotes, call: () => R): R {
+  return shared.current.run({ runtime, notes }, call);
+}
+
+/** Where a handler that is called from here notes what became of it. */
+export function currentNotes(): CallNotes | undefined {
+  return shared.current.getStore()?.notes;
 }
 
 /** Whoever resolves handlers called from here. */
 export function currentRuntime(): StateRuntime {
-  const runtime = shared.current.getStore() ?? shared.default;
+  const runtime = shared.current.getStore()?.runtime ?? shared.default;
   if (!runtime) throw new AgentUpError('CONFIG_NOT_FOUND', 'no agent runs here and nothing resolves handlers');
   return runtime;
 }

@@ -22,6 +22,12 @@ export interface StatefulOptions<T = Task> {
   /** The context id of a task. Default: `task.contextId`, else `task.id`. */
   readonly contextId?: ((task: T) => string) | undefined;
   /**
+   * The id of the message that a task brings; default: its `messageId`. A message whose turn was committed is not
+   * handled again: its redelivery is answered with the stored reply. `undefined` for a task that names no message;
+   * `false`: every task is handled.
+   */
+  readonly dedupe?: ((task: T) => string | undefined) | false | undefined;
+  /**
    * When the storage cannot be reached: `fail` (default) with `STORAGE_UNAVAILABLE`, or `degrade`: the handler runs
    * with an empty memory that is not kept, and `context.degraded` is true.
    */

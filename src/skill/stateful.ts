@@ -1,5 +1,6 @@
 import type { ConversationContext } from '../conversation/conversation-context.js';
 import { recordHandler } from './handler-metadata.js';
+import { methodName } from './handler-name.js';
 import { invokeStateful } from './invoke-stateful.js';
 import { decorateMethod } from './method-decorator.js';
 import type { StatefulOptions } from './stateful-options.js';
@@ -45,6 +46,7 @@ export function stateful<T extends Task = Task>(options: StatefulOptions<T> = {}
           (ofTask, context, contextId) => method.call(this, ofTask, context, contextId, ...rest),
           task,
           given,
+          methodName(this, method),
         );
       }
       recordHandler(turn, { kind: 'stateful', options });

@@ -1,5 +1,6 @@
 import type { ConversationContext } from '../conversation/conversation-context.js';
 import { recordHandler } from './handler-metadata.js';
+import { functionName } from './handler-name.js';
 import { invokeStateful } from './invoke-stateful.js';
 import { dressed } from './method-decorator.js';
 import type { StatefulOptions } from './stateful-options.js';
@@ -13,10 +14,11 @@ export function withState<R, T extends Task = Task>(
   handler: (task: T, context: ConversationContext, contextId: string) => R | Promise<R>,
   options: StatefulOptions<T> = {},
 ): StatefulFunction<T, R> {
+  const name = functionName(handler);
   const turn = dressed(
     () =>
       function (this: unknown, task: T, given?: unknown): Promise<R> {
-        return invokeStateful(options, (...args) => handler.apply(this, args), task, given);
+        return invokeStateful(options, (...args) => handler.apply(this, args), task, given, name);
       },
     handler,
   );

@@ -67,6 +67,7 @@ describe('an agent', () => {
       contextId: 'c1',
       value: '1',
       text: '1',
+      redelivered: false,
     });
     expect(await agent.handle(task(), { skill: 'counter' })).toMatchObject({ text: '2' });
     expect(await agent.handle(task('x'), { skill: 'echo' })).toMatchObject({

@@ -32,6 +32,7 @@ describe('a configuration that is right', () => {
         history: { load: 20 },
         concurrency: 'serial',
         on_unavailable: 'fail',
+        dedupe: 32,
         lease: 30,
         wait: 30,
       },
@@ -44,7 +45,7 @@ describe('a configuration that is right', () => {
       'skills:',
       '  - { id: a, name: A, description: D, handler: "./a.ts#A", keywords: [hi], patterns: ["^\\\\d+$"], priority: -1, tags: [t] }',
       'services: { cache: { type: valkey, config: { url: "valkey://h", db: 1, more: yes } } }',
-      'state: { backend: valkey, url: "valkeys://u:p@h:1/2", key_prefix: "p:", ttl: none, timeout: 1, history: { load: 0, max: 5 }, concurrency: parallel, on_unavailable: degrade, lease: 1, wait: 2 }',
+      'state: { backend: valkey, url: "valkeys://u:p@h:1/2", key_prefix: "p:", ttl: none, timeout: 1, history: { load: 0, max: 5 }, concurrency: parallel, on_unavailable: degrade, dedupe: 0, lease: 1, wait: 2 }',
     );
     const { config, findings } = check(text);
     expect(findings).toEqual([]);
@@ -360,7 +361,7 @@ describe('unknown keys', () => {
     ['backend: file', '`backend` belongs under `state`'],
     [
       'state: { zzz: 1 }',
-      'its keys are backend, url, key_prefix, ttl, storage_dir, durability, timeout, history, concurrency, on_unavailable, lease, wait',
+      'its keys are backend, url, key_prefix, ttl, storage_dir, durability, timeout, history, concurrency, on_unavailable, dedupe, lease, wait',
     ],
     ['skills: [{ id: a, handler: x, keyword: [y] }]', 'did you mean `keywords`?'],
     ['agent: { __proto__: { name: x } }', 'its keys are name, description, version, default_skill'],

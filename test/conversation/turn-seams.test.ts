@@ -29,7 +29,7 @@ function setup(options: ConversationContextOptions = {}) {
   const turn = <R>(handler: (inside: ConversationContext) => Promise<R>, owner?: string): Promise<R> =>
     runTurn({ storage, key: context.keyOf('c'), settings: context.settings, logger: silentLogger, owner }, (running) =>
       handler(context.inTurn(running, 'c', false)),
-    );
+    ).then(({ result }) => result);
   return { clock, storage, context, turn };
 }
 

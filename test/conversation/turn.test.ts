@@ -13,7 +13,7 @@ function setup(options: ConstructorParameters<typeof ConversationContext>[1] = {
   const turn = <R>(id: string, handler: (inside: ConversationContext, turn: Turn) => R | Promise<R>): Promise<R> =>
     runTurn({ storage, key: context.keyOf(id), settings: context.settings, logger: silentLogger }, (running) =>
       handler(context.inTurn(running, id, false), running),
-    );
+    ).then(({ result }) => result);
   return { storage, context, turn };
 }
 

@@ -125,7 +125,7 @@ describe('withState', () => {
       },
     };
     const handler = count(options);
-    expect(await withRuntime(runtime, () => handler(task()))).toBe('t1 1');
+    expect(await withRuntime(runtime, { redelivered: false }, () => handler(task()))).toBe('t1 1');
     expect(asked).toEqual([options]);
     expect(await new ConversationContext(storage).getTtl('t1')).toBe(5);
   });
