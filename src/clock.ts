@@ -6,7 +6,15 @@ export interface Clock {
 /** The machine's clock. */
 export const systemClock: Clock = { now: () => Date.now() };
 
+let lastMs = Number.NaN;
+let lastText = '';
+
 /** Epoch milliseconds as ISO 8601 UTC, the form that leaves the library. */
 export function toIso(epochMs: number): string {
-  return new Date(epochMs).toISOString();
+  // What happens in one millisecond asks for the same text several times, and making it costs a microsecond.
+  if (epochMs !== lastMs) {
+    lastText = new Date(epochMs).toISOString();
+    lastMs = epochMs;
+  }
+  return lastText;
 }

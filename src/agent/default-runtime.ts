@@ -11,10 +11,19 @@ import { ConfigRuntime } from './config-runtime.js';
  */
 class DefaultRuntime implements StateRuntime {
   #runtimes = new Map<string, Promise<ConfigRuntime>>();
+  /** What a handler was given last, and where: looking for the file at every turn would cost more than the turn. */
+  #given = new WeakMap<object, { readonly directory: string; readonly context: ConversationContext }>();
 
   // biome-ignore lint/suspicious/noExplicitAny: options of handlers with tasks of any type
-  async contextFor(options: StatefulOptions<any>): Promise<ConversationContext> {
-    const file = process.env['AGENTUP_CONFIG'] || findConfig(process.cwd());
+  contextFor(options: StatefulOptions<any>): ConversationContext | Promise<ConversationContext> {
+    const given = this.#given.get(options);
+    return given?.directory === process.cwd() ? given.context : this.#find(options);
+  }
+
+  // biome-ignore lint/suspicious/noExplicitAny: options of handlers with tasks of any type
+  async #find(options: StatefulOptions<any>): Promise<ConversationContext> {
+    const directory = process.cwd();
+    const file = process.env['AGENTUP_CONFIG'] || findConfig(directory);
     if (file === undefined && options.storage === undefined) {
       throw new AgentUpError('CONFIG_NOT_FOUND', `no agent_config.yaml in ${process.cwd()} or above it`, {
         path: process.cwd(),
@@ -28,12 +37,15 @@ class DefaultRuntime implements StateRuntime {
       this.#runtimes.set(name, runtime);
       runtime.catch(() => this.#runtimes.delete(name));
     }
-    return (await runtime).contextFor(options);
+    const context = await (await runtime).contextFor(options);
+    this.#given.set(options, { directory, context });
+    return context;
   }
 
   async close(): Promise<void> {
     const runtimes = [...this.#runtimes.values()];
     this.#runtimes.clear();
+    this.#given = new WeakMap();
     await Promise.all(runtimes.map(async (runtime) => (await runtime).close()));
   }
 }

@@ -19,27 +19,33 @@ export interface Contents {
 }
 
 /**
+ * An answer that is there already, or comes. In a turn most are there, and a promise for each would cost more than
+ * what it stands for: await an answer only where it is one.
+ */
+export type Answer<T> = T | Promise<T>;
+
+/**
  * How operations reach one conversation: through the working copy of a running turn, or straight through to the
  * storage. `Conversation` is written once over this.
  */
 export interface Access {
-  field(name: string): Promise<Token | undefined>;
-  fields(): Promise<ReadonlyMap<string, Token>>;
-  log(options: LogOptions): Promise<LogPage>;
-  attributes(): Promise<Attributes | undefined>;
+  field(name: string): Answer<Token | undefined>;
+  fields(): Answer<ReadonlyMap<string, Token>>;
+  log(options: LogOptions): Answer<LogPage>;
+  attributes(): Answer<Attributes | undefined>;
   /** All at once, with the newest `log` messages. */
-  contents(log: number): Promise<Contents | undefined>;
+  contents(log: number): Answer<Contents | undefined>;
   /** Applies all or nothing; the new values of incremented fields. */
-  apply(changes: readonly Change[]): Promise<Map<string, number>>;
+  apply(changes: readonly Change[]): Answer<Map<string, number>>;
   /** Sets a field if it still holds `expected`. */
-  replace(field: string, expected: Token | undefined, value: Token): Promise<boolean>;
+  replace(field: string, expected: Token | undefined, value: Token): Answer<boolean>;
   /** Creates the conversation for an owner unless it is there. */
-  create(owner: string | undefined): Promise<void>;
+  create(owner: string | undefined): Answer<void>;
   /** Makes `owner` the owner of a conversation that has none. Whether it is the owner now. */
-  claim(owner: string): Promise<boolean>;
+  claim(owner: string): Answer<boolean>;
   /** Changes when an existing conversation expires; false where there is none. */
-  expire(expiry: Expiry): Promise<boolean>;
-  erase(): Promise<boolean>;
+  expire(expiry: Expiry): Answer<boolean>;
+  erase(): Answer<boolean>;
   /** Writes down what is there so far. */
   save(): Promise<void>;
 }

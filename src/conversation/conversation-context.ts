@@ -70,6 +70,28 @@ export interface ConversationInfo {
   readonly expiresAt?: string;
 }
 
+/** What contexts over one storage with the same options share. */
+interface Common {
+  readonly settings: TurnSettings;
+  readonly limits: ConversationLimits;
+  readonly clock: Clock;
+}
+
+/** The turn a context was injected into, and the context id of its conversation. */
+interface Bound {
+  readonly turn: Turn;
+  readonly contextId: string;
+  readonly degraded: boolean;
+  handle: Conversation | undefined;
+}
+
+/** What a context takes from the one it is made from. */
+interface Derived {
+  readonly common: Common;
+  readonly scope: ConversationScope;
+  readonly bound?: Bound;
+}
+
 /**
  * The conversations of a storage; every call names one. What a call does is documented at `Conversation`, the handle
  * to one. In a handler it is injected by `@stateful()`; elsewhere make one over a storage.
@@ -79,46 +101,36 @@ export class ConversationContext {
   readonly options: ConversationContextOptions;
   /** True where the storage was down and `onUnavailable: 'degrade'` went on without: nothing here is kept. */
   readonly degraded: boolean;
-  readonly #settings: TurnSettings;
-  readonly #limits: ConversationLimits;
-  readonly #clock: Clock;
-  /** The turn this context was injected into, and the context id of its conversation. */
-  readonly #bound: { readonly turn: Turn; readonly contextId: string } | undefined;
+  readonly #common: Common;
+  readonly #scope: ConversationScope;
+  readonly #bound: Bound | undefined;
 
   constructor(
     storage: StateStorage,
     options: ConversationContextOptions = {},
     /** @internal */
-    bound?: { turn: Turn; contextId: string; degraded: boolean },
+    derived?: Derived,
   ) {
-    if (options.ttl !== undefined) checkTtl(options.ttl);
-    if (options.dedupe !== undefined) checkCount(options.dedupe, 'dedupe', 0);
     this.storage = storage;
     this.options = options;
-    this.#bound = bound;
-    this.degraded = bound?.degraded ?? false;
-    this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
-    this.#clock = options.clock ?? systemClock;
-    this.#settings = {
-      ttl: options.ttl ?? storage.ttl ?? 'none',
-      historyLoad: options.history?.load ?? 20,
-      historyMax: options.history?.max,
-      maxEntries: this.#limits.entries,
-      concurrency: options.concurrency ?? 'serial',
-      leaseMs: (options.lease ?? 30) * 1000,
-      waitMs: (options.wait ?? 30) * 1000,
-      maxWaiting: options.maxWaiting ?? 100,
-      dedupe: options.dedupe ?? 32,
-    };
+    this.#common = derived?.common ?? commonOf(storage, options);
+    this.#scope = derived?.scope ?? options.scope ?? {};
+    this.#bound = derived?.bound;
+    this.degraded = derived?.bound?.degraded ?? false;
   }
 
   /** How turns on this context run. */
   get settings(): TurnSettings {
-    return this.#settings;
+    return this.#common.settings;
   }
 
   get limits(): ConversationLimits {
-    return this.#limits;
+    return this.#common.limits;
+  }
+
+  /** Whose conversations these are. */
+  get scope(): ConversationScope {
+    return this.#scope;
   }
 
   get logger(): Logger {
@@ -127,17 +139,18 @@ export class ConversationContext {
 
   /** The same storage and settings for another scope. */
   scoped(scope: ConversationScope): ConversationContext {
-    return new ConversationContext(this.storage, { ...this.options, scope });
+    return new ConversationContext(this.storage, this.options, { common: this.#common, scope });
   }
 
   /** This context as a running turn sees it. @internal */
   inTurn(turn: Turn, contextId: string, degraded: boolean): ConversationContext {
-    return new ConversationContext(this.storage, this.options, { turn, contextId, degraded });
+    const bound: Bound = { turn, contextId, degraded, handle: undefined };
+    return new ConversationContext(this.storage, this.options, { common: this.#common, scope: this.#scope, bound });
   }
 
   /** The same settings over another storage. @internal */
   over(storage: StateStorage): ConversationContext {
-    return new ConversationContext(storage, this.options);
+    return new ConversationContext(storage, { ...this.options, scope: this.#scope });
   }
 
   /** The storage key of a conversation. @throws CONTEXT_ID_MISSING, INVALID_ARGUMENT, LIMIT_EXCEEDED */
@@ -146,19 +159,16 @@ export class ConversationContext {
       throw new AgentUpError('CONTEXT_ID_MISSING', 'the context id is missing or empty', { argument: 'contextId' });
     }
     checkId(contextId, 'contextId');
-    return { ...this.#container(), id: contextId };
+    const { space, scope } = this.#container();
+    return { space, scope, id: contextId };
   }
 
   /** The handle to one conversation. */
   conversation(contextId: string): Conversation {
-    return new Conversation({
-      contextId,
-      limits: this.#limits,
-      clock: this.#clock,
-      userId: this.options.scope?.userId,
-      historyLoad: this.#settings.historyLoad,
-      access: () => this.#access(contextId),
-    });
+    const bound = this.#bound;
+    if (!bound || contextId !== bound.contextId) return this.#handle(contextId);
+    bound.handle ??= this.#handle(contextId);
+    return bound.handle;
   }
 
   getVariable<S extends StandardSchema, D = undefined>(
@@ -168,27 +178,27 @@ export class ConversationContext {
   ): Promise<OutputOf<S> | D>;
   getVariable<T = unknown>(contextId: string, name: string): Promise<T | undefined>;
   getVariable<T>(contextId: string, name: string, fallback: T): Promise<T>;
-  async getVariable(contextId: string, name: string, fallback?: unknown): Promise<unknown> {
+  getVariable(contextId: string, name: string, fallback?: unknown): Promise<unknown> {
     return this.conversation(contextId).getVariable(name, fallback);
   }
 
-  async setVariable(contextId: string, name: string, value: unknown): Promise<void> {
-    await this.conversation(contextId).setVariable(name, value);
+  setVariable(contextId: string, name: string, value: unknown): Promise<void> {
+    return this.conversation(contextId).setVariable(name, value);
   }
 
-  async deleteVariable(contextId: string, name: string): Promise<boolean> {
+  deleteVariable(contextId: string, name: string): Promise<boolean> {
     return this.conversation(contextId).deleteVariable(name);
   }
 
-  async incrementVariable(contextId: string, name: string, by = 1): Promise<number> {
+  incrementVariable(contextId: string, name: string, by = 1): Promise<number> {
     return this.conversation(contextId).incrementVariable(name, by);
   }
 
-  async appendToVariable(contextId: string, name: string, item: unknown): Promise<void> {
-    await this.conversation(contextId).appendToVariable(name, item);
+  appendToVariable(contextId: string, name: string, item: unknown): Promise<void> {
+    return this.conversation(contextId).appendToVariable(name, item);
   }
 
-  async updateVariable<T = unknown>(
+  updateVariable<T = unknown>(
     contextId: string,
     name: string,
     update: (value: T | undefined) => T | Promise<T>,
@@ -196,7 +206,7 @@ export class ConversationContext {
     return this.conversation(contextId).updateVariable(name, update);
   }
 
-  async getVariables(contextId: string): Promise<Record<string, unknown>> {
+  getVariables(contextId: string): Promise<Record<string, unknown>> {
     return this.conversation(contextId).getVariables();
   }
 
@@ -207,56 +217,56 @@ export class ConversationContext {
   ): Promise<OutputOf<S> | D>;
   getMetadata<T = unknown>(contextId: string, name: string): Promise<T | undefined>;
   getMetadata<T>(contextId: string, name: string, fallback: T): Promise<T>;
-  async getMetadata(contextId: string, name: string, fallback?: unknown): Promise<unknown> {
+  getMetadata(contextId: string, name: string, fallback?: unknown): Promise<unknown> {
     return this.conversation(contextId).getMetadata(name, fallback);
   }
 
-  async setMetadata(contextId: string, name: string, value: unknown): Promise<void> {
-    await this.conversation(contextId).setMetadata(name, value);
+  setMetadata(contextId: string, name: string, value: unknown): Promise<void> {
+    return this.conversation(contextId).setMetadata(name, value);
   }
 
-  async deleteMetadata(contextId: string, name: string): Promise<boolean> {
+  deleteMetadata(contextId: string, name: string): Promise<boolean> {
     return this.conversation(contextId).deleteMetadata(name);
   }
 
-  async addToHistory(
+  addToHistory(
     contextId: string,
     role: RoleInput,
     content: JsonValue,
     metadata?: { readonly [name: string]: JsonValue },
   ): Promise<void> {
-    await this.conversation(contextId).addToHistory(role, content, metadata);
+    return this.conversation(contextId).addToHistory(role, content, metadata);
   }
 
-  async getHistory<Content = string>(contextId: string, options?: HistoryOptions): Promise<Message<Content>[]> {
+  getHistory<Content = string>(contextId: string, options?: HistoryOptions): Promise<Message<Content>[]> {
     return this.conversation(contextId).getHistory<Content>(options);
   }
 
-  async getHistoryPage<Content = string>(contextId: string, options?: HistoryOptions): Promise<HistoryPage<Content>> {
+  getHistoryPage<Content = string>(contextId: string, options?: HistoryOptions): Promise<HistoryPage<Content>> {
     return this.conversation(contextId).getHistoryPage<Content>(options);
   }
 
-  async clearHistory(contextId: string): Promise<void> {
-    await this.conversation(contextId).clearHistory();
+  clearHistory(contextId: string): Promise<void> {
+    return this.conversation(contextId).clearHistory();
   }
 
   async getOrCreate(contextId: string, options?: { readonly userId?: string }): Promise<ConversationState> {
     return this.conversation(contextId).getOrCreate(options);
   }
 
-  async save(contextId: string): Promise<void> {
-    await this.conversation(contextId).save();
+  save(contextId: string): Promise<void> {
+    return this.conversation(contextId).save();
   }
 
-  async clearContext(contextId: string): Promise<boolean> {
+  clearContext(contextId: string): Promise<boolean> {
     return this.conversation(contextId).clearContext();
   }
 
-  async getTtl(contextId: string): Promise<number | null | undefined> {
+  getTtl(contextId: string): Promise<number | null | undefined> {
     return this.conversation(contextId).getTtl();
   }
 
-  async setTtl(contextId: string, ttl: number | 'none'): Promise<boolean> {
+  setTtl(contextId: string, ttl: number | 'none'): Promise<boolean> {
     return this.conversation(contextId).setTtl(ttl);
   }
 
@@ -294,17 +304,29 @@ export class ConversationContext {
       });
     }
     const { space, scope } = this.#container();
-    return this.storage.sweep({ space, scope, updatedBefore: this.#clock.now() - maxAgeHours * 3_600_000 });
+    return this.storage.sweep({ space, scope, updatedBefore: this.#common.clock.now() - maxAgeHours * 3_600_000 });
+  }
+
+  #handle(contextId: string): Conversation {
+    const { limits, clock, settings } = this.#common;
+    return new Conversation({
+      contextId,
+      limits,
+      clock,
+      userId: this.#scope.userId,
+      historyLoad: settings.historyLoad,
+      access: () => this.#access(contextId),
+    });
   }
 
   #access(contextId: string): Access {
     if (this.#bound && contextId === this.#bound.contextId) return this.#bound.turn;
     const key = this.keyOf(contextId);
-    return currentTurn(this.storage, keyText(key)) ?? new DirectAccess(this.storage, key, this.#settings);
+    return currentTurn(this.storage, keyText(key)) ?? new DirectAccess(this.storage, key, this.#common.settings);
   }
 
   #container(): Pick<RecordKey, 'space' | 'scope'> {
-    const { kind = 'conversation', tenantId, userId } = this.options.scope ?? {};
+    const { kind = 'conversation', tenantId, userId } = this.#scope;
     const tenant = tenantId === undefined ? [] : [tenantId];
     if (kind === 'conversation') return { space: 'contexts', scope: tenant };
     if (kind === 'user') return { space: 'users', scope: tenant };
@@ -323,6 +345,24 @@ Object.defineProperty(ConversationContext.prototype, BRAND, { value: true });
 Object.defineProperty(ConversationContext, Symbol.hasInstance, {
   value: (value: unknown): boolean => typeof value === 'object' && value !== null && BRAND in value,
 });
+
+function commonOf(storage: StateStorage, options: ConversationContextOptions): Common {
+  if (options.ttl !== undefined) checkTtl(options.ttl);
+  if (options.dedupe !== undefined) checkCount(options.dedupe, 'dedupe', 0);
+  const limits = { ...DEFAULT_LIMITS, ...options.limits };
+  const settings: TurnSettings = {
+    ttl: options.ttl ?? storage.ttl ?? 'none',
+    historyLoad: options.history?.load ?? 20,
+    historyMax: options.history?.max,
+    maxEntries: limits.entries,
+    concurrency: options.concurrency ?? 'serial',
+    leaseMs: (options.lease ?? 30) * 1000,
+    waitMs: (options.wait ?? 30) * 1000,
+    maxWaiting: options.maxWaiting ?? 100,
+    dedupe: options.dedupe ?? 32,
+  };
+  return { settings, limits, clock: options.clock ?? systemClock };
+}
 
 function epochOf(moment: Date | string | number): number {
   const epoch = moment instanceof Date ? moment.getTime() : typeof moment === 'string' ? Date.parse(moment) : moment;

@@ -5,7 +5,8 @@ import { decode, encode, type JsonValue, type Token } from '../json.js';
 import { isStandardSchema, type OutputOf, type StandardSchema, validate } from '../standard-schema.js';
 import { checkCount, checkTtl } from '../storage/changes.js';
 import { checkId } from '../storage/keys.js';
-import type { Access, Attributes } from './access.js';
+import type { LogPage } from '../storage/state-storage.js';
+import type { Access, Answer, Attributes } from './access.js';
 import { forbidden } from './forbidden.js';
 import { type ConversationLimits, checkName, checkSize } from './limits.js';
 import { decodeMessages, encodeMessage, type Message, type RoleInput } from './message.js';
@@ -86,17 +87,17 @@ export class Conversation {
   ): Promise<OutputOf<S> | D>;
   getVariable<T = unknown>(name: string): Promise<T | undefined>;
   getVariable<T>(name: string, fallback: T): Promise<T>;
-  async getVariable(name: string, fallback?: unknown): Promise<unknown> {
+  getVariable(name: string, fallback?: unknown): Promise<unknown> {
     return this.#get('var:', name, fallback);
   }
 
   /** @throws VALUE_NOT_JSON, LIMIT_EXCEEDED */
-  async setVariable(name: string, value: unknown): Promise<void> {
-    await this.#set('var:', name, value);
+  setVariable(name: string, value: unknown): Promise<void> {
+    return this.#set('var:', name, value);
   }
 
   /** @returns whether there was one */
-  async deleteVariable(name: string): Promise<boolean> {
+  deleteVariable(name: string): Promise<boolean> {
     return this.#delete('var:', name);
   }
 
@@ -111,14 +112,16 @@ export class Conversation {
         argument: 'by',
       });
     }
-    const sums = await this.#access().apply([{ op: 'increment', field, by }]);
+    const answer = this.#access().apply([{ op: 'increment', field, by }]);
+    const sums = answer instanceof Promise ? await answer : answer;
     return sums.get(field) as number;
   }
 
   /** Appends to a list; a missing variable becomes one. @throws WRONG_TYPE when it holds anything but a list */
   async appendToVariable(name: string, item: unknown): Promise<void> {
     const field = this.#field('var:', name);
-    await this.#access().apply([{ op: 'append', field, item: this.#token(item, name) }]);
+    const applied = this.#access().apply([{ op: 'append', field, item: this.#token(item, name) }]);
+    if (applied instanceof Promise) await applied;
   }
 
   /**
@@ -152,15 +155,15 @@ export class Conversation {
   ): Promise<OutputOf<S> | D>;
   getMetadata<T = unknown>(name: string): Promise<T | undefined>;
   getMetadata<T>(name: string, fallback: T): Promise<T>;
-  async getMetadata(name: string, fallback?: unknown): Promise<unknown> {
+  getMetadata(name: string, fallback?: unknown): Promise<unknown> {
     return this.#get('meta:', name, fallback);
   }
 
-  async setMetadata(name: string, value: unknown): Promise<void> {
-    await this.#set('meta:', name, value);
+  setMetadata(name: string, value: unknown): Promise<void> {
+    return this.#set('meta:', name, value);
   }
 
-  async deleteMetadata(name: string): Promise<boolean> {
+  deleteMetadata(name: string): Promise<boolean> {
     return this.#delete('meta:', name);
   }
 
@@ -172,19 +175,19 @@ export class Conversation {
   ): Promise<void> {
     const entry = encodeMessage(role, content, metadata, this.#parts.clock);
     checkSize(entry, 'the message', this.#parts.limits);
-    await this.#access().apply([{ op: 'log', entry }]);
+    const applied = this.#access().apply([{ op: 'log', entry }]);
+    if (applied instanceof Promise) await applied;
   }
 
   /** Messages, oldest first. */
   async getHistory<Content = string>(options: HistoryOptions = {}): Promise<Message<Content>[]> {
-    return (await this.getHistoryPage<Content>(options)).messages;
+    const answer = this.#log(options);
+    return decodeMessages<Content>((answer instanceof Promise ? await answer : answer).entries);
   }
 
   /** Messages with their place in the whole, for paging backwards. */
   async getHistoryPage<Content = string>(options: HistoryOptions = {}): Promise<HistoryPage<Content>> {
-    if (options.limit !== undefined) checkCount(options.limit, 'limit', 0);
-    if (options.before !== undefined) checkCount(options.before, 'before', 0);
-    const { entries: tokens, start, total, dropped } = await this.#access().log(options);
+    const { entries: tokens, start, total, dropped } = await this.#log(options);
     return { messages: decodeMessages<Content>(tokens), start, total, dropped };
   }
 
@@ -256,6 +259,12 @@ export class Conversation {
     return this.#access().expire({ set: ttl });
   }
 
+  #log(options: HistoryOptions): Answer<LogPage> {
+    if (options.limit !== undefined) checkCount(options.limit, 'limit', 0);
+    if (options.before !== undefined) checkCount(options.before, 'before', 0);
+    return this.#access().log(options);
+  }
+
   #access(): Access {
     return this.#parts.access();
   }
@@ -289,7 +298,8 @@ export class Conversation {
   }
 
   async #get(kind: 'var:' | 'meta:', name: string, fallback: unknown): Promise<unknown> {
-    const token = await this.#access().field(this.#field(kind, name));
+    const answer = this.#access().field(this.#field(kind, name));
+    const token = answer instanceof Promise ? await answer : answer;
     const options = isSchemaOptions(fallback) ? fallback : undefined;
     if (token === undefined) return options ? options.default : fallback;
     const value = decode(token);
@@ -298,7 +308,8 @@ export class Conversation {
 
   async #set(kind: 'var:' | 'meta:', name: string, value: unknown): Promise<void> {
     const field = this.#field(kind, name);
-    await this.#access().apply([{ op: 'set', field, value: this.#token(value, name) }]);
+    const applied = this.#access().apply([{ op: 'set', field, value: this.#token(value, name) }]);
+    if (applied instanceof Promise) await applied;
   }
 
   async #delete(kind: 'var:' | 'meta:', name: string): Promise<boolean> {

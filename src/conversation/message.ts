@@ -43,5 +43,6 @@ export function encodeMessage(role: RoleInput, content: JsonValue, metadata: unk
 
 /** A fresh message for each stored one. */
 export function decodeMessages<Content>(tokens: readonly Token[]): Message<Content>[] {
-  return tokens.map((token) => decode<Message<Content>>(token));
+  // One long text is read faster than many short ones.
+  return decode<Message<Content>[]>(`[${tokens.join(',')}]`);
 }

@@ -4,7 +4,8 @@ import { isAgentUpError } from '../errors.js';
 import type { Token } from '../json.js';
 import type { Logger } from '../logger.js';
 import { checkId, keyText, type RecordKey } from '../storage/keys.js';
-import { type BeginOptions, RESERVATION_MS, type StateRecord, type StateStorage } from '../storage/state-storage.js';
+import { RESERVATION_MS, type ReadOptions, type StateStorage } from '../storage/state-storage.js';
+import type { Answer } from './access.js';
 import { type CommitSettings, uniqueId } from './commit-settings.js';
 import { Turn } from './turn.js';
 import { busy, TurnQueue } from './turn-queue.js';
@@ -69,82 +70,92 @@ export interface TurnOutcome<Result> {
  * The one place where a turn runs: begin, the handler, commit. A handler that throws leaves no trace and is not
  * called again. Called inside a turn of the same record, it joins that turn: its changes become part of it.
  * Where the idempotency key is known the turn has its `reply`, and changes nothing.
+ *
+ * One function, because each more would be one more promise, which costs as much as a few reads of a handler.
+ * @param beforeCommit told what the handler returned
  * @throws CONVERSATION_BUSY when the conversation does not come free in time, LEASE_LOST when somebody else took over
  */
 export async function runTurn<Result>(
   target: TurnTarget,
-  handler: (turn: Turn) => Result | Promise<Result>,
+  handler: (turn: Turn) => Answer<Result>,
+  beforeCommit?: (turn: Turn, result: Result) => void,
 ): Promise<TurnOutcome<Result>> {
   const { storage, key, settings, owner, idempotencyKey } = target;
   if (owner !== undefined) checkId(owner, 'userId');
   const text = keyText(key);
   const parent = currentTurn(storage, text);
-  if (parent) {
-    const joins = { ...target, idempotencyKey: undefined, text, parent, copy: parent.fork() };
-    return perform(new Turn(joins), handler);
-  }
   const parallel = settings.concurrency === 'parallel';
-  const asks = { log: settings.historyLoad, ...(idempotencyKey !== undefined && { idempotencyKey }) };
-  const runParallel = async (): Promise<TurnOutcome<Result>> => {
-    const record = await storage.read(key, asks);
-    return perform(new Turn({ ...target, text, copy: new WorkingCopy(record), reply: record?.reply }), handler);
-  };
-  if (parallel && idempotencyKey === undefined) return runParallel();
+  const line = parent ? undefined : lineOf(text, parallel, idempotencyKey);
+  const queue = queueOf(storage);
   const deadline = performance.now() + settings.waitMs;
+  const waiting = line === undefined ? undefined : queue.enter(line, settings.waitMs, settings.maxWaiting);
+  if (waiting) await waiting;
+  let turn: Turn | undefined;
+  /** The token of a `begin` that has not been answered. */
+  let asked: string | undefined;
+  try {
+    if (parent) {
+      turn = new Turn(target, text, { copy: parent.fork(), parent });
+    } else if (parallel) {
+      const record = await storage.read(key, asks(settings, idempotencyKey));
+      turn = new Turn(target, text, { copy: new WorkingCopy(record), reply: record?.reply });
+    } else {
+      const { leaseMs } = settings;
+      const token = uniqueId();
+      const options = { ...asks(settings, idempotencyKey), token, leaseMs };
+      for (let pause = 1; !turn; pause = Math.min(pause * 2, MAX_PAUSE_MS)) {
+        asked = token;
+        const begun = await storage.begin(key, options);
+        asked = undefined;
+        if (begun.busy) await untilNext(deadline, begun.retryAfterMs, pause);
+        else {
+          const { record } = begun;
+          turn = new Turn(target, text, { copy: new WorkingCopy(record), reply: record?.reply, lease: options });
+        }
+      }
+    }
+    const frame: Frame = { turn, outer: shared.frames.getStore() };
+    const result = await shared.frames.run(frame, handler, turn);
+    beforeCommit?.(turn, result);
+    await turn.finish();
+    return { result, reply: turn.reply };
+  } catch (error) {
+    // The answer may have been lost, not the question: a lease that nobody knows of would block the next turn.
+    if (asked !== undefined) storage.commit(key, [], { lease: { token: asked } }).catch(() => {});
+    const released = turn?.abandon();
+    // A storage that is down has taken its time already; the lease ends by itself if this does not reach it.
+    if (!isAgentUpError(error, 'STORAGE_UNAVAILABLE')) await released;
+    throw error;
+  } finally {
+    if (line !== undefined) queue.leave(line);
+  }
+}
+
+/** The pauses between two questions stay below the life of a reservation, so that the place in line is kept. */
+const MAX_PAUSE_MS = RESERVATION_MS / 4;
+
+async function untilNext(deadline: number, retryAfterMs: number, pause: number): Promise<void> {
+  const left = deadline - performance.now();
+  if (left <= 0) throw busy('another process holds its lease', retryAfterMs);
+  await delay(Math.min(left, retryAfterMs, pause * (0.5 + Math.random())));
+}
+
+/** What a turn waits in line for: parallel ones for nothing but an earlier delivery of their own message. */
+function lineOf(text: string, parallel: boolean, idempotencyKey: string | undefined): string | undefined {
+  if (!parallel) return text;
+  // No key text holds a blank.
+  return idempotencyKey === undefined ? undefined : `${text} ${idempotencyKey}`;
+}
+
+function asks({ historyLoad: log }: TurnSettings, idempotencyKey: string | undefined): ReadOptions {
+  return idempotencyKey === undefined ? { log } : { log, idempotencyKey };
+}
+
+function queueOf(storage: StateStorage): TurnQueue {
   let queue = shared.queues.get(storage);
   if (!queue) {
     queue = new TurnQueue();
     shared.queues.set(storage, queue);
   }
-  // Parallel turns wait for nothing but an earlier delivery of their own message. No key text holds a blank.
-  const line = parallel ? `${text} ${idempotencyKey}` : text;
-  const leave = await queue.enter(line, settings.waitMs, settings.maxWaiting);
-  try {
-    if (parallel) return await runParallel();
-    const token = uniqueId();
-    const { leaseMs } = settings;
-    const record = await begin(storage, key, { ...asks, token, leaseMs }, deadline);
-    const lease = { token, leaseMs };
-    const turn = new Turn({ ...target, text, lease, copy: new WorkingCopy(record), reply: record?.reply });
-    return await perform(turn, handler);
-  } finally {
-    leave();
-  }
-}
-
-async function perform<Result>(
-  turn: Turn,
-  handler: (turn: Turn) => Result | Promise<Result>,
-): Promise<TurnOutcome<Result>> {
-  const frame: Frame = { turn, outer: shared.frames.getStore() };
-  try {
-    const result = await shared.frames.run(frame, handler, turn);
-    await turn.finish();
-    return { result, reply: turn.reply };
-  } catch (error) {
-    const released = turn.abandon();
-    // A storage that is down has taken its time already; the lease ends by itself if this does not reach it.
-    if (!isAgentUpError(error, 'STORAGE_UNAVAILABLE')) await released;
-    throw error;
-  }
-}
-
-/** Asks until the lease is granted. The pauses stay below the reservation's life, so that the place in line is kept. */
-async function begin(
-  storage: StateStorage,
-  key: RecordKey,
-  options: BeginOptions,
-  deadline: number,
-): Promise<StateRecord | undefined> {
-  for (let pause = 1; ; pause = Math.min(pause * 2, RESERVATION_MS / 4)) {
-    const begun = await storage.begin(key, options).catch((error: unknown) => {
-      // The answer may have been lost, not the question: a lease that nobody knows of would block the next turn.
-      storage.commit(key, [], { lease: { token: options.token } }).catch(() => {});
-      throw error;
-    });
-    if (!begun.busy) return begun.record;
-    const left = deadline - performance.now();
-    if (left <= 0) throw busy('another process holds its lease', begun.retryAfterMs);
-    await delay(Math.min(left, begun.retryAfterMs, pause * (0.5 + Math.random())));
-  }
+  return queue;
 }

@@ -3,46 +3,54 @@ import { AgentUpError } from '../errors.js';
 /** A timer set for longer goes off at once. */
 export const MAX_TIMER_MS = 2 ** 31 - 1;
 
+interface Line {
+  /** Turns that run or wait. */
+  size: number;
+  /** Who comes next, in their order. */
+  readonly waiting: (() => void)[];
+}
+
 /** Turns of this process that wait for one conversation: first come, first served. */
 export class TurnQueue {
-  readonly #tails = new Map<string, { waiting: number; last: Promise<void> }>();
+  readonly #lines = new Map<string, Line>();
 
   /**
-   * Waits for the turns of `text` that came before, at most `waitMs`.
-   * @returns what must be called when the turn is over
+   * Takes the place of the turn that runs, or waits at most `waitMs` for those of `text` that came before. Who has
+   * entered must leave.
+   * @returns a promise where there is anything to wait for
    * @throws CONVERSATION_BUSY when `maxWaiting` wait already, or the wait took too long
    */
-  async enter(text: string, waitMs: number, maxWaiting: number): Promise<() => void> {
-    let line = this.#tails.get(text);
-    if (line && line.waiting >= maxWaiting) throw busy(`${line.waiting} turns of this conversation wait already`);
+  enter(text: string, waitMs: number, maxWaiting: number): Promise<void> | undefined {
+    const line = this.#lines.get(text);
     if (!line) {
-      line = { waiting: 0, last: Promise.resolve() };
-      this.#tails.set(text, line);
+      this.#lines.set(text, { size: 1, waiting: [] });
+      return undefined;
     }
-    const mine = line;
-    const before = mine.last;
-    const first = mine.waiting++ === 0;
-    let open = (): void => {};
-    mine.last = new Promise((resolve) => {
-      open = resolve;
+    if (line.size >= maxWaiting) throw busy(`${line.size} turns of this conversation wait already`);
+    line.size++;
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(
+        () => {
+          line.waiting.splice(line.waiting.indexOf(enter), 1);
+          line.size--;
+          reject(busy(`a turn waited ${waitMs} ms for the ones before it`));
+        },
+        Math.min(waitMs, MAX_TIMER_MS),
+      );
+      const enter = (): void => {
+        clearTimeout(timer);
+        resolve();
+      };
+      line.waiting.push(enter);
     });
-    const leave = (): void => {
-      if (--mine.waiting === 0) this.#tails.delete(text);
-      open();
-    };
-    if (first) return leave;
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<'late'>((resolve) => {
-      timer = setTimeout(resolve, Math.min(waitMs, MAX_TIMER_MS), 'late');
-    });
-    const outcome = await Promise.race([before, late]);
-    clearTimeout(timer);
-    if (outcome === 'late') {
-      // Keeps its place in the chain, so that nobody behind overtakes the turn that still runs.
-      void before.then(leave);
-      throw busy(`a turn waited ${waitMs} ms for the ones before it`);
-    }
-    return leave;
+  }
+
+  /** The turn is over: the next one runs. */
+  leave(text: string): void {
+    const line = this.#lines.get(text);
+    if (!line) return;
+    if (--line.size === 0) this.#lines.delete(text);
+    else line.waiting.shift()?.();
   }
 }
 

@@ -12,11 +12,12 @@ import type {
   LogPage,
   StateStorage,
 } from '../storage/state-storage.js';
-import type { Access, Attributes, Contents } from './access.js';
+import type { Access, Answer, Attributes, Contents } from './access.js';
 import { type CommitSettings, commitOptions } from './commit-settings.js';
 import { forbidden } from './forbidden.js';
-import { MAX_TIMER_MS } from './turn-queue.js';
-import { WorkingCopy } from './working-copy.js';
+import { leaseKeeper } from './lease-keeper.js';
+
+import { type Tail, WorkingCopy } from './working-copy.js';
 
 /** The right to commit exclusively, with how long it lasts without a renewal. */
 export interface Lease {
@@ -24,20 +25,23 @@ export interface Lease {
   readonly leaseMs: number;
 }
 
-export interface TurnParts {
+/** What a turn is about. */
+export interface TurnSubject {
   readonly storage: StateStorage;
   readonly key: RecordKey;
-  /** The key as text: what a turn is found by. */
-  readonly text: string;
   readonly settings: CommitSettings;
   readonly logger: Logger;
+  /** Whom a conversation that has no owner belongs to once this turn has written to it. */
+  readonly owner?: string | undefined;
+  /** Names the message that is handled; its reply is kept with the commit. Nothing to a turn that joins another. */
+  readonly idempotencyKey?: string | undefined;
+}
+
+/** How a turn was begun. */
+export interface TurnStart {
   readonly copy: WorkingCopy;
   /** Absent for parallel turns, and for a turn that joins another. */
   readonly lease?: Lease | undefined;
-  /** Whom a conversation that has no owner belongs to once this turn has written to it. */
-  readonly owner?: string | undefined;
-  /** Names the message that is handled; its reply is kept with the commit. */
-  readonly idempotencyKey?: string | undefined;
   /** What an earlier turn with this key left. */
   readonly reply?: Token | undefined;
   /** The turn this one joins: its changes become the parent's when its handler returns. */
@@ -59,26 +63,30 @@ const RESEND_MS = 50_000;
 export class Turn implements Access {
   readonly storage: StateStorage;
   readonly key: RecordKey;
+  /** The key as text: what a turn is found by. */
   readonly text: string;
-  readonly #parts: TurnParts;
+  readonly #subject: TurnSubject;
+  readonly #lease: Lease | undefined;
+  readonly #parent: Turn | undefined;
   readonly #copy: WorkingCopy;
   #reply: Token | undefined;
   #newReply: Token | undefined;
   #ended = false;
-  #renewal: NodeJS.Timeout | undefined;
   /** A save under way: what comes meanwhile waits, or it would be taken for saved. */
   #saving: Promise<void> | undefined;
   /** A save of which nobody knows whether it was written: it is sent again, as it was, before anything else. */
   #unsure: Unsure | undefined;
 
-  constructor(parts: TurnParts) {
-    this.#parts = parts;
-    this.storage = parts.storage;
-    this.key = parts.key;
-    this.text = parts.text;
-    this.#copy = parts.copy;
-    this.#reply = parts.reply;
-    if (parts.lease) this.#renewLater(parts.lease);
+  constructor(subject: TurnSubject, text: string, start: TurnStart) {
+    this.#subject = subject;
+    this.storage = subject.storage;
+    this.key = subject.key;
+    this.text = text;
+    this.#copy = start.copy;
+    this.#reply = start.reply;
+    this.#parent = start.parent;
+    this.#lease = start.lease;
+    if (start.lease) leaseKeeper.add(this, start.lease.leaseMs);
   }
 
   get ended(): boolean {
@@ -96,7 +104,7 @@ export class Turn implements Access {
 
   /** Is the reply of this turn kept, to answer a redelivery of its message with? */
   get remembers(): boolean {
-    return this.#parts.idempotencyKey !== undefined;
+    return this.#subject.idempotencyKey !== undefined && !this.#parent;
   }
 
   /** The reply to be kept with the commit. */
@@ -109,23 +117,29 @@ export class Turn implements Access {
     return new WorkingCopy(this.#copy.snapshot());
   }
 
-  async field(name: string): Promise<Token | undefined> {
+  field(name: string): Token | undefined {
     this.#live();
     return this.#copy.fields.get(name);
   }
 
-  async fields(): Promise<ReadonlyMap<string, Token>> {
+  fields(): ReadonlyMap<string, Token> {
     this.#live();
     return this.#copy.fields;
   }
 
-  async log({ limit, before }: LogOptions): Promise<LogPage> {
+  log({ limit, before }: LogOptions): Answer<LogPage> {
     this.#live();
     const tail = this.#copy.tail;
     const end = Math.max(tail.dropped, Math.min(tail.total, before ?? tail.total));
     const start = Math.max(tail.dropped, limit === undefined ? 0 : end - limit);
     const held = tail.entries.slice(Math.max(0, start - tail.start), Math.max(0, end - tail.start));
-    if (start >= tail.start || end <= start) return { ...tail, entries: held, start: Math.min(start, end) };
+    const { total, dropped } = tail;
+    if (start >= tail.start || end <= start) return { entries: held, start: Math.min(start, end), total, dropped };
+    return this.#older(tail, held, start, end);
+  }
+
+  /** A stretch of the log of which the turn has loaded the end at most. */
+  async #older(tail: Tail, held: Token[], start: number, end: number): Promise<LogPage> {
     const olderEnd = Math.min(end, tail.start);
     const older = await this.storage.readLog(this.key, { before: olderEnd, limit: olderEnd - start });
     if (older.start + older.entries.length === olderEnd && older.entries.length > 0) {
@@ -135,54 +149,54 @@ export class Turn implements Access {
     return { ...tail, entries: held, start: olderEnd, dropped: olderEnd };
   }
 
-  async attributes(): Promise<Attributes | undefined> {
+  attributes(): Attributes | undefined {
     this.#live();
     const { exists, owner, createdAt = 0, updatedAt = 0, expiresAt } = this.#copy;
     return exists ? { owner, createdAt, updatedAt, expiresAt, ttl: this.pendingTtl } : undefined;
   }
 
   async contents(log: number): Promise<Contents | undefined> {
-    const attributes = await this.attributes();
+    const attributes = this.attributes();
     return attributes && { attributes, fields: this.#copy.fields, log: await this.log({ limit: log }) };
   }
 
-  async apply(changes: readonly Change[]): Promise<Map<string, number>> {
-    while (this.#saving) await this.#saving;
+  apply(changes: readonly Change[]): Answer<Map<string, number>> {
+    if (this.#saving) return this.#saving.then(() => this.apply(changes));
     this.#live();
-    return this.#copy.apply(changes, this.#parts.settings.maxEntries);
+    return this.#copy.apply(changes, this.#subject.settings.maxEntries);
   }
 
-  async replace(field: string, expected: Token | undefined, value: Token): Promise<boolean> {
-    while (this.#saving) await this.#saving;
+  replace(field: string, expected: Token | undefined, value: Token): Answer<boolean> {
+    if (this.#saving) return this.#saving.then(() => this.replace(field, expected, value));
     this.#live();
     if (this.#copy.fields.get(field) !== expected) return false;
-    this.#copy.apply([{ op: 'set', field, value }], this.#parts.settings.maxEntries);
+    this.#copy.apply([{ op: 'set', field, value }], this.#subject.settings.maxEntries);
     return true;
   }
 
-  async create(owner: string | undefined): Promise<void> {
-    while (this.#saving) await this.#saving;
+  create(owner: string | undefined): Answer<void> {
+    if (this.#saving) return this.#saving.then(() => this.create(owner));
     this.#live();
     if (!this.#copy.exists) this.#copy.apply([owner === undefined ? { op: 'touch' } : { op: 'owner', owner }]);
   }
 
-  async claim(owner: string): Promise<boolean> {
-    while (this.#saving) await this.#saving;
+  claim(owner: string): Answer<boolean> {
+    if (this.#saving) return this.#saving.then(() => this.claim(owner));
     this.#live();
     if (this.#copy.owner === undefined) this.#copy.apply([{ op: 'owner', owner }]);
     return this.#copy.owner === owner;
   }
 
-  async expire(expiry: Expiry): Promise<boolean> {
-    while (this.#saving) await this.#saving;
+  expire(expiry: Expiry): Answer<boolean> {
+    if (this.#saving) return this.#saving.then(() => this.expire(expiry));
     this.#live();
     if (!this.#copy.exists) return false;
     this.#copy.expiry = expiry;
     return true;
   }
 
-  async erase(): Promise<boolean> {
-    while (this.#saving) await this.#saving;
+  erase(): Answer<boolean> {
+    if (this.#saving) return this.#saving.then(() => this.erase());
     this.#live();
     const there = this.#copy.exists;
     this.#copy.erase();
@@ -203,29 +217,28 @@ export class Turn implements Access {
   }
 
   /** The handler returned: what it changed is committed and the lease released, in one step. */
-  async finish(): Promise<void> {
+  finish(): Promise<void> {
     this.#end();
-    if (this.#saving) await this.#saving;
-    await this.#commit(false);
+    return this.#saving ? this.#saving.then(() => this.#commit(false)) : this.#commit(false);
   }
 
   /** The handler threw, or the commit was refused: nothing more is written, the lease is released. */
   async abandon(): Promise<void> {
     this.#end();
     if (this.#saving) await this.#saving;
-    const { lease } = this.#parts;
+    const lease = this.#lease;
     if (!lease) return;
     try {
       await this.storage.commit(this.key, [], { lease: { token: lease.token } });
     } catch (error) {
       // The error that ends the turn matters more, and the lease ends by itself.
-      if (!isAgentUpError(error, 'LEASE_LOST')) this.#parts.logger.warn('a lease could not be released', error);
+      if (!isAgentUpError(error, 'LEASE_LOST')) this.#subject.logger.warn('a lease could not be released', error);
     }
   }
 
   #end(): void {
     this.#ended = true;
-    clearTimeout(this.#renewal);
+    if (this.#lease) leaseKeeper.delete(this);
   }
 
   #live(): void {
@@ -240,12 +253,14 @@ export class Turn implements Access {
   get pendingTtl(): number | 'none' | undefined {
     const { expiry, reset, updatedAt } = this.#copy;
     if (expiry) return expirySeconds(expiry);
-    const outer = reset ? undefined : this.#parts.parent?.pendingTtl;
-    return outer ?? (updatedAt ? undefined : this.#parts.settings.ttl);
+    const outer = reset ? undefined : this.#parent?.pendingTtl;
+    return outer ?? (updatedAt ? undefined : this.#subject.settings.ttl);
   }
 
   async #commit(keepLease: boolean): Promise<void> {
-    const { storage, key, lease, parent, settings, owner } = this.#parts;
+    const { storage, key, settings, owner } = this.#subject;
+    const lease = this.#lease;
+    const parent = this.#parent;
     const copy = this.#copy;
     const idempotency = keepLease ? undefined : this.#idempotency();
     const writes = !copy.erased && (copy.changed || idempotency !== undefined);
@@ -315,29 +330,25 @@ export class Turn implements Access {
   }
 
   #idempotency(): Idempotency | undefined {
-    const { idempotencyKey: key, settings } = this.#parts;
+    const { idempotencyKey: key, settings } = this.#subject;
     const reply = this.#newReply;
-    return key === undefined || reply === undefined ? undefined : { key, reply, keep: settings.dedupe };
+    return key === undefined || reply === undefined || this.#parent ? undefined : { key, reply, keep: settings.dedupe };
   }
 
-  #renewLater({ token, leaseMs }: Lease): void {
-    this.#renewal = setTimeout(
-      () => {
-        this.storage.commit(this.key, [], { lease: { token, keepMs: leaseMs } }).then(
-          () => {
-            if (!this.#ended) this.#renewLater({ token, leaseMs });
-          },
-          (error: unknown) => {
-            if (this.#ended) return;
-            // A lost lease stays lost, and the commit will say so; anything else may pass.
-            if (isAgentUpError(error, 'LEASE_LOST'))
-              this.#parts.logger.warn('the lease of a turn was lost', this.key.id);
-            else this.#renewLater({ token, leaseMs });
-          },
-        );
-      },
-      Math.min(leaseMs / 3, MAX_TIMER_MS),
-    );
-    this.#renewal.unref();
+  /** Keeps the lease while the handler runs on. @internal */
+  async renew(): Promise<void> {
+    const { storage, key, logger } = this.#subject;
+    if (!this.#lease) return;
+    const { token, leaseMs } = this.#lease;
+    try {
+      await storage.commit(key, [], { lease: { token, keepMs: leaseMs } });
+    } catch (error) {
+      if (this.#ended) return;
+      if (isAgentUpError(error, 'LEASE_LOST')) {
+        // It stays lost, and the commit will say so; anything else may pass.
+        leaseKeeper.delete(this);
+        logger.warn('the lease of a turn was lost', key.id);
+      }
+    }
   }
 }

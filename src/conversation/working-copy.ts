@@ -1,5 +1,5 @@
-import type { Token } from '../json.js';
-import { plan } from '../storage/changes.js';
+import { appendToken, type Token } from '../json.js';
+import { add, plan, tooManyFields, wrongType } from '../storage/changes.js';
 import type { Change, Committed, Expiry, StateRecord } from '../storage/state-storage.js';
 
 type FieldChange =
@@ -7,6 +7,15 @@ type FieldChange =
   | { readonly op: 'remove' }
   | { readonly op: 'increment'; readonly by: number }
   | { readonly op: 'append'; readonly items: Token[] };
+
+/** The end of a log, as far as it has been loaded. */
+export interface Tail {
+  readonly entries: readonly Token[];
+  /** Position of the first of `entries`. */
+  readonly start: number;
+  readonly total: number;
+  readonly dropped: number;
+}
 
 /**
  * A snapshot and what a turn has changed on it so far. Reads see the changes; `changes()` gives them as the shortest
@@ -80,12 +89,7 @@ export class WorkingCopy {
   }
 
   /** The entries held here, oldest first, and the position of the first; older ones are in the storage only. */
-  get tail(): {
-    readonly entries: readonly Token[];
-    readonly start: number;
-    readonly total: number;
-    readonly dropped: number;
-  } {
+  get tail(): Tail {
     return {
       entries: this.#log,
       start: this.#logTotal - this.#log.length,
@@ -118,14 +122,34 @@ export class WorkingCopy {
 
   /** Applies changes to the view, all or nothing. @throws WRONG_TYPE, INTEGER_OVERFLOW, LIMIT_EXCEEDED */
   apply(changes: readonly Change[], maxFields?: number): Map<string, number> {
-    const { fields, incremented } = plan(this.#fields, changes, maxFields);
+    const [first] = changes;
+    const single = changes.length === 1 && first?.op !== 'clearFields';
+    if (!single) plan(this.#fields, changes, maxFields);
+    let incremented: Map<string, number> | undefined;
     for (const change of changes) {
       switch (change.op) {
         case 'set':
+          this.#put(change.field, change.value, single ? maxFields : undefined);
+          this.#pending.set(change.field, { op: 'set', value: change.value });
+          break;
+        case 'increment': {
+          const sum = add(this.#fields.get(change.field), change.by, change.field);
+          this.#put(change.field, String(sum), single ? maxFields : undefined);
+          this.#pending.set(change.field, this.#merge(change));
+          incremented ??= new Map();
+          incremented.set(change.field, sum);
+          break;
+        }
+        case 'append': {
+          const list = this.#fields.get(change.field) ?? '[]';
+          if (!list.startsWith('[')) throw wrongType(change.field, 'a list');
+          this.#put(change.field, appendToken(list, change.item), single ? maxFields : undefined);
+          this.#pending.set(change.field, this.#merge(change));
+          break;
+        }
         case 'remove':
-        case 'increment':
-        case 'append':
-          this.#pending.set(change.field, this.#merge(change, fields.get(change.field)));
+          this.#fields.delete(change.field);
+          this.#pending.set(change.field, { op: 'remove' });
           break;
         case 'log':
           this.#log.push(change.entry);
@@ -154,12 +178,8 @@ export class WorkingCopy {
           this.#touched = true;
       }
     }
-    for (const [field, token] of fields) {
-      if (token === undefined) this.#fields.delete(field);
-      else this.#fields.set(field, token);
-    }
     if (changes.length > 0) this.#exists = true;
-    return incremented;
+    return incremented ?? NOTHING;
   }
 
   /** Removes everything, as if the conversation had never been. */
@@ -174,8 +194,19 @@ export class WorkingCopy {
     if (this.#logCleared) changes.push({ op: 'clearLog' });
     if (this.#ownerChanged) changes.push({ op: 'owner', owner: this.#owner });
     for (const [field, change] of this.#pending) {
-      if (change.op === 'append') for (const item of change.items) changes.push({ op: 'append', field, item });
-      else changes.push({ ...change, field });
+      switch (change.op) {
+        case 'append':
+          for (const item of change.items) changes.push({ op: 'append', field, item });
+          break;
+        case 'set':
+          changes.push({ op: 'set', field, value: change.value });
+          break;
+        case 'increment':
+          changes.push({ op: 'increment', field, by: change.by });
+          break;
+        case 'remove':
+          changes.push({ op: 'remove', field });
+      }
     }
     for (const entry of this.#newEntries) changes.push({ op: 'log', entry });
     if (changes.length === 0 && this.#touched) changes.push({ op: 'touch' });
@@ -215,10 +246,17 @@ export class WorkingCopy {
     this.#expiresAt = answer.expiresAt;
   }
 
-  /** One delta for what was pending on a field and what comes now. `result` is the field's value after both. */
-  #merge(change: Extract<Change, { field: string }>, result: Token | undefined): FieldChange {
-    if (change.op === 'set') return { op: 'set', value: change.value };
-    if (change.op === 'remove') return { op: 'remove' };
+  /** @throws LIMIT_EXCEEDED where that makes one field more than there may be */
+  #put(field: string, token: Token, maxFields: number | undefined): void {
+    const { size } = this.#fields;
+    if (maxFields !== undefined && size >= maxFields && !this.#fields.has(field)) {
+      throw tooManyFields(maxFields, size + 1);
+    }
+    this.#fields.set(field, token);
+  }
+
+  /** One delta for what was pending on a field and what comes now, which the view has taken already. */
+  #merge(change: Extract<Change, { op: 'increment' | 'append' }>): FieldChange {
     const before = this.#pending.get(change.field);
     if (!before) {
       return change.op === 'increment' ? { op: 'increment', by: change.by } : { op: 'append', items: [change.item] };
@@ -230,6 +268,8 @@ export class WorkingCopy {
       before.items.push(change.item);
       return before;
     }
-    return { op: 'set', value: result as Token };
+    return { op: 'set', value: this.#fields.get(change.field) as Token };
   }
 }
+
+const NOTHING: Map<string, number> = new Map();

@@ -1,7 +1,7 @@
 import type { Conversation } from '../conversation/conversation.js';
 import { ConversationContext } from '../conversation/conversation-context.js';
 import { forbidden } from '../conversation/forbidden.js';
-import { isInTurn, runTurn } from '../conversation/run-turn.js';
+import { isInTurn, runTurn, type TurnOutcome } from '../conversation/run-turn.js';
 import type { Turn } from '../conversation/turn.js';
 import { AgentUpError, isAgentUpError } from '../errors.js';
 import { openStorage } from '../storage/open-storage.js';
@@ -29,7 +29,8 @@ export async function invokeStateful<T extends Task, R>(
       argument: 'task',
     });
   }
-  const base = given instanceof ConversationContext ? given : await currentRuntime().contextFor(options);
+  const found = given instanceof ConversationContext ? given : currentRuntime().contextFor(options);
+  const base = found instanceof Promise ? await found : found;
   const { kind, contextId } = place(options, task);
   const scope = { kind, tenantId: task.tenantId, userId: task.userId };
   const context = base.scoped(scope);
@@ -39,30 +40,33 @@ export async function invokeStateful<T extends Task, R>(
   const notes = key === undefined || isInTurn() ? undefined : currentNotes();
   let progress: 'before' | 'running' | { result: R } = 'before';
 
-  const run = async (on: ConversationContext, degraded: boolean): Promise<R> => {
-    const target = { storage: on.storage, key: on.keyOf(contextId), settings, logger, owner, idempotencyKey: key };
-    const { result, reply } = await runTurn<R>(target, async (turn) => {
-      permit(turn, contextId, owner);
-      if (turn.reply !== undefined) return undefined as R;
-      progress = 'running';
-      const answer = await handler(task, on.inTurn(turn, contextId, degraded), contextId);
-      progress = { result: answer };
-      if (turn.remembers) {
-        const token = encodeReply(answer, limits.replyBytes);
+  const run = (on: ConversationContext, degraded: boolean): Promise<TurnOutcome<R>> =>
+    runTurn<R>(
+      { storage: on.storage, key: on.keyOf(contextId), settings, logger, owner, idempotencyKey: key },
+      (turn) => {
+        permit(turn, contextId, owner);
+        if (turn.reply !== undefined) return undefined as R;
+        progress = 'running';
+        return handler(task, on.inTurn(turn, contextId, degraded), contextId);
+      },
+      (turn, result) => {
+        progress = { result };
+        if (!turn.remembers || turn.reply !== undefined) return;
+        const token = encodeReply(result, limits.replyBytes);
         if (!isKept(token)) logger.warn('a reply cannot be kept for a redelivery of its message', { contextId });
         turn.keepReply(token);
-      }
-      return answer;
-    });
+      },
+    );
+  const replyOf = ({ result, reply }: TurnOutcome<R>): R => {
     if (reply === undefined) return result;
     if (notes) notes.redelivered = true;
     return decodeReply(reply, contextId) as R;
   };
 
-  if ((options.onUnavailable ?? base.options.onUnavailable) !== 'degrade') return run(context, false);
   try {
-    return await run(context, false);
+    return replyOf(await run(context, false));
   } catch (error) {
+    if ((options.onUnavailable ?? base.options.onUnavailable) !== 'degrade') throw error;
     const reached = progress as 'before' | 'running' | { result: R };
     if (!isAgentUpError(error, 'STORAGE_UNAVAILABLE') || reached === 'running') throw error;
     logger.error('the storage is unavailable; going on without memory', { contextId, error: error.message });
@@ -70,7 +74,7 @@ export async function invokeStateful<T extends Task, R>(
     if (reached !== 'before') return reached.result;
     const storage = await openStorage({ backend: 'memory' });
     try {
-      return await run(context.over(storage), true);
+      return replyOf(await run(context.over(storage), true));
     } finally {
       await storage.close();
     }

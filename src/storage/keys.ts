@@ -16,7 +16,6 @@ export const MAX_ID_LENGTH = 1024;
 
 const SPACE = /^[a-z0-9-]+$/;
 const SAFE = /^[a-z0-9_-]*$/;
-const LONE_SURROGATE = /[\uD800-\uDBFF](?![\uDC00-\uDFFF])|(?<![\uD800-\uDBFF])[\uDC00-\uDFFF]/;
 const HEX = Array.from({ length: 256 }, (_, byte) => `%${byte.toString(16).padStart(2, '0')}`);
 const encoder = new TextEncoder();
 
@@ -31,6 +30,9 @@ export function checkSpace(space: unknown): asserts space is string {
   }
 }
 
+/** ES2024, which Node 20 has and the compiler's library for ES2023 has not. */
+type WellFormed = string & { isWellFormed(): boolean };
+
 /** Refuses what no key can be made of. `argument` names it in the error. */
 export function checkId(text: unknown, argument: string): asserts text is string {
   if (typeof text !== 'string') {
@@ -44,7 +46,7 @@ export function checkId(text: unknown, argument: string): asserts text is string
       { argument, limit: 'idLength', max: MAX_ID_LENGTH, actual: text.length },
     );
   }
-  if (LONE_SURROGATE.test(text)) {
+  if (!(text as WellFormed).isWellFormed()) {
     throw new AgentUpError('INVALID_ARGUMENT', `${argument} holds a lone surrogate, which no key can hold`, {
       argument,
     });

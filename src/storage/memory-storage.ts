@@ -46,7 +46,20 @@ interface Body {
   ownTtl: number | 'none' | undefined;
   /** By idempotency key, oldest first. */
   replies: Map<string, Token> | undefined;
+  /** Those with an id, of the last minute, oldest first. */
+  readonly recent: Recent[];
 }
+
+/** A commit that may be sent again, and what it was answered. */
+interface Recent {
+  readonly id: string;
+  readonly at: number;
+  readonly answer: Committed;
+}
+
+/** For how long a commit id is remembered, in milliseconds; and how many of a record: no answer is lost on its way. */
+const RECENT_MS = 60_000;
+const MAX_RECENT = 8;
 
 /** Who holds the lease of a record, and who is next. A moment that has passed means nobody. */
 interface Space {
@@ -63,7 +76,6 @@ export class MemoryStorage implements StateStorage {
   readonly #clock: Clock;
   readonly #spaces = new Map<string, Space>();
   readonly #leases = new MemoryLeases();
-  #seenCommits = new Map<string, { at: number; answer: Committed }>();
   #closed = false;
   #size = 0;
   #writesUntilPurge = 256;
@@ -111,9 +123,8 @@ export class MemoryStorage implements StateStorage {
     const { lease, commitId } = options;
     const text = keyText(key);
     const now = this.#clock.now();
-    // No key text holds a blank.
-    const seenId = commitId === undefined ? undefined : `${text} ${commitId}`;
-    const seen = seenId === undefined ? undefined : this.#seen(seenId, now);
+    const body = this.#find(key.space, text, now);
+    const seen = commitId === undefined ? undefined : body && recall(body, commitId, now);
     if (seen) return { ...seen, incremented: new Map(seen.incremented) };
     if (lease && !this.#leases.holds(text, lease.token, now)) {
       throw new AgentUpError('LEASE_LOST', `the lease on ${key.id} was lost before the commit`, {
@@ -121,7 +132,6 @@ export class MemoryStorage implements StateStorage {
         space: key.space,
       });
     }
-    const body = this.#find(key.space, text, now);
     const idempotencyKey = options.idempotency?.key;
     const repeated = idempotencyKey !== undefined && body?.replies?.has(idempotencyKey);
     if (repeated || !meets(body, options.condition)) {
@@ -131,9 +141,6 @@ export class MemoryStorage implements StateStorage {
       ? this.#apply(key, text, body, changes, options, now)
       : untouched(body, now);
     if (lease) this.#leases.settle(text, lease.keepMs, now);
-    if (seenId !== undefined) {
-      this.#seenCommits.set(seenId, { at: now, answer: { ...answer, incremented: new Map(answer.incremented) } });
-    }
     return answer;
   }
 
@@ -203,7 +210,6 @@ export class MemoryStorage implements StateStorage {
     this.#closed = true;
     this.#spaces.clear();
     this.#leases.clear();
-    this.#seenCommits.clear();
   }
 
   #open(): void {
@@ -254,14 +260,12 @@ export class MemoryStorage implements StateStorage {
     bodies.delete(text);
     bodies.set(text, body);
     this.#purgeWhenDue(now);
-    return {
-      committed: true,
-      version: body.version,
-      updatedAt: now,
-      expiresAt: body.expiresAt,
-      incremented: planned.incremented,
-      logTotal: totalOf(body),
-    };
+    const { incremented } = planned;
+    const answer = committed(body, incremented);
+    if (options.commitId === undefined) return answer;
+    const kept = incremented.size === 0 ? answer : committed(body, new Map(incremented));
+    note(body.recent, { id: options.commitId, at: now, answer: kept });
+    return answer;
   }
 
   #spaceOf(name: string): Space {
@@ -288,6 +292,7 @@ export class MemoryStorage implements StateStorage {
       expiresAt: undefined,
       ownTtl: undefined,
       replies: undefined,
+      recent: [],
     };
     this.#size++;
     addTo(this.#spaceOf(key.space).byContainer, containerText(key), text);
@@ -318,18 +323,28 @@ export class MemoryStorage implements StateStorage {
     this.#leases.purge(now);
     this.#writesUntilPurge = Math.max(256, this.#size);
   }
-
-  #seen(id: string, now: number): Committed | undefined {
-    for (const [old, { at }] of this.#seenCommits) {
-      if (at > now - 60_000) break;
-      this.#seenCommits.delete(old);
-    }
-    return this.#seenCommits.get(id)?.answer;
-  }
 }
 
 function isExpired(body: Body, now: number): boolean {
   return body.expiresAt !== undefined && body.expiresAt <= now;
+}
+
+function committed(body: Body, incremented: Map<string, number>): Committed {
+  const { version, updatedAt, expiresAt } = body;
+  return { committed: true, version, updatedAt, expiresAt, incremented, logTotal: totalOf(body) };
+}
+
+function note(recent: Recent[], commit: Recent): void {
+  recent.push(commit);
+  if (recent.length > 2 * MAX_RECENT) recent.splice(0, MAX_RECENT);
+}
+
+function recall({ recent }: Body, id: string, now: number): Committed | undefined {
+  for (let i = recent.length - 1; i >= 0; i--) {
+    const commit = recent[i] as Recent;
+    if (commit.id === id) return commit.at > now - RECENT_MS ? commit.answer : undefined;
+  }
+  return undefined;
 }
 
 function totalOf(body: Body): number {
