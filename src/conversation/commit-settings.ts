@@ -12,7 +12,8 @@ export interface CommitSettings {
   readonly dedupe: number;
 }
 
-const process = randomBytes(9).toString('base64url');
+// Lower-case letters and digits are the same encoded or not, whatever a backend makes of an id.
+const process = BigInt(`0x${randomBytes(9).toString('hex')}`).toString(36);
 let count = 0;
 
 /** An id that nobody else makes: for leases, and for commits that may have to be sent twice. */
@@ -20,13 +21,21 @@ export function uniqueId(): string {
   return `${process}${(count++).toString(36)}`;
 }
 
-/** The options of a commit with these settings. */
-export function commitOptions(settings: CommitSettings, own: CommitOptions): CommitOptions {
+/**
+ * The options of a commit with these settings.
+ * @param fields how many the record is known to have: far from the limit, what others add meanwhile does not reach it,
+ * and the storage need not count
+ */
+export function commitOptions(
+  { ttl, historyMax, maxEntries }: CommitSettings,
+  own: CommitOptions,
+  fields = maxEntries,
+): CommitOptions {
   return {
-    expiry: { renew: settings.ttl },
-    maxFields: settings.maxEntries,
-    ...(settings.historyMax !== undefined && { logMax: settings.historyMax }),
-    commitId: uniqueId(),
+    expiry: { renew: ttl },
+    commitId: own.commitId ?? uniqueId(),
+    ...(fields * 2 >= maxEntries && { maxFields: maxEntries }),
+    ...(historyMax !== undefined && { logMax: historyMax }),
     ...own,
   };
 }

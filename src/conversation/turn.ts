@@ -301,12 +301,15 @@ export class Turn implements Access {
     // A conversation that belonged to nobody may have been taken by somebody else since: that must not be undone.
     for (let version = claim?.version; ; ) {
       const condition = version !== undefined && { condition: { version } };
-      const options = commitOptions(settings, {
+      const own: CommitOptions = {
+        // A lease is released once: its token names that commit as well as any id.
+        ...(lease && !keepLease && { commitId: lease.token }),
         ...held(keepLease),
         ...condition,
         ...(expiry && { expiry }),
         ...(idempotency && { idempotency }),
-      });
+      };
+      const options = commitOptions(settings, own, copy.fields.size);
       try {
         const answer = await storage.commit(key, changes, options);
         if (answer.committed) return copy.settle(answer);

@@ -60,7 +60,7 @@ export function commitArguments(changes: readonly Change[], options: CommitOptio
   const argv = [
     lease ? encodeName(lease.token) : '',
     lease?.keepMs === undefined ? '0' : duration(lease.keepMs),
-    commitId === undefined ? '' : encodeName(commitId),
+    commitId === undefined ? '' : commitId === lease?.token ? '=' : encodeName(commitId),
     indexed ? '1' : '0',
   ];
   if (idempotency) argv.push('?k', idempotency.key, idempotency.reply, String(idempotency.keep));

@@ -7,7 +7,7 @@
 -- KEYS[5]  answer of this commit id   }  (only for commits that do not release a lease)
 -- ARGV[1]  token of the lease, or '' to commit whoever holds it
 -- ARGV[2]  milliseconds to keep the lease for, or 0 to release it
--- ARGV[3]  commit id, or ''
+-- ARGV[3]  commit id, `=` where that is the token, or ''
 -- ARGV[4]  1 when the index knows the record, so that it may be created
 -- ARGV[5…] items, each a code with its operands, in this order: conditions, settings, changes
 --   ?e 0|1          the record is absent | is there
@@ -37,6 +37,7 @@
 
 local call, format = redis.call, string.format
 local record, token, keep, id = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
+if id == '=' then id = token end
 local log = KEYS[2] or record .. ':log'
 local replies = KEYS[4] or record .. ':replies'
 local lease = KEYS[3] or record .. ':lease'
