@@ -8,7 +8,7 @@ beforeEach(async () => {
   project = await linkedProject();
   await cp('examples', join(project.directory, 'examples'), {
     recursive: true,
-    filter: (path) => !path.includes('conversation_states'),
+    filter: (path) => !/conversation_states|\.sqlite/.test(path),
   });
 });
 afterEach(() => project.remove());
@@ -40,5 +40,16 @@ describe('the examples', () => {
     expect(said[1]).toContain('agent  "quarterly forecast" is running, 1 of 4 steps done.');
     expect(said[3]).toContain('agent  "quarterly forecast" is completed.');
     expect(said[4]).toContain('agent  Started "quarterly forecast"');
+  });
+
+  it('SQLite storage: a second process remembers the first, and ends by itself', async () => {
+    const run = () => project.tsx('examples/sqlite-storage/main.ts');
+    const first = await run();
+    expect(first).toMatchObject({ code: 0, stderr: '' });
+    expect(first.stdout).toContain('agent  Visit 1. Nice to meet you.');
+    const second = await run();
+    expect(second).toMatchObject({ code: 0, stderr: '' });
+    expect(second.stdout).toMatch(/agent {2}Visit 3\. Last time you said "it is \d{4}-\d\d-\d\d"\./);
+    expect(second.stdout).toContain('kept   carol, last written');
   });
 });

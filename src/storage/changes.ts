@@ -1,7 +1,7 @@
 import { AgentUpError } from '../errors.js';
 import { appendToken, integerOf, type Token } from '../json.js';
 import { checkId, checkSpace, type RecordKey } from './keys.js';
-import type { BeginOptions, Change, CommitCondition, CommitOptions, Expiry, StateRecord } from './state-storage.js';
+import type { BeginOptions, Change, CommitCondition, CommitOptions, Expiry } from './state-storage.js';
 
 /** Longest time to live: 100 years, in seconds. */
 export const MAX_TTL = 3_153_600_000;
@@ -117,7 +117,7 @@ export function writes(changes: readonly Change[], options: CommitOptions): bool
 
 /** Does the record (or its absence) meet the condition? */
 export function meets(
-  record: Pick<StateRecord, 'version' | 'fields'> | undefined,
+  record: { readonly version: number; readonly fields: ReadonlyMap<string, Token> } | undefined,
   condition: CommitCondition | undefined,
 ): boolean {
   if (!condition) return true;

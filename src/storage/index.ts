@@ -11,6 +11,12 @@ export {
   writes,
 } from './changes.js';
 export { checkList, checkRead, checkReadLog, checkSweep } from './check-queries.js';
+export {
+  EmbeddedStorage,
+  type EmbeddedStorageOptions,
+  type EmbeddedStore,
+  type StoredRecord,
+} from './embedded-storage.js';
 export type { Durability } from './file/durability.js';
 export { FileStorage, type FileStorageOptions } from './file/file-storage.js';
 export {
@@ -19,11 +25,23 @@ export {
   containerText,
   decodeName,
   encodeName,
+  keyOfText,
+  keyRange,
   keyText,
   MAX_ID_LENGTH,
   type RecordKey,
 } from './keys.js';
+export { freeLease, holdsLease, type Lease, leaseLost, settleLease, takeLease } from './lease.js';
 export { MemoryStorage, type MemoryStorageOptions } from './memory-storage.js';
 export { BACKENDS, type BackendName, openStorage, type StorageOptions } from './open-storage.js';
+export {
+  answerOfText,
+  answerText,
+  applyFields,
+  logRange,
+  type Outcome,
+  outcomeOf,
+  type RecordAttributes,
+} from './outcome.js';
 export * from './state-storage.js';
 export { ValkeyStorage, type ValkeyStorageOptions } from './valkey/valkey-storage.js';

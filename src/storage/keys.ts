@@ -82,3 +82,28 @@ export function containerText(key: Pick<RecordKey, 'space' | 'scope'>): string {
 export function keyText(key: RecordKey): string {
   return `${containerText(key)}/:${encodeName(key.id)}`;
 }
+
+/** The key behind `keyText`. */
+export function keyOfText(text: string): RecordKey {
+  const end = text.indexOf('/:');
+  const [space = '', ...scope] = text.slice(0, end).split('/');
+  return { space, scope: scope.map(decodeName), id: decodeName(text.slice(end + 2)) };
+}
+
+/** What `keyRange` selects keys by; a `ListQuery` is one. */
+interface KeyFilter {
+  readonly space: string;
+  readonly scope?: readonly string[];
+  readonly prefix?: string;
+}
+
+/**
+ * Where the keys of a space lie among all key texts, or those of a container, or those whose id there begins with
+ * `prefix`: from `from` to `to`, which is no key itself. For stores that keep their keys sorted. Without a scope the
+ * prefix does not narrow it.
+ */
+export function keyRange({ space, scope, prefix = '' }: KeyFilter): { from: string; to: string } {
+  const from = scope ? `${containerText({ space, scope })}/:${encodeName(prefix)}` : `${space}/`;
+  // No character of a key text comes after `~`.
+  return { from, to: `${from}~` };
+}

@@ -175,7 +175,7 @@ export interface CommitOptions {
   /**
    * Makes sending the same commit again harmless: an id that this record saw in the last minute is not applied twice
    * but answered as before, whatever has become of lease and condition. It may be forgotten with its record, and
-   * where no answer is ever lost on its way, after the eight that came after it.
+   * where no answer is ever lost on its way, after some hundred others.
    */
   readonly commitId?: string;
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import type { Harness } from './harness.js';
-import { commit, fails, fieldsOf, found, idsOf, logs, sets, take } from './steps.js';
+import { commit, fails, fieldsOf, found, idsOf, logs, pageOf, sets, take } from './steps.js';
 
 /** P16, P8: closing, opening again. */
 export function testLifecycle(harness: Harness): void {
@@ -70,12 +70,12 @@ export function testLifecycle(harness: Harness): void {
         await before.delete(key('gone', 's'));
         await take(before, key('held'), 'a');
         const record = await found(before, key('a', 's'), 9);
-        const page = await before.readLog(key('a', 's'));
+        const page = await pageOf(before, key('a', 's'));
         await before.close();
 
         const after = await fresh();
         assert.deepEqual(await found(after, key('a', 's'), 9), record);
-        assert.deepEqual(await after.readLog(key('a', 's')), page);
+        assert.deepEqual(await pageOf(after, key('a', 's')), page);
         assert.deepEqual(await idsOf(after, { space, owner: 'ann' }), ['a']);
         assert.deepEqual(await idsOf(after, { space }), ['a']);
         const renewed = await commit(after, key('a', 's'), [], { expiry: { renew: 5 } });

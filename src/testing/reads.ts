@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict';
 import type { Change } from '../storage/state-storage.js';
 import type { Harness } from './harness.js';
-import { commit, fieldsOf, found, idsOf, logs, sets } from './steps.js';
+import { commit, fieldsOf, found, idsOf, logs, pageOf, sets } from './steps.js';
 
 /** What a read brings, and that it is a private copy (P2). */
 export function testReads(harness: Harness): void {
   harness.group('reads', () => {
     harness.test('a record that was never written is absent everywhere', async ({ storage, key, space }) => {
       assert.equal(await storage.read(key()), undefined);
-      assert.deepEqual(await storage.readLog(key()), { entries: [], start: 0, total: 0, dropped: 0 });
+      assert.deepEqual(await pageOf(storage, key()), { entries: [], start: 0, total: 0, dropped: 0 });
       assert.equal(await storage.delete(key()), false);
       assert.deepEqual(await idsOf(storage, { space }), []);
       const begun = await storage.begin(key(), { token: 'a', leaseMs: 60_000 });
@@ -28,7 +28,7 @@ export function testReads(harness: Harness): void {
 
     harness.test('bring the newest entries of the log, oldest first, and none by default', async ({ storage, key }) => {
       await commit(storage, key(), logs('0', '1', '2'));
-      assert.deepEqual((await storage.read(key()))?.log, []);
+      assert.equal((await storage.read(key()))?.log.length, 0);
       assert.deepEqual((await found(storage, key(), 2)).log, ['1', '2']);
       assert.deepEqual((await found(storage, key(), 9)).log, ['0', '1', '2']);
       assert.equal((await found(storage, key())).logTotal, 3);

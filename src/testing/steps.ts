@@ -6,6 +6,8 @@ import type {
   CommitOptions,
   Committed,
   ListQuery,
+  LogOptions,
+  LogPage,
   Refused,
   StateRecord,
   StateStorage,
@@ -35,11 +37,20 @@ export async function refused(
   return answer;
 }
 
-/** The record, which must be there. A copy, so that it stays what it was also where a backend shares its own. */
+/**
+ * The record, which must be there. A copy, so that it stays what it was also where a backend shares its own; and not by
+ * `structuredClone`: under jest that makes arrays of another realm, which equal none of ours.
+ */
 export async function found(storage: StateStorage, key: RecordKey, log = 0): Promise<StateRecord> {
   const record = await storage.read(key, { log });
   assert.ok(record, `no record ${JSON.stringify(key.id)}`);
-  return structuredClone(record);
+  return { ...record, fields: new Map(record.fields), log: [...record.log] };
+}
+
+/** A stretch of the log. Copied, as native drivers under jest make arrays of another realm. */
+export async function pageOf(storage: StateStorage, key: RecordKey, options?: LogOptions): Promise<LogPage> {
+  const { entries, start, total, dropped } = await storage.readLog(key, options);
+  return { entries: [...entries], start, total, dropped };
 }
 
 /** Takes the lease, which must be free. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { encode } from '../json.js';
 import type { Harness } from './harness.js';
-import { commit, fieldsOf, found, logs, sets } from './steps.js';
+import { commit, fieldsOf, found, logs, pageOf, sets } from './steps.js';
 
 /** Tokens that break whoever parses, trims, coerces, escapes or re-encodes them. */
 export const AWKWARD_VALUES: readonly unknown[] = [
@@ -95,7 +95,7 @@ export function testValues(harness: Harness): void {
       const entries = AWKWARD_VALUES.map(encode);
       await commit(storage, key(), logs(...entries));
       assert.deepEqual((await found(storage, key(), entries.length)).log, entries);
-      assert.deepEqual((await storage.readLog(key())).entries, entries);
+      assert.deepEqual((await pageOf(storage, key())).entries, entries);
     });
 
     harness.test('as items of a list', async ({ storage, key }) => {

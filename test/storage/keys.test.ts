@@ -6,6 +6,8 @@ import {
   containerText,
   decodeName,
   encodeName,
+  keyOfText,
+  keyRange,
   keyText,
   MAX_ID_LENGTH,
   type RecordKey,
@@ -55,6 +57,41 @@ describe('keyText', () => {
   it('tells an id from a scope', () => {
     const keys = [key('a'), key('a', 'a'), key('a/a'), key('a/:a'), key(':a'), key('a', ':a'), key('a', 'a', 'a')];
     assert.equal(new Set(keys.map(keyText)).size, keys.length);
+  });
+
+  it('is read back by keyOfText', () => {
+    for (const id of AWKWARD_IDS) {
+      for (const one of [key(id), key(id, id), key(':', id, '/')]) assert.deepEqual(keyOfText(keyText(one)), one);
+    }
+  });
+});
+
+describe('keyRange', () => {
+  const ids = [...AWKWARD_IDS, ':', '/', '~'];
+  const scopes = [[], ['a'], ['A'], ['a', 'b'], ['a-'], ['a/'], ['~']];
+  const keys = ['contexts', 'contexts-a', 'contexts0', 'context'].flatMap((space) =>
+    scopes.flatMap((scope) => ids.map((id) => ({ space, scope, id }))),
+  );
+  const selected = (filter: Parameters<typeof keyRange>[0]) => {
+    const { from, to } = keyRange(filter);
+    return keys.filter((one) => keyText(one) >= from && keyText(one) < to);
+  };
+
+  it('selects a space', () => {
+    const wanted = keys.filter(({ space }) => space === 'contexts');
+    assert.deepEqual(selected({ space: 'contexts' }), wanted);
+    assert.deepEqual(selected({ space: 'contexts', prefix: 'a' }), wanted);
+  });
+
+  it('selects a container, and in it the ids with a prefix', () => {
+    for (const scope of scopes) {
+      for (const prefix of ['', 'a', 'A', 'a/', ':', 'x', '\u{1F600}']) {
+        const wanted = keys.filter(
+          (one) => one.space === 'contexts' && one.scope === scope && one.id.startsWith(prefix),
+        );
+        assert.deepEqual(selected({ space: 'contexts', scope, prefix }), wanted);
+      }
+    }
   });
 });
 

@@ -28,7 +28,8 @@ export async function linkedProject(): Promise<LinkedProject> {
   const directory = await realpath(await mkdtemp(join(tmpdir(), 'agentup-project-')));
   await mkdir(join(directory, 'node_modules'));
   await symlink(ROOT, join(directory, 'node_modules/agentup'), 'dir');
-  for (const name of ['reflect-metadata', 'zod', 'tsx']) {
+  await mkdir(join(directory, 'node_modules/@photostructure'));
+  for (const name of ['reflect-metadata', 'zod', 'tsx', '@photostructure/sqlite']) {
     await symlink(join(ROOT, 'node_modules', name), join(directory, 'node_modules', name), 'dir');
   }
   await writeFile(join(directory, 'package.json'), '{ "type": "module" }\n');
