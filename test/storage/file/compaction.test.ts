@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -73,6 +73,30 @@ describe('compaction', () => {
     expect(await other.read(key, { log: 99 })).toEqual(before);
     expect(await other.commit(key, [{ op: 'increment', field: 'n', by: 1 }], { commitId: 'c-1' })).toEqual(first);
     await other.close();
+  });
+
+  it.each([
+    ['Latin', 'hello there, '],
+    ['Chinese', '你好，世界'],
+    ['emoji', '👋🌍'],
+  ])('is for what is gone: messages in %s are appended, and the file is never written anew', async (_, words) => {
+    const entry = JSON.stringify({ role: 'user', content: words.repeat(1_000 / words.length) });
+    for (let n = 0; n < 400; n++) await storage.commit(key, [{ op: 'log', entry }]);
+    const fields = Array.from({ length: 500 }, (_, n) => ({ op: 'set' as const, field: `f${n}`, value: entry }));
+    for (const changes of [fields, [], []]) await storage.commit(key, [{ op: 'touch' }, ...changes]);
+    expect((await stat(file)).size).toBeGreaterThan(900_000);
+    expect(await generation()).toBe('1');
+    // Nor by those who open it from its end, or read it from its start.
+    await utimes(file, new Date(), new Date());
+    for (const from of [new FileStorage({ storageDir: directory }), storage]) {
+      for (let n = 0; n < 2; n++)
+        await from.commit(key, [
+          { op: 'log', entry },
+          { op: 'set', field: 'f', value: entry },
+        ]);
+      await from.close();
+    }
+    expect(await generation()).toBe('1');
   });
 
   it('leaves a compacted file as easy to edit as any', async () => {
