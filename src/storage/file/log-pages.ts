@@ -1,14 +1,14 @@
 import { readSync } from 'node:fs';
 import type { Token } from '../../json.js';
 import { CHECKPOINT, NEWLINE } from './line-format.js';
-import { checkpointOf, entriesOf } from './line-reading.js';
+import { checkpointOf, entriesOf, lineText } from './line-reading.js';
 import type { RecordFold } from './record-fold.js';
 
 const CHUNK = 1 << 16;
 const LINE_END = 10;
 
 /**
- * Calls with every whole line in a stretch of a file, and where it begins, until one answers `false`.
+ * Calls with every whole line in a stretch of a file that is not blank, and where it begins, until one answers `false`.
  * @returns where the last of them ends
  */
 export function eachLine(
@@ -28,7 +28,7 @@ export function eachLine(
     let start = 0;
     for (let end = buffer.indexOf(LINE_END, 0); end >= 0 && end < length; end = buffer.indexOf(LINE_END, start)) {
       const offset = at + start;
-      const text = buffer.toString('utf8', start, end);
+      const text = lineText(buffer, start, end);
       start = end + 1;
       if (text !== '' && call(text, offset) === false) return at + start;
     }

@@ -90,6 +90,25 @@ describe('a damaged file', () => {
     expect(await field('var:n', fresh())).toBe('2');
   });
 
+  it.each([
+    ['a word of ours', (text: string) => text.replace('{"set":{"var:n"', '{"sev":{"var:n"')],
+    [
+      'a byte of a text',
+      (text: string) =>
+        Buffer.from(text, 'latin1').fill(0xe4, text.indexOf('"var:n"') + 5, text.indexOf('"var:n"') + 6),
+    ],
+    ['when it expires', (text: string) => text.replace('"v":2', '"v":2,"expires":"20x6-01-01T00:00:00.000Z"')],
+  ])('in which %s is another than before is not read as if nothing had been there', async (_, flip) => {
+    await writeFile(file, flip(await readFile(file, 'utf8')));
+    await utimes(file, new Date(), new Date(Date.now() + 20));
+    expect(await storage.read(key, { log: 9 })).toMatchObject({
+      fields: new Map([['var:name', '"Ada"']]),
+      logTotal: 2,
+    });
+    expect(reports).toEqual([expect.stringContaining('lines 3')]);
+    expect(await copies()).toHaveLength(1);
+  });
+
   it('without its first line still counts: the name says whose it is', async () => {
     const lines = (await readFile(file, 'utf8')).split('\n');
     await writeFile(file, lines.slice(1).join('\n'));
