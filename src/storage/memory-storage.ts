@@ -45,10 +45,12 @@ interface Body {
   ownTtl: number | 'none' | undefined;
 }
 
-/** Who holds the lease of a record, and who is next. A moment that has passed means nobody. */
 interface Space {
   /** In the order of their last write, so that the stale ones come first. */
   readonly bodies: Map<string, Body>;
+  /** The clock was set back: what was written since stands behind what is newer. */
+  disordered: boolean;
+  newest: number;
   readonly byContainer: Map<string, Set<string>>;
   readonly byOwner: Map<string, Set<string>>;
 }
@@ -146,6 +148,7 @@ export class MemoryStorage implements StateStorage {
     const now = this.#clock.now();
     const space = this.#spaces.get(query.space);
     if (!space) return;
+    putInOrder(space);
     const container = query.scope && containerText({ space: query.space, scope: query.scope });
     const names =
       query.owner !== undefined
@@ -180,7 +183,10 @@ export class MemoryStorage implements StateStorage {
     const now = this.#clock.now();
     const container = query.scope && containerText({ space: query.space, scope: query.scope });
     let removed = 0;
-    for (const body of this.#spaces.get(query.space)?.bodies.values() ?? []) {
+    const space = this.#spaces.get(query.space);
+    if (!space) return 0;
+    putInOrder(space);
+    for (const body of space.bodies.values()) {
       if (body.updatedAt >= query.updatedBefore) break;
       if (container !== undefined && containerText(body.key) !== container) continue;
       if (this.#leases.isHeld(body.text, now)) continue;
@@ -244,9 +250,11 @@ export class MemoryStorage implements StateStorage {
     }
     body.version++;
     body.updatedAt = now;
-    const { bodies } = this.#spaceOf(key.space);
-    bodies.delete(text);
-    bodies.set(text, body);
+    const space = this.#spaceOf(key.space);
+    space.bodies.delete(text);
+    space.bodies.set(text, body);
+    if (now < space.newest) space.disordered = true;
+    else space.newest = now;
     this.#purgeWhenDue(now);
     return {
       committed: true,
@@ -261,7 +269,7 @@ export class MemoryStorage implements StateStorage {
   #spaceOf(name: string): Space {
     let space = this.#spaces.get(name);
     if (!space) {
-      space = { bodies: new Map(), byContainer: new Map(), byOwner: new Map() };
+      space = { bodies: new Map(), byContainer: new Map(), byOwner: new Map(), disordered: false, newest: 0 };
       this.#spaces.set(name, space);
     }
     return space;
@@ -319,6 +327,15 @@ export class MemoryStorage implements StateStorage {
     }
     return this.#seenCommits.get(id)?.answer;
   }
+}
+
+/** Makes good what a clock that was set back has put out of order. */
+function putInOrder(space: Space): void {
+  if (!space.disordered) return;
+  const bodies = [...space.bodies].sort(([, a], [, b]) => a.updatedAt - b.updatedAt);
+  space.bodies.clear();
+  for (const [text, body] of bodies) space.bodies.set(text, body);
+  space.disordered = false;
 }
 
 function isExpired(body: Body, now: number): boolean {
