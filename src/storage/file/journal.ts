@@ -96,7 +96,12 @@ export class Journal {
 
   /** Log entries from one position to another, from the file. After `read`. */
   entries(from: number, to: number): Token[] {
-    return this.#fold ? readEntries(this.#file, this.#end, this.#fold, from, to) : [];
+    if (!this.#fold) return [];
+    const found = readEntries(this.#file, this.#end, this.#fold, [from, to], !this.#damaged);
+    if (found) return found;
+    // Opening the file from its end has passed over a damaged line: it is reported, as it would be from the start.
+    this.#load('told');
+    return (this.#fold && readEntries(this.#file, this.#end, this.#fold, [from, to], false)) ?? [];
   }
 
   /** Finds out the ids of all commits of the last minute. After `read`. */

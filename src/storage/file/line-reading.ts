@@ -86,7 +86,7 @@ export function isStep(element: unknown): boolean {
   if (typeof element !== 'object' || element === null) return false;
   for (const word in element) if (!WORDS.has(word)) return false;
   const { set = {}, append = {}, remove = [], from = 0, owner = null, clear = 'log' } = element as Step;
-  const { expires = null } = element as Partial<Stamp>;
+  const { at, expires = null } = element as Partial<Stamp>;
   return (
     typeof set === 'object' &&
     set !== null &&
@@ -96,6 +96,7 @@ export function isStep(element: unknown): boolean {
     Number.isSafeInteger(from) &&
     (owner === null || typeof owner === 'string') &&
     (clear === 'log' || clear === 'fields') &&
+    (at === undefined || momentOf(at) !== undefined) &&
     // One that cannot be read would mean never.
     (expires === null || momentOf(expires) !== undefined)
   );

@@ -1,5 +1,5 @@
 import { readSync } from 'node:fs';
-import { CHECKPOINT, NEWLINE } from './line-format.js';
+import { CHECKPOINT, isAsWritten, NEWLINE } from './line-format.js';
 import { checkpointOf, entriesOf, lineText } from './line-reading.js';
 import { RecordFold, TAIL } from './record-fold.js';
 
@@ -45,6 +45,8 @@ function foldWindow(
     const line = end < 0 ? '' : lineText(bytes, start, end);
     const snap = checkpointOf(line, from + start);
     if (!snap || Date.parse(snap.at) > time) continue;
+    // Edited, or rotten: what it says of places in the file cannot be relied on.
+    if (!isAsWritten(line)) return 'damaged';
     const fold = new RecordFold();
     if (!fold.line(line, from + start, 'trust')) return 'damaged';
     fold.recent.onlyFrom(snap);

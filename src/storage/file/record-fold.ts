@@ -184,13 +184,14 @@ export class RecordFold {
     if (!isCheckpoint(snap)) return false;
     if (!isPlain(text) && !canBeEncoded(snap)) return false;
     // Played back from the start, the lines speak for themselves, unless it is this line that somebody has edited.
-    if ((rule === 'replay' || snap.offset !== offset) && snap.base !== true && isAsWritten(text)) {
+    const asWritten = isAsWritten(text);
+    if ((rule === 'replay' || snap.offset !== offset) && snap.base !== true && asWritten) {
       this.version = Math.max(this.version, snap.v);
       this.checkpoint = { offset, length: Buffer.byteLength(text) };
       return true;
     }
     this.#adopt(snap, text, offset);
-    if (rule === 'trust' && snap.offset === offset) this.#adoptLog(snap);
+    if (rule === 'trust' && snap.offset === offset && asWritten) this.#adoptLog(snap);
     return true;
   }
 
