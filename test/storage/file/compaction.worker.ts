@@ -1,12 +1,14 @@
 import fs from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 
-/** Makes commits until its file is compacted, and dies before the `at`th file operation of that. */
+/** Makes commits until its file is compacted, and dies before the `at`th change on the disk that this takes. */
 const { directory, at } = JSON.parse(process.argv[2] ?? '{}') as { directory: string; at: number };
+/** What changes something on the disk: between two others nothing can have happened. */
+const CHANGES = /^(?:(?:open|write|futimes|ftruncate|rename|unlink|rm|fsync)Sync|fsync)$/;
 let met = -1;
 for (const name of Object.keys(fs) as (keyof typeof fs)[]) {
   const real = fs[name] as (...args: unknown[]) => unknown;
-  if (typeof real !== 'function' || !/Sync$|^fsync$/.test(name)) continue;
+  if (typeof real !== 'function' || !CHANGES.test(name)) continue;
   Object.assign(fs, {
     [name]: (...args: unknown[]) => {
       if (met < 0 && name === 'openSync' && String(args[0]).endsWith('.jsonl.tmp')) met = 0;
