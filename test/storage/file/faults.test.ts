@@ -1,6 +1,6 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { syncBuiltinESMExports } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -65,6 +65,22 @@ describe('names', () => {
     }
     await storage.close();
     await again.close();
+  });
+});
+
+describe('files that are called as none of ours is', () => {
+  it('are neither listed, as nobody could read them, nor cleaned up', async () => {
+    const storage = new FileStorage({ storageDir: directory });
+    await storage.commit(key('ada'), [{ op: 'touch' }]);
+    const contexts = join(directory, 'contexts');
+    const others = ['Ada.jsonl', '%zz.jsonl', '%41da.txt', 'ada (copy).jsonl', '.ada.jsonl'];
+    for (const name of others) await copyFile(join(contexts, 'ada.jsonl'), join(contexts, name));
+    const listed: string[] = [];
+    for await (const info of storage.list({ space: 'contexts' })) listed.push(info.key.id);
+    expect(listed).toEqual(['ada']);
+    expect(await storage.sweep({ space: 'contexts', updatedBefore: Date.now() + 60_000 })).toBe(1);
+    expect((await readdir(contexts)).sort()).toEqual(others.sort());
+    await storage.close();
   });
 });
 
@@ -247,7 +263,12 @@ describe('a disk that fails', () => {
     const args = ['-c', command, process.execPath, worker, JSON.stringify({ directory })];
     const { stdout, stderr, status } = spawnSync('sh', args);
     expect(stderr.toString()).toBe('');
-    expect(JSON.parse(stdout.toString())).toEqual({ right: 300, code: 'STORAGE_UNAVAILABLE', after: true });
+    expect(JSON.parse(stdout.toString())).toEqual({
+      right: 300,
+      busy: false,
+      code: 'STORAGE_UNAVAILABLE',
+      after: true,
+    });
     expect(status).toBe(0);
   });
 });
