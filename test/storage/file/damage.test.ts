@@ -154,6 +154,19 @@ describe('a damaged file', () => {
     await expect(storage.read(key)).rejects.toMatchObject({ code: 'RECORD_CORRUPT' });
   });
 
+  it('in a directory of a later format is refused, by readers and writers, and left as it is', async () => {
+    await writeFile(join(directory, 'agentup.json'), '{"format":2}\n');
+    const before = await readdir(directory, { recursive: true });
+    const later = fresh();
+    const refused = { code: 'RECORD_CORRUPT', details: { fix: expect.stringContaining('version') } };
+    await expect(later.read(key)).rejects.toMatchObject(refused);
+    await expect(later.commit(key, [{ op: 'touch' }])).rejects.toMatchObject(refused);
+    await expect(later.begin(key, { token: 't', leaseMs: 1_000 })).rejects.toMatchObject(refused);
+    await expect(later.sweep({ space: 'contexts', updatedBefore: 1 })).rejects.toMatchObject(refused);
+    expect(await readdir(directory, { recursive: true })).toEqual(before);
+    expect(await readFile(join(directory, 'agentup.json'), 'utf8')).toBe('{"format":2}\n');
+  });
+
   it('does not stop a listing or a cleanup of the others', async () => {
     await storage.commit({ ...key, id: 'grace' }, [{ op: 'touch' }]);
     await writeFile(file, 'garbage\n');
