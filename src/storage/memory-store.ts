@@ -21,6 +21,9 @@ type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 interface Space {
   /** In the order of their last write, so that the stale ones come first. */
   readonly bodies: Map<string, Body>;
+  /** The clock was set back: what was written since stands behind what is newer. */
+  disordered: boolean;
+  newest: number;
   readonly byContainer: Map<string, Set<string>>;
   readonly byOwner: Map<string, Set<string>>;
 }
@@ -77,9 +80,11 @@ export class MemoryStore implements EmbeddedStore<Body> {
     body.ownTtl = attributes.ownTtl;
     body.logTotal = attributes.logTotal;
     body.logDropped = attributes.logDropped;
-    const { bodies } = this.#spaceOf(key.space);
-    bodies.delete(text);
-    bodies.set(text, body);
+    const space = this.#spaceOf(key.space);
+    space.bodies.delete(text);
+    space.bodies.set(text, body);
+    if (body.updatedAt < space.newest) space.disordered = true;
+    else space.newest = body.updatedAt;
     this.#purgeWhenDue(attributes.updatedAt);
   }
 
@@ -115,6 +120,7 @@ export class MemoryStore implements EmbeddedStore<Body> {
   *list(query: ListQuery): Iterable<RecordInfo> {
     const space = this.#spaces.get(query.space);
     if (!space) return;
+    putInOrder(space);
     const container = query.scope && containerText({ space: query.space, scope: query.scope });
     const names =
       query.owner !== undefined
@@ -142,7 +148,10 @@ export class MemoryStore implements EmbeddedStore<Body> {
   sweep(query: SweepQuery, now: number): number {
     const container = query.scope && containerText({ space: query.space, scope: query.scope });
     let removed = 0;
-    for (const body of this.#spaces.get(query.space)?.bodies.values() ?? []) {
+    const space = this.#spaces.get(query.space);
+    if (!space) return 0;
+    putInOrder(space);
+    for (const body of space.bodies.values()) {
       if (body.updatedAt >= query.updatedBefore) break;
       if (container !== undefined && containerText(body.key) !== container) continue;
       if ((this.#leases.get(body.text)?.until ?? 0) > now) continue;
@@ -162,7 +171,7 @@ export class MemoryStore implements EmbeddedStore<Body> {
   #spaceOf(name: string): Space {
     let space = this.#spaces.get(name);
     if (!space) {
-      space = { bodies: new Map(), byContainer: new Map(), byOwner: new Map() };
+      space = { bodies: new Map(), byContainer: new Map(), byOwner: new Map(), disordered: false, newest: 0 };
       this.#spaces.set(name, space);
     }
     return space;
@@ -200,6 +209,15 @@ export class MemoryStore implements EmbeddedStore<Body> {
     for (const [text, lease] of this.#leases) if (hasEnded(lease, now)) this.#leases.delete(text);
     this.#writesUntilPurge = Math.max(256, this.#size);
   }
+}
+
+/** Makes good what a clock that was set back has put out of order. */
+function putInOrder(space: Space): void {
+  if (!space.disordered) return;
+  const bodies = [...space.bodies].sort(([, a], [, b]) => a.updatedAt - b.updatedAt);
+  space.bodies.clear();
+  for (const [text, body] of bodies) space.bodies.set(text, body);
+  space.disordered = false;
 }
 
 function isExpired(body: Body, now: number): boolean {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import type { Harness } from './harness.js';
-import { commit, found, logs } from './steps.js';
+import { commit, found, idsOf, logs } from './steps.js';
 
 const WRITERS = 8;
 const ROUNDS = 25;
@@ -49,6 +49,46 @@ export function testConcurrency(harness: Harness): void {
       assert.deepEqual([...record.fields.values()], Array(WRITERS).fill(String(ROUNDS - 1)));
       assert.equal(record.version, WRITERS * ROUNDS);
     });
+
+    harness.test(
+      'deleting and sweeping beside commits leaves a record whole, or none',
+      async ({ storage, key, space, second }) => {
+        const other = harness.backend.reopen ? await second() : storage;
+        let writing = true;
+        const removing = (async () => {
+          for (let round = 0; writing; round++) {
+            if (round % 2) await other.delete(key());
+            else await other.sweep({ space, updatedBefore: Number.MAX_SAFE_INTEGER });
+            await new Promise((resolve) => setTimeout(resolve, 1));
+          }
+        })();
+        const told: number[] = [];
+        for (let round = 0; round < 100; round++) {
+          const changes = [
+            { op: 'increment', field: 'n', by: 1 } as const,
+            ...logs('0'),
+            { op: 'owner', owner: 'ann' } as const,
+          ];
+          const { version, logTotal, incremented } = await commit(storage, key(), changes);
+          assert.deepEqual(
+            [logTotal, incremented.get('n')],
+            [version, version],
+            'a record was begun on what was left of another',
+          );
+          told.push(version);
+          if (round % 10 === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+        }
+        writing = false;
+        await removing;
+        assert.ok(told.includes(1));
+        // What is listed is there, and what is there is listed.
+        const { version } = await commit(storage, key(), [...logs('1'), { op: 'owner', owner: 'ann' }]);
+        assert.equal((await found(storage, key(), 1)).version, version);
+        assert.deepEqual(await idsOf(other, { space, owner: 'ann' }), ['record']);
+        await other.delete(key());
+        assert.deepEqual(await idsOf(storage, { space }), []);
+      },
+    );
 
     harness.test('a reader never sees half of a commit', async ({ storage, key, second }) => {
       const reader = harness.backend.reopen ? await second() : storage;

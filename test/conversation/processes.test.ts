@@ -81,6 +81,8 @@ describe.each(['file', 'valkey'] as const)('turns of several processes on %s', (
     const refused = await withState(() => 1)({ id: 't', contextId: 'shared', text: '' }, impatient).catch((e) => e);
     expect(isAgentUpError(refused, 'CONVERSATION_BUSY')).toBe(true);
     expect(performance.now() - begin).toBeLessThan(2_000);
+    // Another conversation is not.
+    expect(await withState(() => 1)({ id: 't', contextId: 'another', text: '' }, impatient)).toBe(1);
     holder.process.kill('SIGKILL');
     await holder.ended;
     await storage.close();

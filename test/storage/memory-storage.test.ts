@@ -78,6 +78,22 @@ describe('MemoryStorage', () => {
     assert.deepEqual(seen, ['a', 'c', 'e']);
   });
 
+  it('finds what is old also where the clock was set back, and what was written since is older than what was before', async () => {
+    const { clock, storage } = setUp();
+    const start = clock.now();
+    await storage.commit(key('later'), TOUCH);
+    clock.advance(-60_000);
+    await storage.commit(key('earlier'), TOUCH);
+    clock.advance(120_000);
+    await storage.commit(key('last'), TOUCH);
+    const old = { space: 'contexts', updatedBefore: start };
+    const seen: string[] = [];
+    for await (const info of storage.list(old)) seen.push(info.key.id);
+    assert.deepEqual(seen, ['earlier']);
+    assert.equal(await storage.sweep(old), 1);
+    assert.equal(await storage.sweep({ ...old, updatedBefore: start + 1 }), 1);
+  });
+
   it('forgets a commit id after a minute', async () => {
     const { clock, storage } = setUp();
     const once = () => storage.commit(key('x'), [{ op: 'increment', field: 'n', by: 1 }], { commitId: 'c' });

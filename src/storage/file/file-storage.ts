@@ -76,8 +76,7 @@ export class FileStorage implements StateStorage {
     const { token, leaseMs } = options;
     const shelf = this.#shelf;
     const breath = shelf.breath();
-    if (breath) await breath;
-    this.#open();
+    if (breath) await this.#breathe(breath);
     const path = shelf.pathOf(key);
     this.#writing();
     if (shelf.making(path, () => shelf.leases.tryTake(path, token, shelf.now() + leaseMs))) {
@@ -100,7 +99,7 @@ export class FileStorage implements StateStorage {
     this.#open();
     checkRead(key, options);
     const breath = this.#shelf.breath();
-    if (breath) await breath;
+    if (breath) await this.#breathe(breath);
     this.#reading();
     return this.#copy(this.#shelf.pathOf(key), key, options);
   }
@@ -109,7 +108,7 @@ export class FileStorage implements StateStorage {
     this.#open();
     checkReadLog(key, options);
     const breath = this.#shelf.breath();
-    if (breath) await breath;
+    if (breath) await this.#breathe(breath);
     this.#reading();
     const path = this.#shelf.pathOf(key);
     const fold = this.#shelf.living(path, key);
@@ -127,8 +126,7 @@ export class FileStorage implements StateStorage {
     checkCommit(key, changes, options);
     const shelf = this.#shelf;
     const breath = shelf.breath();
-    if (breath) await breath;
-    this.#open();
+    if (breath) await this.#breathe(breath);
     this.#writing();
     return shelf.pending(
       new Promise<Committed | Refused>((answer, reject) => {
@@ -215,6 +213,12 @@ export class FileStorage implements StateStorage {
       if (lease) leases.settle(path, lease, undefined, now);
     });
     await release.catch((error: unknown) => this.#shelf.logger.warn('a lease could not be released', error));
+  }
+
+  /** Lets others have their turn. Whoever closes meanwhile must not find files opened again. */
+  async #breathe(breath: Promise<void>): Promise<void> {
+    await breath;
+    this.#open();
   }
 
   #open(): void {

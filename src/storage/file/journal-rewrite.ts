@@ -89,7 +89,7 @@ async function copyEntries(
         if (position++ < dropped) continue;
         text += `{"m":${entry}}\n`;
         total++;
-        bytes += entry.length + 8;
+        bytes += Buffer.byteLength(entry) + 8;
       }
       if (from !== undefined) position = Math.max(position, from);
     });

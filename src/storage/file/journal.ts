@@ -4,7 +4,7 @@ import type { Logger } from '../../logger.js';
 import { reportDamage, reportTorn, unreadable } from './damage.js';
 import { isMissing } from './file-errors.js';
 import { createJournal, openJournal, stamp, writeAll } from './journal-file.js';
-import { CHECKPOINT, FORMAT, NEWLINE } from './line-format.js';
+import { BEGINNING, CHECKPOINT, FORMAT, NEWLINE } from './line-format.js';
 import { eachLine, readEntries } from './log-pages.js';
 import { newerFormat, statOf } from './process-files.js';
 import { quickFold } from './quick-fold.js';
@@ -13,12 +13,11 @@ import { RecordFold } from './record-fold.js';
 
 /** A file has the time of its last line. One that differs by more has been touched by somebody else. */
 const ROUNDING_MS = 0.1;
-/** The same for the files of another user, which cannot be given their time. */
+/** The same where nobody is to be suspected lightly: of files of another user, which cannot be given their time. */
 const FOREIGN_MS = 100;
 /** How much of the end of what is known is compared before the rest is read. */
 const PROBE = 48;
 const LINE_END = 10;
-const BEGINNING = '{"agentup":';
 
 /** The journal of one record: a file that grows by a line per commit, and what its lines come to. */
 export class Journal {
@@ -97,7 +96,12 @@ export class Journal {
 
   /** Log entries from one position to another, from the file. After `read`. */
   entries(from: number, to: number): Token[] {
-    return this.#fold ? readEntries(this.#file, this.#end, this.#fold, from, to) : [];
+    if (!this.#fold) return [];
+    const found = readEntries(this.#file, this.#end, this.#fold, [from, to], !this.#damaged);
+    if (found) return found;
+    // Opening the file from its end has passed over a damaged line: it is reported, as it would be from the start.
+    this.#load('told');
+    return (this.#fold && readEntries(this.#file, this.#end, this.#fold, [from, to], false)) ?? [];
   }
 
   /** Finds out the ids of all commits of the last minute. After `read`. */
@@ -300,7 +304,10 @@ export class Journal {
     }
     this.#open = false;
     this.#foldLast(fold, end, stats.size);
-    this.#see(stats);
+    // Who adds lines by hand may have changed others too. A writer leaves the time of its last line, if not at once.
+    const late = Math.abs(stats.mtimeMs - fold.updatedAt) - this.#times.timeSlack > FOREIGN_MS;
+    if (late && this.#end === stats.size) this.#load('touched');
+    else this.#see(stats);
   }
 
   /** A last line without a newline counts if it is whole: nothing that is torn off is. */

@@ -98,6 +98,9 @@ export interface LineSettings {
 /** Every line of a file ends with this; no token holds one. */
 export const NEWLINE = '\n';
 
+/** What the first line of a journal begins with. */
+export const BEGINNING = '{"agentup":';
+
 /** What a checkpoint line begins with. */
 export const CHECKPOINT = '{"snap":';
 const SUM = ',"sum":';
@@ -153,10 +156,10 @@ export function fieldsText(fields: ReadonlyMap<string, Token>): string {
   return text;
 }
 
-/** Has nobody changed this checkpoint line since it was written? */
+/** Has nobody changed this checkpoint line since it was written? What an editor puts at the end of lines is no change. */
 export function isAsWritten(line: string): boolean {
   const end = line.lastIndexOf(SUM);
-  return line.slice(end + SUM.length, -1) === String(crc32(line.slice(CHECKPOINT.length, end)));
+  return line.slice(end + SUM.length).trimEnd() === `${crc32(line.slice(CHECKPOINT.length, end))}}`;
 }
 
 export function isoOrNull(epochMs: number | undefined): string {

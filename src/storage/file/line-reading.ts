@@ -1,5 +1,25 @@
+import { isUtf8 } from 'node:buffer';
 import { encode, type Token } from '../../json.js';
-import { CHECKPOINT, type Checkpoint, type Step } from './line-format.js';
+import { BEGINNING, CHECKPOINT, type Checkpoint, type Stamp, type Step } from './line-format.js';
+
+/** What a commit line may say. A word that is not among them is a damaged one, or a slip of the hand. */
+const WORDS: ReadonlySet<string> = new Set([
+  ...(['at', 'v', 'expires', 'ttl', 'id', 'inc'] satisfies (keyof Stamp)[]),
+  ...(['clear', 'owner', 'set', 'append', 'remove', 'm', 'reply', 'from'] satisfies (keyof Step)[]),
+]);
+/** Stands for a line that is no text: it cannot be parsed. */
+const NO_TEXT = '\0';
+
+/**
+ * The line between two places of a buffer; empty where it is blank. Bytes that are no UTF-8 would silently become
+ * replacement characters, so that such a line comes out as one that cannot be read.
+ */
+export function lineText(bytes: Buffer, start: number, end: number): string {
+  const text = bytes.toString('utf8', start, end);
+  if (text.includes('\uFFFD') && !isUtf8(bytes.subarray(start, end))) return NO_TEXT;
+  // Editors end lines with a carriage return, and leave blank ones.
+  return text.trim() === '' ? '' : text;
+}
 
 /** Is this what a checkpoint line holds, as far as it must be known to use it? */
 export function isCheckpoint(snap: unknown): snap is Checkpoint {
@@ -31,7 +51,7 @@ export function checkpointOf(line: string, offset: number): Checkpoint | undefin
 /** The log entries of a line, and where it says that the log begins; `undefined` where it cannot be read. */
 export function entriesOf(line: string): { entries: Token[]; from: number | undefined } | undefined {
   const found = { entries: [] as Token[], from: undefined as number | undefined };
-  if (line.startsWith(CHECKPOINT)) return found;
+  if (line === '' || line.startsWith(CHECKPOINT) || line.startsWith(BEGINNING)) return found;
   try {
     const parsed: unknown = JSON.parse(line);
     const plain = isPlain(line);
@@ -65,10 +85,13 @@ export function canBeEncoded(value: unknown): boolean {
 
 const NO_REPLY = { key: '', value: null, keep: 1 };
 
-/** Could this stand in a commit line? Members that it does not have are as good as absent. */
+/** Could this stand in a commit line? */
 export function isStep(element: unknown): boolean {
   if (typeof element !== 'object' || element === null) return false;
-  const { set = {}, append = {}, remove = [], from = 0, owner = null, reply = NO_REPLY } = element as Step;
+  for (const word in element) if (!WORDS.has(word)) return false;
+  const { set = {}, append = {}, remove = [], from = 0, owner = null, clear = 'log' } = element as Step;
+  const { reply = NO_REPLY } = element as Step;
+  const { at, expires = null } = element as Partial<Stamp>;
   return (
     typeof set === 'object' &&
     set !== null &&
@@ -79,7 +102,11 @@ export function isStep(element: unknown): boolean {
     typeof reply?.key === 'string' &&
     Number.isSafeInteger(reply.keep) &&
     reply.value !== undefined &&
-    (owner === null || typeof owner === 'string')
+    (owner === null || typeof owner === 'string') &&
+    (clear === 'log' || clear === 'fields') &&
+    (at === undefined || momentOf(at) !== undefined) &&
+    // One that cannot be read would mean never.
+    (expires === null || momentOf(expires) !== undefined)
   );
 }
 

@@ -1,14 +1,14 @@
 import { readSync } from 'node:fs';
 import type { Token } from '../../json.js';
-import { CHECKPOINT, NEWLINE } from './line-format.js';
-import { checkpointOf, entriesOf } from './line-reading.js';
+import { CHECKPOINT, isAsWritten, NEWLINE } from './line-format.js';
+import { checkpointOf, entriesOf, lineText } from './line-reading.js';
 import type { RecordFold } from './record-fold.js';
 
 const CHUNK = 1 << 16;
 const LINE_END = 10;
 
 /**
- * Calls with every whole line in a stretch of a file, and where it begins, until one answers `false`.
+ * Calls with every whole line in a stretch of a file that is not blank, and where it begins, until one answers `false`.
  * @returns where the last of them ends
  */
 export function eachLine(
@@ -28,7 +28,7 @@ export function eachLine(
     let start = 0;
     for (let end = buffer.indexOf(LINE_END, 0); end >= 0 && end < length; end = buffer.indexOf(LINE_END, start)) {
       const offset = at + start;
-      const text = buffer.toString('utf8', start, end);
+      const text = lineText(buffer, start, end);
       start = end + 1;
       if (text !== '' && call(text, offset) === false) return at + start;
     }
@@ -42,15 +42,25 @@ export function eachLine(
 /**
  * The log entries of a record from one position to another, from its file. Costs as much as lies between, and some
  * steps of a search among the checkpoints to find where that begins.
+ * @param sound no line of the file is known to be damaged: checkpoints count also what others have lost
+ * @returns `undefined` where one of a sound file cannot be read after all
  */
-export function readEntries(file: number, end: number, fold: RecordFold, from: number, to: number): Token[] {
+export function readEntries(
+  file: number,
+  end: number,
+  fold: RecordFold,
+  [from, to]: readonly [number, number],
+  sound: boolean,
+): Token[] | undefined {
   if (from >= to) return [];
   const found: Token[] = [];
-  const start = startOf(file, end, fold, from);
+  const start = sound ? startOf(file, end, fold, from) : { offset: fold.logOffset, position: 0 };
   let { position } = start;
+  let whole = true;
   eachLine(file, start.offset, end, (line, offset) => {
-    // One that cannot be read is reported where the record is folded.
-    const { entries, from: first } = entriesOf(line) ?? { entries: [], from: undefined };
+    const read = entriesOf(line);
+    if (!read && sound) whole = false;
+    const { entries, from: first } = read ?? { entries: [], from: undefined };
     // What stands before the clearing of a log is in no line that begins later.
     if (offset === fold.logOffset) position = 0;
     for (const entry of entries) {
@@ -58,9 +68,9 @@ export function readEntries(file: number, end: number, fold: RecordFold, from: n
       position++;
     }
     if (first !== undefined) position = Math.max(position, first);
-    return position < to;
+    return whole && position < to;
   });
-  return found;
+  return whole ? found : undefined;
 }
 
 /** A line to begin at, not after the one with the entry at `wanted`, and the position of its first entry. */
@@ -99,7 +109,7 @@ function checkpointAfter(
     const offset = at + index + 1;
     eachLine(file, offset, to, (line) => {
       const snap = checkpointOf(line, offset);
-      if (snap && snap.log.offset === logOffset) found = { offset, position: snap.log.total };
+      if (snap && snap.log.offset === logOffset && isAsWritten(line)) found = { offset, position: snap.log.total };
       return false;
     });
     break;

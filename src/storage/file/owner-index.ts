@@ -1,5 +1,5 @@
 import { closeSync, linkSync, mkdirSync, openSync, rmdirSync, rmSync, unlinkSync } from 'node:fs';
-import { dirname, relative } from 'node:path';
+import { basename, dirname, relative } from 'node:path';
 import { codeOf, isMissing } from './file-errors.js';
 import { fileName } from './file-name.js';
 
@@ -52,8 +52,8 @@ export class OwnerIndex {
       if (!isMissing(error)) throw error;
     }
     try {
-      // The last one takes the directory along, so that owners who are gone leave nothing.
-      rmdirSync(dirname(entry));
+      // The last one takes the directories along, so that owners who are gone leave nothing, of whatever tenant.
+      for (let last = dirname(entry); basename(last) !== OWNERS; last = dirname(last)) rmdirSync(last);
     } catch {
       // There are others.
     }

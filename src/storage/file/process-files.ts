@@ -153,12 +153,13 @@ export class ProcessFiles {
   place(path: string, text: string): Spare | undefined {
     if (!this.#links) return undefined;
     const spare = this.#spares.pop() ?? this.#newSpare();
-    this.rewrite(spare, text);
     try {
+      this.rewrite(spare, text);
       linkSync(spare.path, path);
       return spare;
     } catch (error) {
       const code = codeOf(error);
+      // Also where the disk is full: each begin would otherwise leave an open file behind.
       this.#spares.push(spare);
       if (code === 'EEXIST') return undefined;
       if (code === undefined || !NO_LINKS.has(code)) throw error;

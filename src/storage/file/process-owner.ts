@@ -23,10 +23,12 @@ function tryRead(read: () => string): string {
   }
 }
 
-function startOf(pid: number): string {
-  // The 22nd field; the second is the command in parentheses and may hold anything.
+/** What the system says of a process: its state, and when it began. Both empty where it says nothing. */
+function statusOf(pid: number): { state: string; start: string } {
+  // The third and the 22nd field; the second is the command in parentheses and may hold anything.
   const stat = tryRead(() => readFileSync(`/proc/${pid}/stat`, 'utf8'));
-  return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return { state: fields[0] ?? '', start: fields[19] ?? '' };
 }
 
 let here: Omit<Owner, 'nonce'> | undefined;
@@ -41,7 +43,7 @@ function thisProcess(): Omit<Owner, 'nonce'> {
     boot: tryRead(() => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8')),
     namespace: tryRead(() => readlinkSync('/proc/self/ns/pid')),
     pid: process.pid,
-    start: startOf(process.pid),
+    start: statusOf(process.pid).start,
   };
   return here;
 }
@@ -62,7 +64,11 @@ export function stateOf(owner: Owner): 'alive' | 'dead' | 'unknown' {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ESRCH') return 'dead';
   }
-  return owner.start !== '' && startOf(owner.pid) !== owner.start ? 'dead' : 'alive';
+  const { state, start } = statusOf(owner.pid);
+  // Killed, and not yet fetched by its parent, which where process 1 is no init may be never.
+  if (state === 'Z' || state === 'X') return 'dead';
+  // Where /proc cannot be read (hidepid, no descriptor left) nothing is known but that there is such a process.
+  return owner.start !== '' && start !== '' && start !== owner.start ? 'dead' : 'alive';
 }
 
 /** The owner that a file names, or `undefined` where it names none. */

@@ -1,6 +1,6 @@
 import { readSync } from 'node:fs';
-import { CHECKPOINT, NEWLINE } from './line-format.js';
-import { checkpointOf, entriesOf } from './line-reading.js';
+import { CHECKPOINT, isAsWritten, NEWLINE } from './line-format.js';
+import { checkpointOf, entriesOf, lineText } from './line-reading.js';
 import { RecordFold, TAIL } from './record-fold.js';
 
 /** How much of the end of a file is looked at for a checkpoint, one after the other. */
@@ -42,15 +42,18 @@ function foldWindow(
   ) {
     const start = before + 1;
     const end = bytes.indexOf(LINE_END, start);
-    const line = end < 0 ? '' : bytes.toString('utf8', start, end);
+    const line = end < 0 ? '' : lineText(bytes, start, end);
     const snap = checkpointOf(line, from + start);
     if (!snap || Date.parse(snap.at) > time) continue;
+    // Edited, or rotten: what it says of places in the file cannot be relied on.
+    if (!isAsWritten(line)) return 'damaged';
     const fold = new RecordFold();
     if (!fold.line(line, from + start, 'trust')) return 'damaged';
     fold.recent.onlyFrom(snap);
     let at = end + 1;
     for (let stop = bytes.indexOf(LINE_END, at); stop >= 0; stop = bytes.indexOf(LINE_END, at)) {
-      if (stop > at && !fold.line(bytes.toString('utf8', at, stop), from + at, 'trust')) return 'damaged';
+      const text = lineText(bytes, at, stop);
+      if (text !== '' && !fold.line(text, from + at, 'trust')) return 'damaged';
       at = stop + 1;
     }
     return fillTail(fold, bytes, before, from) ? { fold, end: from + at } : 'damaged';
@@ -68,7 +71,7 @@ function fillTail(fold: RecordFold, bytes: Buffer, end: number, from: number): b
     const start = bytes.lastIndexOf(LINE_END, stop - 1);
     // The first line of the window may be half a line.
     if (start < 0) break;
-    const line = entriesOf(bytes.toString('utf8', start + 1, stop));
+    const line = entriesOf(lineText(bytes, start + 1, stop));
     if (!line) return false;
     if (line.entries.length > 0) tail = [...line.entries, ...tail];
     stop = start;
@@ -83,7 +86,7 @@ function readHeader(file: number, fold: RecordFold): boolean {
   const bytes = buffer.subarray(0, readSync(file, buffer, 0, buffer.length, 0));
   const end = bytes.indexOf(LINE_END);
   const { createdAt, updatedAt } = fold;
-  if (end < 0 || !fold.line(bytes.toString('utf8', 0, end), 0, 'trust')) return false;
+  if (end < 0 || !fold.line(lineText(bytes, 0, end), 0, 'trust')) return false;
   fold.createdAt = createdAt;
   fold.updatedAt = updatedAt;
   return true;

@@ -30,7 +30,10 @@ export class RecordFold {
   tail: Token[] = [];
   logTotal = 0;
   logDropped = 0;
-  /** Size of the kept entries, to tell what is worth compacting; and where their log begins in the file. */
+  /**
+   * Size of the kept entries as they stand in the file, to tell what is worth compacting; in characters, text that is
+   * not Latin would count as garbage for the most part. And where their log begins in the file.
+   */
   logBytes = 0;
   logOffset = 0;
   /** Size of the fields. */
@@ -86,7 +89,7 @@ export class RecordFold {
     this.replies.clear();
     const keep = Number.POSITIVE_INFINITY;
     for (const [key, value] of snap.replies ?? []) this.replies.add({ key, reply: tokenOf(value, plain), keep });
-    this.checkpoint = { offset, length: text.length };
+    this.checkpoint = { offset, length: Buffer.byteLength(text) };
   }
 
   /** The log as a checkpoint counts it. */
@@ -188,26 +191,28 @@ export class RecordFold {
     if (!isCheckpoint(snap)) return false;
     if (!isPlain(text) && !canBeEncoded(snap)) return false;
     // Played back from the start, the lines speak for themselves, unless it is this line that somebody has edited.
-    if ((rule === 'replay' || snap.offset !== offset) && snap.base !== true && isAsWritten(text)) {
+    const asWritten = isAsWritten(text);
+    if ((rule === 'replay' || snap.offset !== offset) && snap.base !== true && asWritten) {
       this.version = Math.max(this.version, snap.v);
-      this.checkpoint = { offset, length: text.length };
+      this.checkpoint = { offset, length: Buffer.byteLength(text) };
       return true;
     }
     this.#adopt(snap, text, offset);
-    if (rule === 'trust' && snap.offset === offset) this.#adoptLog(snap);
+    if (rule === 'trust' && snap.offset === offset && asWritten) this.#adoptLog(snap);
     return true;
   }
 
   #set(field: string, token: Token): void {
     const before = this.fields.get(field);
-    this.fieldBytes += before === undefined ? field.length + token.length + 4 : token.length - before.length;
+    this.fieldBytes +=
+      before === undefined ? sizeOf(field, token) : Buffer.byteLength(token) - Buffer.byteLength(before);
     this.fields.set(field, token);
   }
 
   #remove(field: string): void {
     const before = this.fields.get(field);
     if (before === undefined) return;
-    this.fieldBytes -= field.length + before.length + 4;
+    this.fieldBytes -= sizeOf(field, before);
     this.fields.delete(field);
   }
 
@@ -227,7 +232,7 @@ export class RecordFold {
   #log(entry: Token): void {
     this.tail.push(entry);
     this.logTotal++;
-    this.logBytes += entry.length + 8;
+    this.logBytes += Buffer.byteLength(entry) + 8;
   }
 
   #drop(from: number): void {
@@ -248,4 +253,9 @@ export class RecordFold {
     const { updatedAt: at, version, expiresAt, logTotal } = this;
     this.recent.add(id, { at, version, expiresAt, logTotal, ints });
   }
+}
+
+/** Of a field as a member of an object: with quotes, colon and comma. */
+function sizeOf(field: string, token: Token): number {
+  return Buffer.byteLength(field) + Buffer.byteLength(token) + 4;
 }

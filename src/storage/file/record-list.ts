@@ -3,7 +3,7 @@ import { AgentUpError } from '../../errors.js';
 import { keyText, type RecordKey } from '../keys.js';
 import type { ListQuery, RecordInfo, SweepQuery } from '../state-storage.js';
 import { isMissing } from './file-errors.js';
-import { textOfFileName } from './file-name.js';
+import { fileName, textOfFileName } from './file-name.js';
 import { statOf } from './process-files.js';
 import type { RecordFold } from './record-fold.js';
 import { removeIfGone } from './record-lock.js';
@@ -105,12 +105,14 @@ function lookAt(shelf: RecordShelf, path: string): RecordFold | undefined {
 /** Removes an entry of the index that says what is no longer so; and an expired record that it leads to. */
 async function tidyEntry(shelf: RecordShelf, owner: string, path: string): Promise<void> {
   try {
-    await shelf.exclusive(path, (desk) => {
+    const tidied = shelf.exclusive(path, (desk) => {
       const fold = desk.read();
       const expired = fold?.isExpired(shelf.now()) ?? false;
       if (fold && expired && !shelf.leases.isHeld(path, shelf.now())) shelf.erase(desk, fold);
       if (!fold || expired || fold.owner !== owner) shelf.owners.remove(owner, path);
     });
+    // Who closes meanwhile waits for it, or its lock would be taken anew after all had been put away.
+    await shelf.pending(tidied);
   } catch (error) {
     shelf.logger.warn(`the index of ${path} could not be put right`, error);
   }
@@ -118,6 +120,7 @@ async function tidyEntry(shelf: RecordShelf, owner: string, path: string): Promi
 }
 
 async function sweepOne(shelf: RecordShelf, path: string, updatedBefore: number): Promise<boolean> {
+  if (!keyOf(shelf, path, '')) return false;
   try {
     return await shelf.exclusive(path, (desk) => {
       const now = shelf.now();
@@ -160,6 +163,8 @@ function keyOf(shelf: RecordShelf, path: string, space: string): RecordKey | und
   try {
     const texts = parts.map(textOfFileName);
     if (!texts.includes(undefined)) {
+      // `Ada.jsonl` is how nobody's file is called: what is listed could not be read, what is swept may be precious.
+      if (texts.some((text, index) => fileName(text as string) !== parts[index])) throw new URIError(path);
       const [id, ...scope] = [texts.pop() as string, ...(texts as string[])];
       return { space, scope, id };
     }

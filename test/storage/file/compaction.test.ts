@@ -1,11 +1,12 @@
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { FileStorage } from '../../../src/storage/file/file-storage.js';
-import { runWorker } from '../../support/workers.js';
+import { runWorker, startWorker } from '../../support/workers.js';
 
 const WRITER = join(import.meta.dirname, 'writer.worker.ts');
+const COMPACTION = join(import.meta.dirname, 'compaction.worker.ts');
 const key = { space: 'contexts', scope: [], id: 'c' };
 
 let directory: string;
@@ -75,6 +76,30 @@ describe('compaction', () => {
     await other.close();
   });
 
+  it.each([
+    ['Latin', 'hello there, '],
+    ['Chinese', '你好，世界'],
+    ['emoji', '👋🌍'],
+  ])('is for what is gone: messages in %s are appended, and the file is never written anew', async (_, words) => {
+    const entry = JSON.stringify({ role: 'user', content: words.repeat(1_000 / words.length) });
+    for (let n = 0; n < 400; n++) await storage.commit(key, [{ op: 'log', entry }]);
+    const fields = Array.from({ length: 500 }, (_, n) => ({ op: 'set' as const, field: `f${n}`, value: entry }));
+    for (const changes of [fields, [], []]) await storage.commit(key, [{ op: 'touch' }, ...changes]);
+    expect((await stat(file)).size).toBeGreaterThan(900_000);
+    expect(await generation()).toBe('1');
+    // Nor by those who open it from its end, or read it from its start.
+    await utimes(file, new Date(), new Date());
+    for (const from of [new FileStorage({ storageDir: directory }), storage]) {
+      for (let n = 0; n < 2; n++)
+        await from.commit(key, [
+          { op: 'log', entry },
+          { op: 'set', field: 'f', value: entry },
+        ]);
+      await from.close();
+    }
+    expect(await generation()).toBe('1');
+  });
+
   it('leaves a compacted file as easy to edit as any', async () => {
     const value = JSON.stringify('x'.repeat(3_000));
     await storage.commit(key, [
@@ -118,5 +143,54 @@ describe('compaction', () => {
     for (let n = 0; n < 120; n++) await storage.commit(key, [{ op: 'set', field: 'big', value }]);
     await expect.poll(generation).toBe('2');
     expect((await readdir(join(directory, 'contexts'))).sort()).toEqual(['c.jsonl']);
+  });
+
+  it('may be cut off by kill -9 between any two of its steps: all is there, nothing is in the way', async () => {
+    const value = JSON.stringify('x'.repeat(10_000));
+    const made = join(directory, 'made');
+    const maker = new FileStorage({ storageDir: made });
+    await maker.commit(key, [{ op: 'owner', owner: 'u1' }]);
+    // Up to just before it would be compacted.
+    for (let n = 0; n < 20; n++) {
+      const changes = [
+        { op: 'set', field: 'big', value },
+        { op: 'log', entry: '"said"' },
+      ] as const;
+      await maker.commit(key, [...changes, { op: 'increment', field: 'n', by: 1 }]);
+    }
+    await maker.close();
+    expect(await readFile(join(made, 'contexts/c.jsonl'), 'utf8')).toContain('"gen":"1"');
+    const numbers = new Set<number>();
+
+    let at = 0;
+    let done = false;
+    const lane = async () => {
+      while (!done) {
+        const mine = at++;
+        const copy = join(directory, String(mine));
+        await cp(made, copy, { recursive: true, preserveTimestamps: true });
+        const worker = startWorker(COMPACTION, { directory: copy, at: mine });
+        const { value: said } = await worker.lines.next();
+        const ended = await worker.ended;
+        expect([said, ended]).toEqual(said ? ['done', 0] : [undefined, 'SIGKILL']);
+        const after = new FileStorage({ storageDir: copy });
+        const record = await after.read(key, { log: 99 });
+        const n = Number(record?.fields.get('n'));
+        expect(record, `step ${mine}`).toMatchObject({ version: n + 1, logTotal: n, owner: 'u1' });
+        expect(record?.fields.get('big')).toBe(value);
+        expect(record?.log).toEqual(Array(n).fill('"said"'));
+        numbers.add(n);
+        const began = performance.now();
+        await after.commit(key, [{ op: 'touch' }]);
+        expect(performance.now() - began).toBeLessThan(1_000);
+        await after.close();
+        expect((await readdir(join(copy, 'contexts'))).sort(), `step ${mine}`).toEqual(['.by-owner', 'c.jsonl']);
+        if (said) done = true;
+      }
+    };
+    await Promise.all([lane(), lane()]);
+    expect(at).toBeGreaterThan(6);
+    // What brought it about was written before it began, and acknowledged.
+    expect(numbers.size).toBe(1);
   });
 });

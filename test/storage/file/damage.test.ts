@@ -90,6 +90,25 @@ describe('a damaged file', () => {
     expect(await field('var:n', fresh())).toBe('2');
   });
 
+  it.each([
+    ['a word of ours', (text: string) => text.replace('{"set":{"var:n"', '{"sev":{"var:n"')],
+    [
+      'a byte of a text',
+      (text: string) =>
+        Buffer.from(text, 'latin1').fill(0xe4, text.indexOf('"var:n"') + 5, text.indexOf('"var:n"') + 6),
+    ],
+    ['when it expires', (text: string) => text.replace('"v":2', '"v":2,"expires":"20x6-01-01T00:00:00.000Z"')],
+  ])('in which %s is another than before is not read as if nothing had been there', async (_, flip) => {
+    await writeFile(file, flip(await readFile(file, 'utf8')));
+    await utimes(file, new Date(), new Date(Date.now() + 20));
+    expect(await storage.read(key, { log: 9 })).toMatchObject({
+      fields: new Map([['var:name', '"Ada"']]),
+      logTotal: 2,
+    });
+    expect(reports).toEqual([expect.stringContaining('lines 3')]);
+    expect(await copies()).toHaveLength(1);
+  });
+
   it('without its first line still counts: the name says whose it is', async () => {
     const lines = (await readFile(file, 'utf8')).split('\n');
     await writeFile(file, lines.slice(1).join('\n'));
@@ -133,6 +152,19 @@ describe('a damaged file', () => {
     await writeFile(file, text.replace('{"agentup":1', '{"agentup":2'));
     await utimes(file, new Date(), new Date(Date.now() + 20));
     await expect(storage.read(key)).rejects.toMatchObject({ code: 'RECORD_CORRUPT' });
+  });
+
+  it('in a directory of a later format is refused, by readers and writers, and left as it is', async () => {
+    await writeFile(join(directory, 'agentup.json'), '{"format":2}\n');
+    const before = await readdir(directory, { recursive: true });
+    const later = fresh();
+    const refused = { code: 'RECORD_CORRUPT', details: { fix: expect.stringContaining('version') } };
+    await expect(later.read(key)).rejects.toMatchObject(refused);
+    await expect(later.commit(key, [{ op: 'touch' }])).rejects.toMatchObject(refused);
+    await expect(later.begin(key, { token: 't', leaseMs: 1_000 })).rejects.toMatchObject(refused);
+    await expect(later.sweep({ space: 'contexts', updatedBefore: 1 })).rejects.toMatchObject(refused);
+    expect(await readdir(directory, { recursive: true })).toEqual(before);
+    expect(await readFile(join(directory, 'agentup.json'), 'utf8')).toBe('{"format":2}\n');
   });
 
   it('does not stop a listing or a cleanup of the others', async () => {

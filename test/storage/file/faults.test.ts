@@ -1,6 +1,6 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { syncBuiltinESMExports } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -65,6 +65,22 @@ describe('names', () => {
     }
     await storage.close();
     await again.close();
+  });
+});
+
+describe('files that are called as none of ours is', () => {
+  it('are neither listed, as nobody could read them, nor cleaned up', async () => {
+    const storage = new FileStorage({ storageDir: directory });
+    await storage.commit(key('ada'), [{ op: 'touch' }]);
+    const contexts = join(directory, 'contexts');
+    const others = ['Ada.jsonl', '%zz.jsonl', '%41da.txt', 'ada (copy).jsonl', '.ada.jsonl'];
+    for (const name of others) await copyFile(join(contexts, 'ada.jsonl'), join(contexts, name));
+    const listed: string[] = [];
+    for await (const info of storage.list({ space: 'contexts' })) listed.push(info.key.id);
+    expect(listed).toEqual(['ada']);
+    expect(await storage.sweep({ space: 'contexts', updatedBefore: Date.now() + 60_000 })).toBe(1);
+    expect((await readdir(contexts)).sort()).toEqual(others.sort());
+    await storage.close();
   });
 });
 
@@ -179,6 +195,26 @@ describe('a disk that fails', () => {
     }
   });
 
+  it.runIf(root)('that stays full costs no descriptor for each turn that it refuses', async ({ skip }) => {
+    if (spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', directory]).status !== 0) skip('may not mount');
+    const storage = new FileStorage({ storageDir: directory });
+    try {
+      await storage.commit(key('c'), [{ op: 'touch' }]);
+      const begin = (n: number) => storage.begin(key(`c${n}`), { token: `t${n}`, leaseMs: 60_000 });
+      expect(() => {
+        for (let n = 0; ; n++) fs.writeFileSync(join(directory, `filler${n}`), 'x'.repeat(4_096));
+      }).toThrow('ENOSPC');
+      const before = (await readdir('/proc/self/fd')).length;
+      for (let n = 0; n < 20; n++) await expect(begin(n)).rejects.toMatchObject({ code: 'STORAGE_UNAVAILABLE' });
+      expect((await readdir('/proc/self/fd')).length).toBeLessThan(before + 5);
+      await rm(join(directory, 'filler0'));
+      expect(await begin(0)).toEqual({ busy: false, record: undefined });
+    } finally {
+      await storage.close();
+      spawnSync('umount', ['-l', directory]);
+    }
+  });
+
   it('for want of a directory says so, with the file', async () => {
     await writeFile(join(directory, 'file'), '');
     const storage = new FileStorage({ storageDir: join(directory, 'file/states') });
@@ -227,7 +263,12 @@ describe('a disk that fails', () => {
     const args = ['-c', command, process.execPath, worker, JSON.stringify({ directory })];
     const { stdout, stderr, status } = spawnSync('sh', args);
     expect(stderr.toString()).toBe('');
-    expect(JSON.parse(stdout.toString())).toEqual({ right: 300, code: 'STORAGE_UNAVAILABLE', after: true });
+    expect(JSON.parse(stdout.toString())).toEqual({
+      right: 300,
+      busy: false,
+      code: 'STORAGE_UNAVAILABLE',
+      after: true,
+    });
     expect(status).toBe(0);
   });
 });
@@ -276,6 +317,26 @@ describe('a file system without hard links, that keeps times in steps of two sec
       Object.assign(fs, { linkSync, futimesSync, utimesSync });
       syncBuiltinESMExports();
     }
+  });
+});
+
+describe('closing', () => {
+  it('in the middle of calls leaves no file open and nothing behind, and fails those that come too late', async () => {
+    const before = (await readdir('/proc/self/fd')).length;
+    for (let round = 0; round < 4; round++) {
+      const storage = new FileStorage({ storageDir: directory });
+      const calls = Array.from({ length: 300 }, (_, n) => [
+        storage.commit(key(`r${n % 50}`), [{ op: 'log', entry: '1' }]),
+        storage.read(key(`r${n % 50}`), { log: 1 }),
+        storage.readLog(key(`r${n % 50}`)),
+        storage.begin(key(`r${n % 50}`), { token: `${round}-${n}`, leaseMs: 1 }),
+      ]).flat();
+      const codes = Promise.all(calls.map((call) => call.then(String, (error: { code: string }) => error.code)));
+      await storage.close();
+      for (const code of await codes) expect(['[object Object]', 'undefined', 'STORAGE_CLOSED']).toContain(code);
+    }
+    expect((await readdir('/proc/self/fd')).length).toBe(before);
+    expect(await readdir(join(directory, '.processes'))).toEqual([]);
   });
 });
 

@@ -21,6 +21,10 @@ const takeAll = () => {
 takeAll();
 // It closes one of its own for this.
 await storage.commit(key('more'), [{ op: 'touch' }]);
+// For what a turn needs as well.
+for (let n = 0; n < 10; n++) await storage.read(key(`r${n}`));
+takeAll();
+const begun = await storage.begin(key('turn'), { token: 't', leaseMs: 60_000 });
 takeAll();
 // This one has none of its own.
 const other = new FileStorage({ storageDir: directory });
@@ -30,4 +34,4 @@ const code = await other.commit(key('more'), [{ op: 'touch' }]).then(
 );
 for (const file of hoard) closeSync(file);
 const after = await other.commit(key('after'), [{ op: 'touch' }]);
-process.stdout.write(`${JSON.stringify({ right, code, after: after.committed })}\n`);
+process.stdout.write(`${JSON.stringify({ right, busy: begun.busy, code, after: after.committed })}\n`);

@@ -241,6 +241,19 @@ describe('what is left beside the records', () => {
     expect(await readdir(join(directory, 'contexts/.by-owner'))).toEqual(['.entry']);
   });
 
+  it('of an owner whose last record is gone, nothing, also below a tenant', async () => {
+    const storage = fresh();
+    for (const scope of [[], ['t'], ['t', 'u']]) {
+      await storage.commit({ ...key, scope }, [{ op: 'owner', owner: 'u1' }]);
+      await storage.commit({ ...key, scope }, [{ op: 'owner', owner: 'u2' }]);
+    }
+    expect(await readdir(join(directory, 'contexts/.by-owner'))).toEqual(['.entry', 'u2']);
+    for (const scope of [[], ['t']]) await storage.delete({ ...key, scope });
+    expect(await readdir(join(directory, 'contexts/.by-owner/u2'), { recursive: true })).toHaveLength(3);
+    await storage.delete({ ...key, scope: ['t', 'u'] });
+    expect(await readdir(join(directory, 'contexts/.by-owner'))).toEqual(['.entry']);
+  });
+
   it('a temporary file of a dead process is written over', async () => {
     const storage = fresh();
     await storage.ping();

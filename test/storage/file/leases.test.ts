@@ -1,4 +1,8 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import fs, { readFileSync } from 'node:fs';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { syncBuiltinESMExports } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -110,6 +114,49 @@ describe('turns of several processes', () => {
     expect(names.filter((name) => name.includes('.lease'))).toHaveLength(ids.length);
     await storage.close();
     expect(await readdir(join(directory, '.processes'))).toEqual([]);
+  });
+});
+
+describe('a process', () => {
+  it('that was killed but not fetched by its parent is dead', async () => {
+    // Such a parent is process 1 in many a container.
+    const script = '"$0" --import tsx "$1" "$2" & exec sleep 60';
+    const args = JSON.stringify({ directory, turns: 1, id: 'c', leaseMs: 60_000, hold: 60_000 });
+    const parent = spawn('sh', ['-c', script, process.execPath, TURNS, args], { stdio: ['ignore', 'pipe', 'inherit'] });
+    try {
+      await once(parent.stdout, 'data');
+      const lease = JSON.parse(await readFile(join(directory, 'contexts/c.jsonl.lease'), 'utf8'));
+      await writeFile(join(directory, 'contexts/c.jsonl.lock'), JSON.stringify(lease.owner));
+      process.kill(lease.owner.pid, 'SIGKILL');
+      await expect.poll(() => readFileSync(`/proc/${lease.owner.pid}/stat`, 'utf8')).toContain(') Z ');
+      expect(await storage.begin(key, { token: 'me', leaseMs: 1_000 })).toMatchObject({ busy: false });
+      expect(await storage.commit(key, [{ op: 'touch' }], { lease: { token: 'me' } })).toMatchObject({ version: 1 });
+    } finally {
+      parent.kill('SIGKILL');
+    }
+  });
+
+  it('of which the system tells nothing but that it is there is alive', async () => {
+    const worker = startWorker(TURNS, { directory, turns: 1, id: 'c', leaseMs: 60_000, hold: 60_000 });
+    expect((await worker.lines.next()).value).toBe('begun');
+    const { readFileSync: real } = fs;
+    Object.assign(fs, {
+      // As where /proc hides the processes of other users, or no descriptor is left to look.
+      readFileSync: (path: string, ...rest: unknown[]) => {
+        if (String(path).startsWith('/proc/')) throw Object.assign(new Error('EMFILE'), { code: 'EMFILE' });
+        return (real as (...args: unknown[]) => unknown)(path, ...rest);
+      },
+    });
+    syncBuiltinESMExports();
+    try {
+      expect(await storage.begin(key, { token: 'me', leaseMs: 1_000 })).toMatchObject({ busy: true });
+    } finally {
+      Object.assign(fs, { readFileSync: real });
+      syncBuiltinESMExports();
+    }
+    worker.process.kill('SIGKILL');
+    await worker.ended;
+    expect(await storage.begin(key, { token: 'me', leaseMs: 1_000 })).toMatchObject({ busy: false });
   });
 });
 

@@ -50,12 +50,15 @@ describe('several processes on one directory', () => {
     async () => {
       const storage = new FileStorage({ storageDir: directory });
       const acknowledged = new Map<string, number>();
+      let id = '';
       for (let round = 0; round < ROUNDS; round += 2) {
+        // A record that grew through hundreds of rounds would have the rest of them spent on comparing it.
+        if (round % 20 === 0) id = `crashed-${round}`;
         // Two writers at a time on one record: one that dies must not block the other.
         await Promise.all(
           [0, 1].map(async (of) => {
             const name = `w${round + of}`;
-            const worker = startWorker(WRITER, { directory, name, count: 1e9, id: 'crashed' });
+            const worker = startWorker(WRITER, { directory, name, count: 1e9, id });
             for await (const line of worker.lines) {
               if (line === '1') setTimeout(() => worker.process.kill('SIGKILL'), Math.random() * 100);
               acknowledged.set(name, Number(line));
@@ -63,8 +66,9 @@ describe('several processes on one directory', () => {
             expect(await worker.ended).toBe('SIGKILL');
           }),
         );
-        const { of } = await checkWhole(storage, 'crashed');
-        for (const [name, count] of acknowledged) {
+        const { of } = await checkWhole(storage, id);
+        for (const name of [`w${round}`, `w${round + 1}`]) {
+          const count = acknowledged.get(name) ?? 0;
           expect(of(name)).toBeGreaterThanOrEqual(count);
           // At most the one commit whose answer the kill cut off.
           expect(of(name)).toBeLessThanOrEqual(count + 1);
@@ -72,10 +76,10 @@ describe('several processes on one directory', () => {
       }
       expect([...acknowledged.values()].reduce((sum, count) => sum + count, 0)).toBeGreaterThan(2 * ROUNDS);
       const begin = performance.now();
-      await storage.commit(key('crashed'), [{ op: 'set', field: 'after', value: '1' }]);
+      await storage.commit(key(id), [{ op: 'set', field: 'after', value: '1' }]);
       expect(performance.now() - begin).toBeLessThan(1_000);
       await storage.close();
     },
-    20_000 + ROUNDS * 2_000,
+    20_000 + ROUNDS * 4_000,
   );
 });

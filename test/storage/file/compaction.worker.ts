@@ -1,0 +1,35 @@
+import fs from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
+
+/** Makes commits until its file is compacted, and dies before the `at`th change on the disk that this takes. */
+const { directory, at } = JSON.parse(process.argv[2] ?? '{}') as { directory: string; at: number };
+/** What changes something on the disk: between two others nothing can have happened. */
+const CHANGES = /^(?:(?:open|write|futimes|ftruncate|rename|unlink|rm|fsync)Sync|fsync)$/;
+let met = -1;
+for (const name of Object.keys(fs) as (keyof typeof fs)[]) {
+  const real = fs[name] as (...args: unknown[]) => unknown;
+  if (typeof real !== 'function' || !CHANGES.test(name)) continue;
+  Object.assign(fs, {
+    [name]: (...args: unknown[]) => {
+      if (met < 0 && name === 'openSync' && String(args[0]).endsWith('.jsonl.tmp')) met = 0;
+      if (met >= 0 && met++ === at) process.kill(process.pid, 'SIGKILL');
+      // The lock is given back: that was all.
+      if (met >= 0 && name === 'unlinkSync' && String(args[0]).endsWith('.jsonl.lock')) met = Number.POSITIVE_INFINITY;
+      return real(...args);
+    },
+  });
+}
+syncBuiltinESMExports();
+const { FileStorage } = await import('../../../src/storage/file/file-storage.js');
+const storage = new FileStorage({ storageDir: directory });
+const key = { space: 'contexts', scope: [], id: 'c' };
+const value = JSON.stringify('x'.repeat(10_000));
+while (met < 0) {
+  await storage.commit(key, [
+    { op: 'set', field: 'big', value },
+    { op: 'log', entry: '"said"' },
+    { op: 'increment', field: 'n', by: 1 },
+  ]);
+}
+await storage.close();
+process.stdout.write('done\n');
