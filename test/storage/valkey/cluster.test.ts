@@ -1,43 +1,37 @@
-import { setTimeout as delay } from 'node:timers/promises';
-import { Cluster, Redis } from 'iovalkey';
+import { Cluster } from 'iovalkey';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ValkeyStorage } from '../../../src/storage/valkey/valkey-storage.js';
-import { collect, failure, freshPrefix, keyOf, startValkey, type ValkeyServer } from './support.js';
+import { storageConformance } from '../../../src/testing/index.js';
+import { startValkeyCluster, type ValkeyCluster } from '../../support/valkey-cluster.js';
+import { collect, failure, freshPrefix, keyOf } from './support.js';
 
-const SLOTS = 16_384;
-let servers: ValkeyServer[];
-let cluster: Cluster;
-let storage: ValkeyStorage;
-
-/** Three primaries that have found each other. */
+let valkey: ValkeyCluster;
+let client: Cluster;
 beforeAll(async () => {
-  servers = await Promise.all(
-    Array.from({ length: 3 }, () => startValkey(['--cluster-enabled', 'yes', '--cluster-node-timeout', '2000'])),
-  );
-  const nodes = servers.map(({ port }) => new Redis(port, '127.0.0.1'));
-  const ports = servers.map(({ port }) => port);
-  for (const [i, node] of nodes.entries()) {
-    await node.call('CLUSTER', 'ADDSLOTSRANGE', Math.floor((i * SLOTS) / 3), Math.floor(((i + 1) * SLOTS) / 3) - 1);
-    if (i > 0) await node.call('CLUSTER', 'MEET', '127.0.0.1', ports[0] as number);
-  }
-  for (const node of nodes) {
-    while (!String(await node.call('CLUSTER', 'INFO')).includes('cluster_state:ok')) await delay(20);
-    while (!/cluster_known_nodes:3/.test(String(await node.call('CLUSTER', 'INFO')))) await delay(20);
-  }
-  for (const node of nodes) node.disconnect();
-  cluster = new Cluster(
-    ports.map((port) => ({ host: '127.0.0.1', port })),
-    { lazyConnect: true },
-  );
-  storage = new ValkeyStorage({ client: cluster, keyPrefix: freshPrefix() });
+  valkey = await startValkeyCluster();
+  client = new Cluster([{ host: '127.0.0.1', port: valkey.members[0]?.server.port as number }], { lazyConnect: true });
 });
 afterAll(async () => {
-  await storage.close();
-  cluster.disconnect();
-  await Promise.all(servers.map((server) => server.stop()));
+  client.disconnect();
+  await valkey.stop();
 });
 
+for (const [name, open] of [
+  ['by its url', (keyPrefix: string) => new ValkeyStorage({ url: valkey.url, cluster: true, keyPrefix })],
+  ['by a Cluster of its own', (keyPrefix: string) => new ValkeyStorage({ client, keyPrefix })],
+] as const) {
+  const keyPrefix = freshPrefix();
+  const runner = { describe, it, afterAll };
+  const reopen = async () => open(keyPrefix);
+  storageConformance({ name: `ValkeyStorage on a cluster, ${name}`, open: reopen, reopen }, runner);
+}
+
 describe('on a cluster', () => {
+  let storage: ValkeyStorage;
+  beforeAll(() => {
+    storage = new ValkeyStorage({ url: valkey.url, cluster: true, keyPrefix: freshPrefix() });
+  });
+  afterAll(() => storage.close());
   const ids = Array.from({ length: 60 }, (_, i) => `Conv ${i}`);
 
   it('turns run, each in the slot of its conversation', async () => {
@@ -85,11 +79,11 @@ describe('on a cluster', () => {
   });
 
   it('one of its nodes by a url says that it is one', async () => {
-    const single = new ValkeyStorage({ url: servers[0]?.url as string, keyPrefix: freshPrefix() });
+    const single = new ValkeyStorage({ url: valkey.url, keyPrefix: freshPrefix() });
     const tries = ids.map((id) => failure(single.read(keyOf(id))).catch(() => undefined));
     const failed = (await Promise.all(tries)).find((outcome) => outcome);
     expect(failed?.code).toBe('STORAGE_FAILED');
-    expect(failed?.error.details.fix).toContain('Cluster');
+    expect(failed?.error.details.fix).toContain('cluster: true');
     await single.close();
   });
 });
