@@ -1,3 +1,6 @@
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Redis } from 'iovalkey';
 import { startValkey, type ValkeyServer } from './valkey-server.js';
@@ -6,10 +9,11 @@ const SLOTS = 16_384;
 /** Far more than the nodes need to find each other, also on a machine that has other work. */
 const PATIENCE_MS = 60_000;
 
-/** A node as its cluster sees it now. */
+/** One node of a cluster. */
 export interface ClusterMember {
-  readonly server: ValkeyServer;
-  /** For looking at the node itself, past the cluster. Queues while the node is away. */
+  /** The process that runs it now. */
+  server: ValkeyServer;
+  /** For looking at the node itself, past the cluster. Connects again by itself. */
   readonly admin: Redis;
   readonly id: string;
 }
@@ -27,10 +31,12 @@ export interface ValkeyCluster {
   readonly members: readonly ClusterMember[];
   /** Who serves a key, as a node that is alive sees it now. */
   shardOf(key: string): Promise<Shard>;
-  /** Hands the slots of a shard to its replica, as an operator would. Resolves when that is a primary. */
+  /** Hands the slots of a shard to its replica, as an operator would. Resolves when all nodes know. */
   failOver(shard: Shard): Promise<void>;
-  /** Resolves when the replica serves the slots of the shard, after its primary has died. */
+  /** Resolves when the replica serves the slots of a primary that has died, and all nodes know. */
   promoted(replica: ClusterMember): Promise<void>;
+  /** Brings a node back that has died, without its data, as a replica of whoever has taken its place by now. */
+  restart(member: ClusterMember): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -44,34 +50,47 @@ export interface ClusterSettings {
 
 /** Starts the nodes, three primaries with a replica each, and resolves when all of them agree that all is well. */
 export async function startValkeyCluster(settings: ClusterSettings = {}): Promise<ValkeyCluster> {
-  const { primaries = 3, replicas = 1, nodeTimeoutMs = 1_500 } = settings;
+  const { primaries = 3, replicas = 1, nodeTimeoutMs = 1_000 } = settings;
   const options = [
     ...['--cluster-enabled', 'yes', '--cluster-node-timeout', String(nodeTimeoutMs)],
     // A replica takes over whatever it missed, and comes back soon after it was away.
     ...['--cluster-replica-validity-factor', '0', '--repl-diskless-sync-delay', '0'],
   ];
+  const directory = await mkdtemp(join(tmpdir(), 'agentup-cluster-'));
   const started = await Promise.allSettled(
-    Array.from({ length: primaries * (1 + replicas) }, () => startValkey(options)),
+    Array.from({ length: primaries * (1 + replicas) }, async (_, i) => {
+      const own = join(directory, String(i));
+      await mkdir(own);
+      return startValkey([...options, '--dir', own]);
+    }),
   );
   const servers = started.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
   const admins: Redis[] = [];
   const stop = async (): Promise<void> => {
     for (const admin of admins) admin.disconnect();
     await Promise.all(servers.map((server) => server.stop()));
+    await rm(directory, { recursive: true, force: true });
   };
+  const restart = async (member: ClusterMember): Promise<void> => {
+    const own = join(directory, String(members.indexOf(member)));
+    member.server = await startValkey([...options, '--dir', own, '--port', String(member.server.port)]);
+    servers.push(member.server);
+    await until(async () => (await info(member.admin, 'REPLICATION')).includes('master_link_status:up'));
+  };
+  let members: readonly ClusterMember[] = [];
   try {
     const failed = started.find((one) => one.status === 'rejected');
     if (failed) throw failed.reason;
-    const members = await Promise.all(
+    members = await Promise.all(
       servers.map(async (server): Promise<ClusterMember> => {
-        const admin = new Redis(server.port, '127.0.0.1', { maxRetriesPerRequest: null });
+        const admin = new Redis(server.port, '127.0.0.1', { maxRetriesPerRequest: 0 });
         admin.on('error', () => {});
         admins.push(admin);
         return { server, admin, id: String(await admin.call('CLUSTER', 'MYID')) };
       }),
     );
     await form(members, primaries);
-    return { url: (servers[0] as ValkeyServer).url, members, ...operations(members), stop };
+    return { url: (servers[0] as ValkeyServer).url, members, ...operations(members), restart, stop };
   } catch (error) {
     await stop();
     throw error;
@@ -109,9 +128,11 @@ async function form(members: readonly ClusterMember[], primaries: number): Promi
 
 function operations(members: readonly ClusterMember[]): Pick<ValkeyCluster, 'shardOf' | 'failOver' | 'promoted'> {
   const byId = new Map(members.map((member) => [member.id, member]));
-  const promoted = async ({ admin, id }: ClusterMember): Promise<void> => {
-    await until(async () => (await tableOf(admin)).some(([primary]) => primary === id));
-    await until(async () => (await info(admin, 'CLUSTER')).includes('cluster_state:ok'));
+  const promoted = async ({ id }: ClusterMember): Promise<void> => {
+    for (const { admin } of members) {
+      await until(async () => admin.status !== 'ready' || (await tableOf(admin)).some(([primary]) => primary === id));
+      await until(async () => admin.status !== 'ready' || (await info(admin, 'CLUSTER')).includes('state:ok'));
+    }
   };
   return {
     async shardOf(key) {
@@ -124,10 +145,12 @@ function operations(members: readonly ClusterMember[]): Pick<ValkeyCluster, 'sha
       }
       throw new Error(`nobody serves slot ${slot}`);
     },
-    async failOver({ replicas }) {
+    async failOver({ primary, replicas }) {
       const [replica] = replicas as [ClusterMember];
       await replica.admin.call('CLUSTER', 'FAILOVER');
       await promoted(replica);
+      const whole = (ids: string[]) => ids[0] === replica.id && ids.includes(primary.id);
+      for (const { admin } of members) await until(async () => (await tableOf(admin)).some(whole));
     },
     promoted,
   };

@@ -1,0 +1,149 @@
+import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { ConversationContext } from '../../src/conversation/conversation-context.js';
+import { ValkeyStorage, type ValkeyStorageOptions } from '../../src/storage/valkey/valkey-storage.js';
+import { type ClusterMember, type Shard, startValkeyCluster, type ValkeyCluster } from '../support/valkey-cluster.js';
+import { startWorker } from '../support/workers.js';
+import type { Orders, Outcome } from './failover.worker.js';
+
+const WORKER = join(import.meta.dirname, 'failover.worker.ts');
+/** Turns that go on before and after what happens to the cluster, in milliseconds; more for a soak. */
+const AROUND_MS = Number(process.env['AGENTUP_TEST_FAILOVER_MS'] ?? 500);
+const CONVERSATIONS = 40;
+/** Longer than the cluster takes to replace a primary, also on a machine that has other work. */
+const TIMEOUT_MS = 20_000;
+
+let valkey: ValkeyCluster;
+beforeAll(async () => {
+  valkey = await startValkeyCluster();
+});
+afterAll(() => valkey.stop());
+
+type Given = Omit<ValkeyStorageOptions, 'url' | 'client' | 'keyPrefix'>;
+
+/** What the callers of turns were told, and what is stored. */
+interface Balance {
+  readonly acknowledged: readonly string[];
+  /** Acknowledged, and not stored. */
+  readonly lost: readonly string[];
+  readonly stored: ReadonlySet<string>;
+  readonly errors: readonly string[];
+  /** Conversations that are listed. */
+  readonly listed: number;
+}
+
+/**
+ * Processes run turns before, while and after something happens: for each of the given options two, on the same
+ * conversations.
+ */
+async function turnsDuring(
+  givens: readonly Given[],
+  happening: (shardOf: (id: string) => Promise<Shard>) => Promise<void>,
+): Promise<Balance[]> {
+  const groups = givens.map((given) => {
+    const keyPrefix = `failover-${randomBytes(4).toString('hex')}:`;
+    const options = { url: valkey.url, cluster: true, keyPrefix, timeoutMs: TIMEOUT_MS, ...given };
+    const workers = ['a', 'b'].map((name) => {
+      const orders: Orders = { name, options, ownClient: name === 'b', conversations: CONVERSATIONS, loops: 8 };
+      return startWorker(WORKER, orders);
+    });
+    return { keyPrefix, workers };
+  });
+  const workers = groups.flatMap((group) => group.workers);
+  try {
+    for (const { lines } of workers) expect((await lines.next()).value).toBe('running');
+    // Where a key lies is a matter of what stands in the braces.
+    await happening((id) => valkey.shardOf(`{contexts/:${id}}`));
+    await delay(AROUND_MS);
+    for (const { process: child } of workers) child.kill('SIGTERM');
+    return await Promise.all(
+      groups.map(async (group) => {
+        const outcomes: Outcome[] = [];
+        for (const { lines, ended } of group.workers) {
+          outcomes.push(...(JSON.parse((await lines.next()).value ?? '') as Outcome[]));
+          expect(await ended).toBe(0);
+        }
+        return balance(outcomes, group.keyPrefix);
+      }),
+    );
+  } finally {
+    for (const { process: child } of workers) child.kill('SIGKILL');
+  }
+}
+
+async function balance(outcomes: readonly Outcome[], keyPrefix: string): Promise<Balance> {
+  const storage = new ValkeyStorage({ url: valkey.url, cluster: true, keyPrefix, timeoutMs: TIMEOUT_MS });
+  const context = new ConversationContext(storage);
+  const stored = new Set<string>();
+  for (let i = 0; i < CONVERSATIONS; i++) {
+    const entries = (await context.getHistory(`c${i}`)).map(({ content }) => String(content));
+    // A turn that was committed twice, or in part, would be seen here.
+    expect(await context.getVariable(`c${i}`, 'n', 0)).toBe(entries.length);
+    expect(entries.filter((entry) => stored.has(entry))).toEqual([]);
+    for (const entry of entries) stored.add(entry);
+    expect(new Set(entries).size).toBe(entries.length);
+  }
+  let listed = 0;
+  for await (const _ of context.listContexts()) listed++;
+  await storage.close();
+  const acknowledged = outcomes.flatMap(({ entry, error }) => (error === undefined ? [entry] : []));
+  const lost = acknowledged.filter((entry) => !stored.has(entry));
+  return { acknowledged, lost, stored, listed, errors: outcomes.flatMap(({ error }) => error ?? []) };
+}
+
+/** A primary dies with what only it knows, and comes back, without its data, when its replica has taken over. */
+async function death({ primary, replicas: [replica] }: Shard): Promise<void> {
+  await primary.server.kill9();
+  await valkey.promoted(replica as ClusterMember);
+  await valkey.restart(primary);
+}
+
+/** The same, where its replica has not heard from it for a while. */
+async function deathOfTheUnheard(shard: Shard): Promise<void> {
+  const [replica] = shard.replicas as [ClusterMember];
+  // It reconnects with a password the primary does not want, and is not let in.
+  await replica.admin.config('SET', 'masterauth', 'nobody wants this');
+  await shard.primary.admin.call('CLIENT', 'KILL', 'TYPE', 'replica');
+  await delay(AROUND_MS);
+  await shard.primary.server.kill9();
+  await valkey.promoted(replica);
+  await replica.admin.config('SET', 'masterauth', '');
+  await valkey.restart(shard.primary);
+}
+
+const REPLICATED = { durability: { replicas: 1 } };
+/**
+ * What no patience helps against: a turn that began on what an earlier turn had written, which died with its primary.
+ * It takes a death in the very moment between two answers.
+ */
+const HOPELESS = /^LEASE_LOST|cannot be found out any more/;
+
+describe('turns go on', () => {
+  it('while slots are handed from one node to another: nothing fails, nothing is lost', async () => {
+    const balances = await turnsDuring([{}, REPLICATED], async (shardOf) => {
+      for (const id of ['c0', 'c1', 'c2', 'c0']) await valkey.failOver(await shardOf(id));
+    });
+    for (const { acknowledged, lost, stored, errors, listed } of balances) {
+      expect(errors).toEqual([]);
+      expect(lost).toEqual([]);
+      expect(acknowledged).toHaveLength(stored.size);
+      expect(listed).toBe(CONVERSATIONS);
+    }
+  });
+
+  it('when a primary dies: they wait for its replica, and with replicas: 1 nothing acknowledged is lost', async () => {
+    const balances = await turnsDuring([{}, REPLICATED], async (shardOf) => death(await shardOf('c0')));
+    for (const { errors } of balances) expect(errors.filter((error) => !HOPELESS.test(error))).toEqual([]);
+    for (const { errors } of balances) console.log(errors);
+    expect(balances[1]).toMatchObject({ lost: [], listed: CONVERSATIONS });
+  });
+
+  it('when a primary dies its replica had not heard from: what only it knew was acknowledged without replicas: 1 alone', async () => {
+    const balances = await turnsDuring([{}, REPLICATED], async (shardOf) => deathOfTheUnheard(await shardOf('c0')));
+    expect(balances[0]?.lost).not.toEqual([]);
+    expect(balances[1]?.lost).toEqual([]);
+    for (const { errors } of balances) console.log(errors.length);
+  });
+});

@@ -1,0 +1,58 @@
+import { Cluster } from 'iovalkey';
+import { ConversationContext } from '../../src/conversation/conversation-context.js';
+import { withState } from '../../src/skill/with-state.js';
+import { ValkeyStorage, type ValkeyStorageOptions } from '../../src/storage/valkey/valkey-storage.js';
+
+/** What a worker of the failover tests is told. */
+export interface Orders {
+  readonly name: string;
+  readonly options: ValkeyStorageOptions & { readonly url: string };
+  /** Through a Cluster of iovalkey instead of the url. */
+  readonly ownClient?: boolean;
+  readonly conversations: number;
+  readonly loops: number;
+}
+
+/** One turn, and what its caller was told. */
+export interface Outcome {
+  readonly contextId: string;
+  readonly entry: string;
+  readonly error?: string;
+}
+
+/** Runs turns in several loops until it is told to stop by SIGTERM, and prints what became of each. */
+const { name, options, ownClient, conversations, loops } = JSON.parse(process.argv[2] ?? '{}') as Orders;
+const { url, cluster: _, ...others } = options;
+const { hostname: host, port } = new URL(url);
+const client = ownClient ? new Cluster([{ host, port: Number(port) }]) : undefined;
+const storage = new ValkeyStorage(client ? { ...others, client } : options);
+const context = new ConversationContext(storage, { lease: 5 });
+const turn = withState(async (task, inside, id) => {
+  await inside.incrementVariable(id, 'n');
+  await inside.addToHistory(id, 'user', task.text);
+});
+
+let stopping = false;
+process.once('SIGTERM', () => {
+  stopping = true;
+});
+const outcomes: Outcome[] = [];
+let count = 0;
+const loop = async (): Promise<void> => {
+  while (!stopping) {
+    const contextId = `c${Math.floor(Math.random() * conversations)}`;
+    const entry = `${name}-${count++}`;
+    try {
+      await turn({ id: entry, contextId, text: entry }, context);
+      outcomes.push({ contextId, entry });
+    } catch (error) {
+      const { code, message } = error as { code?: string; message: string };
+      outcomes.push({ contextId, entry, error: `${code}: ${message}` });
+    }
+    if (outcomes.length === 100) process.stdout.write('running\n');
+  }
+};
+await Promise.all(Array.from({ length: loops }, loop));
+await storage.close();
+client?.disconnect();
+process.stdout.write(`${JSON.stringify(outcomes)}\n`);
