@@ -35,39 +35,34 @@ interface Balance {
 }
 
 /**
- * Processes run turns before, while and after something happens: for each of the given options two, on the same
+ * Two processes run turns before, while and after something happens, with each of the given options, on the same
  * conversations.
  */
 async function turnsDuring(
   givens: readonly Given[],
   happening: (shardOf: (id: string) => Promise<Shard>) => Promise<void>,
 ): Promise<Balance[]> {
-  const groups = givens.map((given) => {
-    const keyPrefix = `failover-${randomBytes(4).toString('hex')}:`;
-    const options = { url: valkey.url, cluster: true, keyPrefix, timeoutMs: TIMEOUT_MS, ...given };
-    const workers = ['a', 'b'].map((name) => {
-      const orders: Orders = { name, options, ownClient: name === 'b', conversations: CONVERSATIONS, loops: 8 };
-      return startWorker(WORKER, orders);
-    });
-    return { keyPrefix, workers };
+  const groups = givens.map((given) => ({
+    ...{ url: valkey.url, cluster: true, timeoutMs: TIMEOUT_MS, ...given },
+    keyPrefix: `failover-${randomBytes(4).toString('hex')}:`,
+  }));
+  const workers = ['a', 'b'].map((name) => {
+    const orders: Orders = { name, groups, ownClient: name === 'b', conversations: CONVERSATIONS, loops: 8 };
+    return startWorker(WORKER, orders);
   });
-  const workers = groups.flatMap((group) => group.workers);
   try {
     for (const { lines } of workers) expect((await lines.next()).value).toBe('running');
     // Where a key lies is a matter of what stands in the braces.
     await happening((id) => valkey.shardOf(`{contexts/:${id}}`));
     await delay(AROUND_MS);
     for (const { process: child } of workers) child.kill('SIGTERM');
-    return await Promise.all(
-      groups.map(async (group) => {
-        const outcomes: Outcome[] = [];
-        for (const { lines, ended } of group.workers) {
-          outcomes.push(...(JSON.parse((await lines.next()).value ?? '') as Outcome[]));
-          expect(await ended).toBe(0);
-        }
-        return balance(outcomes, group.keyPrefix);
-      }),
-    );
+    const outcomes: Outcome[] = [];
+    for (const { lines, ended } of workers) {
+      outcomes.push(...(JSON.parse((await lines.next()).value ?? '') as Outcome[]));
+      expect(await ended).toBe(0);
+    }
+    const ofGroup = (i: number) => outcomes.filter(({ group }) => group === i);
+    return await Promise.all(groups.map(({ keyPrefix }, i) => balance(ofGroup(i), keyPrefix)));
   } finally {
     for (const { process: child } of workers) child.kill('SIGKILL');
   }

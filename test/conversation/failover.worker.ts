@@ -6,27 +6,25 @@ import { ValkeyStorage, type ValkeyStorageOptions } from '../../src/storage/valk
 /** What a worker of the failover tests is told. */
 export interface Orders {
   readonly name: string;
-  readonly options: ValkeyStorageOptions & { readonly url: string };
+  /** Each is one storage, with turns of its own. */
+  readonly groups: readonly (ValkeyStorageOptions & { readonly url: string })[];
   /** Through a Cluster of iovalkey instead of the url. */
-  readonly ownClient?: boolean;
+  readonly ownClient: boolean;
   readonly conversations: number;
+  /** For each group. */
   readonly loops: number;
 }
 
 /** One turn, and what its caller was told. */
 export interface Outcome {
+  readonly group: number;
   readonly contextId: string;
   readonly entry: string;
   readonly error?: string;
 }
 
 /** Runs turns in several loops until it is told to stop by SIGTERM, and prints what became of each. */
-const { name, options, ownClient, conversations, loops } = JSON.parse(process.argv[2] ?? '{}') as Orders;
-const { url, cluster: _, ...others } = options;
-const { hostname: host, port } = new URL(url);
-const client = ownClient ? new Cluster([{ host, port: Number(port) }]) : undefined;
-const storage = new ValkeyStorage(client ? { ...others, client } : options);
-const context = new ConversationContext(storage, { lease: 5 });
+const { name, groups, ownClient, conversations, loops } = JSON.parse(process.argv[2] ?? '{}') as Orders;
 const turn = withState(async (task, inside, id) => {
   await inside.incrementVariable(id, 'n');
   await inside.addToHistory(id, 'user', task.text);
@@ -38,21 +36,31 @@ process.once('SIGTERM', () => {
 });
 const outcomes: Outcome[] = [];
 let count = 0;
-const loop = async (): Promise<void> => {
+const loop = async (group: number, context: ConversationContext): Promise<void> => {
   while (!stopping) {
     const contextId = `c${Math.floor(Math.random() * conversations)}`;
     const entry = `${name}-${count++}`;
     try {
       await turn({ id: entry, contextId, text: entry }, context);
-      outcomes.push({ contextId, entry });
+      outcomes.push({ group, contextId, entry });
     } catch (error) {
       const { code, message } = error as { code?: string; message: string };
-      outcomes.push({ contextId, entry, error: `${code}: ${message}` });
+      outcomes.push({ group, contextId, entry, error: `${code}: ${message}` });
     }
-    if (outcomes.length === 100) process.stdout.write('running\n');
+    if (outcomes.length === 200) process.stdout.write('running\n');
   }
 };
-await Promise.all(Array.from({ length: loops }, loop));
-await storage.close();
-client?.disconnect();
+
+await Promise.all(
+  groups.map(async (options, group) => {
+    const { url, cluster: _, ...others } = options;
+    const { hostname: host, port } = new URL(url);
+    const client = ownClient ? new Cluster([{ host, port: Number(port) }]) : undefined;
+    const storage = new ValkeyStorage(client ? { ...others, client } : options);
+    const context = new ConversationContext(storage, { lease: 5 });
+    await Promise.all(Array.from({ length: loops }, () => loop(group, context)));
+    await storage.close();
+    client?.disconnect();
+  }),
+);
 process.stdout.write(`${JSON.stringify(outcomes)}\n`);

@@ -55,6 +55,8 @@ export async function startValkeyCluster(settings: ClusterSettings = {}): Promis
     ...['--cluster-enabled', 'yes', '--cluster-node-timeout', String(nodeTimeoutMs)],
     // A replica takes over whatever it missed, and comes back soon after it was away.
     ...['--cluster-replica-validity-factor', '0', '--repl-diskless-sync-delay', '0'],
+    // One that has been sent nothing yet is not listed.
+    ...['--repl-ping-replica-period', '1'],
   ];
   const directory = await mkdtemp(join(tmpdir(), 'agentup-cluster-'));
   const started = await Promise.allSettled(
@@ -147,6 +149,8 @@ function operations(members: readonly ClusterMember[]): Pick<ValkeyCluster, 'sha
     },
     async failOver({ primary, replicas }) {
       const [replica] = replicas as [ClusterMember];
+      // One that is still catching up would be waited for, with all clients held up, and given up after five seconds.
+      await until(async () => (await info(replica.admin, 'REPLICATION')).includes('master_link_status:up'));
       await replica.admin.call('CLUSTER', 'FAILOVER');
       await promoted(replica);
       const whole = (ids: string[]) => ids[0] === replica.id && ids.includes(primary.id);
