@@ -26,4 +26,4 @@ export {
 export { MemoryStorage, type MemoryStorageOptions } from './memory-storage.js';
 export { BACKENDS, type BackendName, openStorage, type StorageOptions } from './open-storage.js';
 export * from './state-storage.js';
-export { ValkeyStorage, type ValkeyStorageOptions } from './valkey/valkey-storage.js';
+export { type ReplicaDurability, ValkeyStorage, type ValkeyStorageOptions } from './valkey/valkey-storage.js';
