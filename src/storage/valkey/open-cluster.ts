@@ -1,6 +1,6 @@
 import { Cluster } from 'iovalkey';
 import { AgentUpError } from '../../errors.js';
-import type { OpenOptions } from './open-client.js';
+import { type OpenOptions, openClient } from './open-client.js';
 import { replyCode } from './valkey-errors.js';
 import type { ValkeyAddress } from './valkey-url.js';
 
@@ -23,8 +23,9 @@ export interface Seed {
 export async function openCluster(
   addresses: readonly ValkeyAddress[],
   known: readonly Seed[],
-  { timeoutMs, tls }: Pick<OpenOptions, 'timeoutMs' | 'tls'>,
+  options: OpenOptions,
 ): Promise<Cluster> {
+  const { timeoutMs, tls } = options;
   const [{ username, password, tls: secure } = {} as ValkeyAddress] = addresses;
   // A node that does not answer must leave time for asking another.
   const patience = Math.max(100, Math.ceil(timeoutMs / 4));
@@ -66,8 +67,16 @@ export async function openCluster(
     if (replyCode(reason) === 'ERR' && /cluster support disabled/i.test((reason as Error).message)) {
       throw notCluster(addresses, reason);
     }
+    // Iovalkey only says that a connection was closed; a connection of our own says why.
+    if (replyCode(reason) === undefined) await reasonOf(addresses, { ...options, timeoutMs: patience });
     throw reason;
   }
+}
+
+/** Fails as a connection to the first of these nodes does. */
+async function reasonOf(addresses: readonly ValkeyAddress[], options: OpenOptions): Promise<void> {
+  const [first] = addresses;
+  if (first) (await openClient(first, options)).disconnect();
 }
 
 function notCluster(addresses: readonly ValkeyAddress[], cause: unknown): AgentUpError {
