@@ -1,8 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { ConversationContext } from '../../src/conversation/conversation-context.js';
+import { isAgentUpError } from '../../src/errors.js';
+import { withState } from '../../src/skill/with-state.js';
 import { ValkeyStorage, type ValkeyStorageOptions } from '../../src/storage/valkey/valkey-storage.js';
 import { type ClusterMember, type Shard, startValkeyCluster, type ValkeyCluster } from '../support/valkey-cluster.js';
 import { startWorker } from '../support/workers.js';
@@ -95,13 +97,13 @@ async function death({ primary, replicas: [replica] }: Shard): Promise<void> {
   await valkey.restart(primary);
 }
 
-/** The same, where its replica has not heard from it for a while. */
-async function deathOfTheUnheard(shard: Shard): Promise<void> {
+/** The same, where its replica hears nothing from it while something is done. */
+async function deathOfTheUnheard(shard: Shard, meanwhile: () => Promise<void>): Promise<void> {
   const [replica] = shard.replicas as [ClusterMember];
   // It reconnects with a password the primary does not want, and is not let in.
   await replica.admin.config('SET', 'masterauth', 'nobody wants this');
   await shard.primary.admin.call('CLIENT', 'KILL', 'TYPE', 'replica');
-  await delay(AROUND_MS);
+  await meanwhile();
   await shard.primary.server.kill9();
   await valkey.promoted(replica);
   await replica.admin.config('SET', 'masterauth', '');
@@ -131,14 +133,57 @@ describe('turns go on', () => {
   it('when a primary dies: they wait for its replica, and with replicas: 1 nothing acknowledged is lost', async () => {
     const balances = await turnsDuring([{}, REPLICATED], async (shardOf) => death(await shardOf('c0')));
     for (const { errors } of balances) expect(errors.filter((error) => !HOPELESS.test(error))).toEqual([]);
-    for (const { errors } of balances) console.log(errors);
     expect(balances[1]).toMatchObject({ lost: [], listed: CONVERSATIONS });
   });
 
   it('when a primary dies its replica had not heard from: what only it knew was acknowledged without replicas: 1 alone', async () => {
-    const balances = await turnsDuring([{}, REPLICATED], async (shardOf) => deathOfTheUnheard(await shardOf('c0')));
+    const balances = await turnsDuring([{}, REPLICATED], async (shardOf) => {
+      await deathOfTheUnheard(await shardOf('c0'), () => delay(AROUND_MS));
+    });
     expect(balances[0]?.lost).not.toEqual([]);
     expect(balances[1]?.lost).toEqual([]);
-    for (const { errors } of balances) console.log(errors.length);
+  });
+
+  it('when a primary dies with their lease: those go on whose conversation is as they knew it', async () => {
+    const open = () => {
+      const keyPrefix = `failover-${randomBytes(4).toString('hex')}:`;
+      return new ValkeyStorage({ url: valkey.url, cluster: true, keyPrefix, timeoutMs: TIMEOUT_MS });
+    };
+    const storages = [open(), open()];
+    const [kept, changed] = storages.map((storage) => new ConversationContext(storage, { lease: 60 })) as [
+      ConversationContext,
+      ConversationContext,
+    ];
+    for (const context of [kept, changed]) await context.setVariable('c0', 'n', 1);
+    let over = (): void => {};
+    const death = new Promise<void>((resolve) => {
+      over = resolve;
+    });
+    let running = 0;
+    const turn = withState(async (_task, inside, id) => {
+      const n = await inside.getVariable(id, 'n', 0);
+      running++;
+      await death;
+      await inside.setVariable(id, 'n', n + 1);
+    });
+    const turns: Promise<unknown>[] = [];
+    await deathOfTheUnheard(await valkey.shardOf('{contexts/:c0}'), async () => {
+      await changed.setVariable('c0', 'n', 5);
+      const task = { id: 't', contextId: 'c0', text: '' };
+      for (const context of [kept, changed]) turns.push(turn(task, context).catch((error: unknown) => error));
+      await vi.waitUntil(() => running === 2);
+    });
+    over();
+    const [went, refused] = await Promise.all(turns);
+    expect(went).toBeUndefined();
+    expect(await kept.getVariable('c0', 'n')).toBe(2);
+    expect(isAgentUpError(refused, 'LEASE_LOST')).toBe(true);
+    expect(await changed.getVariable('c0', 'n')).toBe(1);
+    // What could not be taken up again is left to the next.
+    await withState((_task, inside, id) => inside.incrementVariable(id, 'n'))(
+      { id: 't', contextId: 'c0', text: '' },
+      changed,
+    );
+    await Promise.all(storages.map((storage) => storage.close()));
   });
 });

@@ -318,7 +318,7 @@ export class ValkeyStorage implements StateStorage {
         else held.renewed(token, since, keepMs, answer.committed && writes(changes, given) ? answer : undefined);
         return answer;
       } catch (error) {
-        const lost = replyCode((error as { cause?: unknown }).cause) === 'LEASE_LOST';
+        const lost = isAgentUpError(error, 'LEASE_LOST') || replyCode((error as Error).cause) === 'LEASE_LOST';
         if (!again && lost && (await this.#regained(key, token, since))) continue;
         if (lost) held.ended(token);
         throw error;
