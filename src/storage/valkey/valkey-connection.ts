@@ -9,7 +9,16 @@ import { type OpenOptions, openClient } from './open-client.js';
 import { openCluster, type Seed } from './open-cluster.js';
 import { ReplicaWaits } from './replica-waits.js';
 import type { Script } from './scripts.js';
-import { isPassing, isRoleChange, replyCode, translateError, unavailable, unconfirmed } from './valkey-errors.js';
+import { Bursts, hold } from './sockets.js';
+import {
+  isPassing,
+  isRoleChange,
+  replyCode,
+  translateError,
+  unavailable,
+  unconfirmed,
+  unsent,
+} from './valkey-errors.js';
 import type { ValkeyAddress } from './valkey-url.js';
 
 /** A client of iovalkey that its owner opens and closes. */
@@ -62,15 +71,7 @@ export class ValkeyConnection {
   #sequence = 0;
   /** When each script was sent to the server last, in the sequence of sendings. */
   readonly #taught = new Map<Script, number>();
-  /** What this tick has written to. */
-  readonly #corked = new Map<Redis, Redis['stream']>();
-  readonly #uncork = (): void => {
-    for (const [client, stream] of this.#corked) {
-      this.#waits?.ask(client);
-      stream.uncork();
-    }
-    this.#corked.clear();
-  };
+  readonly #bursts = new Bursts((client) => this.#waits?.ask(client));
   #closed = false;
 
   constructor(parts: ConnectionParts) {
@@ -197,13 +198,7 @@ export class ValkeyConnection {
     call.sequence = ++this.#sequence;
     call.repliesBefore = link.replies;
     call.done = false;
-    // What one tick sends leaves in one system call, which is most of what sending costs.
-    if (!this.#corked.has(client)) {
-      const { stream } = client;
-      if (this.#corked.size === 0) process.nextTick(this.#uncork);
-      this.#corked.set(client, stream);
-      stream.cork();
-    }
+    this.#bursts.begin(client);
     if (call.detour) {
       call.detour = undefined;
       client.sendCommand(asCommand(new LeanCommand('asking', [], ANYHOW, undefined)));
@@ -320,12 +315,7 @@ export class ValkeyConnection {
 
   /** A connection of our own keeps the process alive only while somebody waits for an answer. */
   #hold(alive: boolean): void {
-    const client = this.#client;
-    if (this.foreign || !client) return;
-    for (const node of client.isCluster ? (client as Cluster).nodes() : [client as Redis]) {
-      if (alive) node.stream?.ref?.();
-      else node.stream?.unref?.();
-    }
+    if (!this.foreign && this.#client) hold(this.#client, alive);
   }
 
   /** All calls have the same time, so that they run out of it in the order they were made. */
@@ -430,8 +420,3 @@ export class ValkeyConnection {
 
 /** Whoever is told to ask elsewhere says so first, and needs no answer. */
 const ANYHOW: CommandOwner<undefined> = { answered: () => {}, refused: () => {} };
-
-/** Did the client refuse to send it, so that it cannot have been done? */
-function unsent(error: Error): boolean {
-  return error.message.startsWith("Stream isn't writeable");
-}

@@ -36,6 +36,11 @@ export function isPassing(error: unknown): boolean {
   return PASSING.has(replyCode(error) ?? '');
 }
 
+/** Did the client refuse to send it, so that it cannot have been done? */
+export function unsent(error: Error): boolean {
+  return error.message.startsWith("Stream isn't writeable");
+}
+
 /** Did the server refuse, or end, a WAIT because it is a replica now? */
 export function isRoleChange(error: Error): boolean {
   return replyCode(error) === 'UNBLOCKED' || /WAIT cannot be used with (?:replica|slave)/.test(error.message);
