@@ -97,8 +97,15 @@ async function death({ primary, replicas: [replica] }: Shard): Promise<void> {
   await valkey.restart(primary);
 }
 
-/** The same, where its replica hears nothing from it while something is done. */
-async function deathOfTheUnheard(shard: Shard, meanwhile: () => Promise<void>): Promise<void> {
+/**
+ * The same, where its replica hears nothing from it while something is done; and something may be done while it is
+ * gone and replaced.
+ */
+async function deathOfTheUnheard(
+  shard: Shard,
+  meanwhile: () => Promise<void>,
+  afterwards = async (): Promise<void> => {},
+): Promise<void> {
   const [replica] = shard.replicas as [ClusterMember];
   // It reconnects with a password the primary does not want, and is not let in.
   await replica.admin.config('SET', 'masterauth', 'nobody wants this');
@@ -106,6 +113,7 @@ async function deathOfTheUnheard(shard: Shard, meanwhile: () => Promise<void>): 
   await meanwhile();
   await shard.primary.server.kill9();
   await valkey.promoted(replica);
+  await afterwards();
   await replica.admin.config('SET', 'masterauth', '');
   await valkey.restart(shard.primary);
 }
@@ -167,13 +175,17 @@ describe('turns go on', () => {
       await inside.setVariable(id, 'n', n + 1);
     });
     const turns: Promise<unknown>[] = [];
-    await deathOfTheUnheard(await valkey.shardOf('{contexts/:c0}'), async () => {
+    const begin = async () => {
       await changed.setVariable('c0', 'n', 5);
       const task = { id: 't', contextId: 'c0', text: '' };
       for (const context of [kept, changed]) turns.push(turn(task, context).catch((error: unknown) => error));
       await vi.waitUntil(() => running === 2);
-    });
-    over();
+    };
+    const end = async () => {
+      over();
+      await Promise.all(turns);
+    };
+    await deathOfTheUnheard(await valkey.shardOf('{contexts/:c0}'), begin, end);
     const [went, refused] = await Promise.all(turns);
     expect(went).toBeUndefined();
     expect(await kept.getVariable('c0', 'n')).toBe(2);
