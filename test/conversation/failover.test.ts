@@ -49,7 +49,7 @@ async function turnsDuring(
     keyPrefix: `failover-${randomBytes(4).toString('hex')}:`,
   }));
   const workers = ['a', 'b'].map((name) => {
-    const orders: Orders = { name, groups, ownClient: name === 'b', conversations: CONVERSATIONS, loops: 8 };
+    const orders: Orders = { name, groups, ownClient: name === 'b', conversations: CONVERSATIONS, loops: 16 };
     return startWorker(WORKER, orders);
   });
   try {

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { Cluster } from 'iovalkey';
 import { ConversationContext } from '../../src/conversation/conversation-context.js';
 import { withState } from '../../src/skill/with-state.js';
@@ -30,15 +31,17 @@ const turn = withState(async (task, inside, id) => {
   await inside.addToHistory(id, 'user', task.text);
 });
 
+const { ppid } = process;
 let stopping = false;
 process.once('SIGTERM', () => {
   stopping = true;
 });
 const outcomes: Outcome[] = [];
 let count = 0;
-const loop = async (group: number, context: ConversationContext): Promise<void> => {
-  while (!stopping) {
-    const contextId = `c${Math.floor(Math.random() * conversations)}`;
+const loop = async (group: number, context: ConversationContext, own: string | undefined): Promise<void> => {
+  // Nobody stops it when the test that started it has been ended itself.
+  while (!stopping && process.ppid === ppid) {
+    const contextId = own ?? `c${Math.floor(Math.random() * conversations)}`;
     const entry = `${name}-${count++}`;
     try {
       await turn({ id: entry, contextId, text: entry }, context);
@@ -48,6 +51,8 @@ const loop = async (group: number, context: ConversationContext): Promise<void> 
       outcomes.push({ group, contextId, entry, error: `${code}: ${message}` });
     }
     if (outcomes.length === 200) process.stdout.write('running\n');
+    // Those that no failover stops would fill their histories with nothing new.
+    if (own) await delay(5);
   }
 };
 
@@ -58,7 +63,9 @@ await Promise.all(
     const client = ownClient ? new Cluster([{ host, port: Number(port) }]) : undefined;
     const storage = new ValkeyStorage(client ? { ...others, client } : options);
     const context = new ConversationContext(storage, { lease: 5 });
-    await Promise.all(Array.from({ length: loops }, () => loop(group, context)));
+    // Half of them keep to one conversation, so that on each node somebody goes on while others wait for theirs.
+    const own = (i: number) => (i < loops / 2 ? `c${i}` : undefined);
+    await Promise.all(Array.from({ length: loops }, (_, i) => loop(group, context, own(i))));
     await storage.close();
     client?.disconnect();
   }),

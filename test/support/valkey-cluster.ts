@@ -50,7 +50,7 @@ export interface ClusterSettings {
 
 /** Starts the nodes, three primaries with a replica each, and resolves when all of them agree that all is well. */
 export async function startValkeyCluster(settings: ClusterSettings = {}): Promise<ValkeyCluster> {
-  const { primaries = 3, replicas = 1, nodeTimeoutMs = 1_000 } = settings;
+  const { primaries = 3, replicas = 1, nodeTimeoutMs = 2_000 } = settings;
   const options = [
     ...['--cluster-enabled', 'yes', '--cluster-node-timeout', String(nodeTimeoutMs)],
     // A replica takes over whatever it missed, and comes back soon after it was away.
@@ -151,7 +151,13 @@ function operations(members: readonly ClusterMember[]): Pick<ValkeyCluster, 'sha
       const [replica] = replicas as [ClusterMember];
       // One that is still catching up would be waited for, with all clients held up, and given up after five seconds.
       await until(async () => (await info(replica.admin, 'REPLICATION')).includes('master_link_status:up'));
-      await replica.admin.call('CLUSTER', 'FAILOVER');
+      const leads = async () => (await tableOf(replica.admin)).some(([id]) => id === replica.id);
+      for (let tries = 1; !(await leads()); tries++) {
+        // Given up by the nodes themselves after five seconds, which a busy machine may take.
+        await replica.admin.call('CLUSTER', 'FAILOVER').catch(() => {});
+        for (let i = 0; i < 300 && !(await leads()); i++) await delay(20);
+        if (tries === 8) throw new Error('the replica did not take over');
+      }
       await promoted(replica);
       const whole = (ids: string[]) => ids[0] === replica.id && ids.includes(primary.id);
       for (const { admin } of members) await until(async () => (await tableOf(admin)).some(whole));

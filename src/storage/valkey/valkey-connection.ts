@@ -335,9 +335,9 @@ export class ValkeyConnection {
   }
 
   #expire(call: Call): void {
-    const why = `no answer within ${this.#parts.timeoutMs} ms`;
-    const { trouble, link } = call;
-    this.#fail(call, trouble === undefined ? unavailable(this.shown, why, this.#trouble) : trouble);
+    const { link, trouble = unavailable(this.shown, `no answer within ${this.#parts.timeoutMs} ms`, this.#trouble) } =
+      call;
+    this.#fail(call, call.written ? this.#unconfirmed(trouble) : trouble);
     // Nothing at all has come since: the connection may be dead without anybody having said so.
     if (call.attempts > 0 && call.repliesBefore === link?.replies) this.#drop(link);
   }
