@@ -9,6 +9,8 @@ export interface Orders {
   readonly name: string;
   /** Each is one storage, with turns of its own. */
   readonly groups: readonly (ValkeyStorageOptions & { readonly url: string })[];
+  /** Seconds. */
+  readonly lease: number;
   /** Through a Cluster of iovalkey instead of the url. */
   readonly ownClient: boolean;
   readonly conversations: number;
@@ -25,7 +27,7 @@ export interface Outcome {
 }
 
 /** Runs turns in several loops until it is told to stop by SIGTERM, and prints what became of each. */
-const { name, groups, ownClient, conversations, loops } = JSON.parse(process.argv[2] ?? '{}') as Orders;
+const { name, groups, lease, ownClient, conversations, loops } = JSON.parse(process.argv[2] ?? '{}') as Orders;
 const turn = withState(async (task, inside, id) => {
   await inside.incrementVariable(id, 'n');
   await inside.addToHistory(id, 'user', task.text);
@@ -62,7 +64,7 @@ await Promise.all(
     const { hostname: host, port } = new URL(url);
     const client = ownClient ? new Cluster([{ host, port: Number(port) }]) : undefined;
     const storage = new ValkeyStorage(client ? { ...others, client } : options);
-    const context = new ConversationContext(storage, { lease: 5 });
+    const context = new ConversationContext(storage, { lease, wait: 60 });
     // Half of them keep to one conversation, so that on each node somebody goes on while others wait for theirs.
     const own = (i: number) => (i < loops / 2 ? `c${i}` : undefined);
     await Promise.all(Array.from({ length: loops }, (_, i) => loop(group, context, own(i))));

@@ -28,7 +28,7 @@ export async function openCluster(
   const { timeoutMs, tls } = options;
   const [{ username, password, tls: secure } = {} as ValkeyAddress] = addresses;
   // A node that does not answer must leave time for asking another.
-  const patience = Math.max(100, Math.ceil(timeoutMs / 4));
+  const patience = Math.min(2_000, Math.max(100, Math.ceil(timeoutMs / 4)));
   const cluster = new Cluster(
     [...addresses, ...known].map(({ host, port }) => ({ host, port })),
     {
