@@ -46,7 +46,9 @@ function unresolved(
   try {
     if (options.ttl !== undefined) checkTtl(options.ttl);
     const { storage } = resolveState(state, options, directory);
-    return 'url' in storage && options.url !== undefined ? urlProblem(storage.url) : undefined;
+    return 'url' in storage && options.url !== undefined
+      ? urlProblem(storage.url, { cluster: storage.cluster === true })
+      : undefined;
   } catch (error) {
     if (isAgentUpError(error)) return { message: error.message, fix: error.details.fix };
     throw error;

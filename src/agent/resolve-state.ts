@@ -51,7 +51,7 @@ function storageOptions(
       return {
         backend,
         storageDir: resolve(directory, options.storageDir ?? same?.storage_dir ?? './conversation_states'),
-        durability: same?.durability,
+        durability: typeof same?.durability === 'string' ? same.durability : undefined,
       };
     case 'valkey': {
       const url = options.url ?? same?.url;
@@ -63,7 +63,8 @@ function storageOptions(
           fix: `give it to @stateful(), or set state.${url === undefined ? 'url' : 'key_prefix'} in agent_config.yaml`,
         });
       }
-      return { backend, url, keyPrefix, timeoutMs: same?.timeout };
+      const durability = typeof same?.durability === 'object' ? same.durability : undefined;
+      return { backend, url, cluster: same?.cluster || undefined, keyPrefix, timeoutMs: same?.timeout, durability };
     }
     default:
       throw new AgentUpError('INVALID_ARGUMENT', `unknown storage ${JSON.stringify(backend)}`, {

@@ -27,19 +27,18 @@ export function stateProblems({ value, isUnknown, directory }: StateCheck): Prob
     if (isMissing(value, ['state', 'key_prefix'])) problems.push(missingPrefix());
     problems.push(...urlProblems(value, isUnknown));
   }
-  for (const [owner, options] of Object.entries(BACKEND_OPTIONS)) {
-    if (owner === backend) continue;
-    for (const option of options) {
-      if (valueAt(value, ['state', option]) === undefined) continue;
-      problems.push({
-        code: 'OPTION_UNUSED',
-        path: ['state', option],
-        onKey: true,
-        message: `state.${option} is an option of the backend ${owner}; with ${backend} it does nothing`,
-        fix: `remove it, or write \`backend: ${owner}\``,
-      });
-    }
+  for (const option of new Set(Object.values(BACKEND_OPTIONS).flat())) {
+    if (BACKEND_OPTIONS[backend].includes(option) || valueAt(value, ['state', option]) === undefined) continue;
+    const owners = BACKENDS.filter((name) => BACKEND_OPTIONS[name].includes(option));
+    problems.push({
+      code: 'OPTION_UNUSED',
+      path: ['state', option],
+      onKey: true,
+      message: `state.${option} is an option of the backend ${owners.join(' and of ')}; with ${backend} it does nothing`,
+      fix: `remove it, or write \`backend: ${owners[0]}\``,
+    });
   }
+  problems.push(...durabilityProblems(value, backend));
   if (backend === 'file') problems.push(...storageDirProblems(value, isUnknown, directory));
   return problems;
 }
@@ -62,8 +61,36 @@ function urlProblems(value: unknown, isUnknown: StateCheck['isUnknown']): Proble
   const path = ['state', 'url'];
   const url = valueAt(value, path);
   if (typeof url !== 'string' || url === '' || isUnknown(path)) return [];
-  const problem = urlProblem(url);
+  const problem = urlProblem(url, { cluster: valueAt(value, ['state', 'cluster']) === true });
   return problem ? [{ code: 'URL_INVALID', path, message: `state.url: ${problem.message}`, fix: problem.fix }] : [];
+}
+
+/** Files are flushed, Valkey has replicas: the form of one backend says nothing to the other. */
+function durabilityProblems(value: unknown, backend: Backend): Problem[] {
+  const path = ['state', 'durability'];
+  const form = typeof valueAt(value, path);
+  if (backend === 'valkey' && form === 'string') {
+    return [
+      {
+        code: 'INVALID_VALUE',
+        path,
+        message:
+          'state.durability: never, interval and commit are for files; when a Valkey server flushes is its own business',
+        fix: 'write `{ replicas: 1 }` for commits that survive their primary, or remove it',
+      },
+    ];
+  }
+  if (backend === 'file' && form === 'object') {
+    return [
+      {
+        code: 'INVALID_VALUE',
+        path,
+        message: 'state.durability: files have no replicas, those are of the backend valkey',
+        fix: 'use one of never, interval, commit',
+      },
+    ];
+  }
+  return [];
 }
 
 function missingUrl(value: unknown): Problem {

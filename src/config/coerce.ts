@@ -7,7 +7,7 @@ const NUMBER = /^[+-]?\d+(?:\.\d+)?$/;
 /**
  * Fits values to a schema where the file could not say it better:
  *
- * * A text that comes from the environment becomes a number where a number belongs: `ttl: "${TTL:3600}"`. The
+ * * A text that comes from the environment becomes a number, or true or false, where one belongs: `ttl: "${TTL:3600}"`. The
  *   environment holds nothing but text. A text that was typed, `ttl: "3600"`, stays one and is an error: YAML has a way
  *   to write a number, its quotes say "not a number", editors that know the JSON Schema refuse it too, and a file that
  *   is right in one reader and wrong in another is worse than a clear message.
@@ -22,8 +22,10 @@ export function coerce(
 ): unknown {
   if (schema === undefined) return value;
   if (typeof value === 'string') {
-    if (!interpolated.has(pathKey(path)) || !kindsOf(schema).includes('number')) return value;
+    const kinds = kindsOf(schema);
+    if (!interpolated.has(pathKey(path)) || !(kinds.includes('number') || kinds.includes('boolean'))) return value;
     const trimmed = value.trim();
+    if (kinds.includes('boolean')) return trimmed === 'true' || (trimmed === 'false' ? false : value);
     if (choicesOf(schema).includes(trimmed)) return trimmed;
     return NUMBER.test(trimmed) ? Number(trimmed) : value;
   }

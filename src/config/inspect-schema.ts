@@ -45,8 +45,9 @@ export function descriptionOf(schema: z.ZodType): string {
 
 /** The keys a schema knows, with their schemas; none for what is no map. */
 export function shapeOf(schema: Schema): Readonly<Record<string, Schema>> {
-  const inner = unwrap(schema);
-  return inner._zod.def.type === 'object' ? inner._zod.def.shape : {};
+  const { def } = unwrap(schema)._zod;
+  if (def.type === 'union') return Object.assign({}, ...def.options.map(shapeOf));
+  return def.type === 'object' ? def.shape : {};
 }
 
 /** The schema of one step inside a schema, where it says anything about it. */
@@ -54,7 +55,10 @@ export function childOf(schema: Schema, step: string | number): Schema | undefin
   const { def } = unwrap(schema)._zod;
   switch (def.type) {
     case 'object':
-      return Object.hasOwn(def.shape, step) ? def.shape[step] : undefined;
+    case 'union': {
+      const shape = shapeOf(schema);
+      return Object.hasOwn(shape, step) ? shape[step] : undefined;
+    }
     case 'array':
       return typeof step === 'number' ? def.element : undefined;
     case 'record':
@@ -115,6 +119,8 @@ export function expectsOf(schema: Schema): string {
     }
     case 'array':
       return 'a list';
+    case 'boolean':
+      return 'true or false';
     default:
       return 'a map of keys and values';
   }

@@ -20,8 +20,8 @@ export function configJsonSchema(): Json {
       if (jsonSchema.maximum === Number.MAX_SAFE_INTEGER) delete jsonSchema.maximum;
       if (jsonSchema.minimum === Number.MIN_SAFE_INTEGER) delete jsonSchema.minimum;
       if (type === 'object' || type === 'array' || type === 'record') {
-        if (path.length > 0 && path.at(-1) !== 'items') acceptNull(jsonSchema as Json);
-      } else if (type === 'number' || type === 'enum' || jsonSchema.pattern !== undefined) {
+        if (path.length > 0 && path.at(-1) !== 'items' && path.at(-2) !== 'anyOf') acceptNull(jsonSchema as Json);
+      } else if (type === 'number' || type === 'boolean' || type === 'enum' || jsonSchema.pattern !== undefined) {
         acceptReference(jsonSchema as Json);
       }
     },

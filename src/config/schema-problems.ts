@@ -114,6 +114,7 @@ function fixFor(schema: z.core.$ZodType, path: Path, value: unknown, source: str
     if (meant !== undefined) return meant;
   }
   if (choices.includes('none') && kinds.includes('number')) return 'write `none` to keep conversations for ever';
+  if (kinds.includes('object')) return `write ${expectsOf(schema)}`;
   if (choices.length > 0) return `use one of ${choices.join(', ')}`;
   if (kinds.includes('array')) return 'write a list: [one, two]';
   if (kinds.includes('string') && typeof value !== 'object') return `put it in quotes: "${source ?? String(value)}"`;

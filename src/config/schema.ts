@@ -18,11 +18,11 @@ export const notes = z.registry<SchemaNote>();
 /** The backends, as `state.backend` spells them. */
 export const BACKENDS = ['memory', 'file', 'valkey'] as const;
 
-/** What belongs to one backend only. */
+/** What belongs to some backends only. */
 export const BACKEND_OPTIONS: Readonly<Record<(typeof BACKENDS)[number], readonly string[]>> = {
   memory: [],
   file: ['storage_dir', 'durability'],
-  valkey: ['url', 'key_prefix', 'timeout'],
+  valkey: ['url', 'key_prefix', 'cluster', 'durability', 'timeout'],
 };
 
 /** The schemes of `state.url`; an `s` at the end means TLS. */
@@ -92,6 +92,12 @@ const stateSchema = z.strictObject({
   url: text('valkey: the server, `valkey://user:password@host:port/database`; `valkeys://` for TLS.')
     .optional()
     .register(notes, { absent: 'required for valkey' }),
+  cluster: z
+    .boolean()
+    .default(false)
+    .describe(
+      'valkey: the server is a cluster. `url` names one of its nodes, or several: `valkey://host1:6379,host2:6379`.',
+    ),
   key_prefix: z
     .string()
     .min(1)
@@ -113,11 +119,21 @@ const stateSchema = z.strictObject({
     }),
   storage_dir: text('file: the directory, relative to this file.').default('./conversation_states'),
   durability: z
-    .enum(['never', 'interval', 'commit'])
+    .union([
+      z.enum(['never', 'interval', 'commit']),
+      z.strictObject({
+        replicas: z
+          .int()
+          .min(1)
+          .max(100)
+          .describe('valkey: replicas that must have a commit before it is acknowledged.'),
+      }),
+    ])
     .default('interval')
     .describe(
-      'file: when writes are flushed to the disk. All survive the death of the process; `commit` also that of the machine.',
-    ),
+      'file: when writes are flushed to the disk. All survive the death of the process; `commit` also that of the machine. valkey: `{ replicas: 1 }`, and what was acknowledged also survives the death of the primary.',
+    )
+    .register(notes, { expects: '`never`, `interval` or `commit` for files, `{ replicas: 1 }` for valkey' }),
   timeout: z
     .int()
     .min(1)

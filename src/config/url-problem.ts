@@ -4,8 +4,14 @@ import { closest } from './suggest.js';
 
 const FORM = 'valkey://host:6379, with user:password@ before the host and /1 for another database where needed';
 
-/** What is wrong with the URL of a Valkey server, and what to do about it. Never shows a password. */
-export function urlProblem(url: string): { readonly message: string; readonly fix: string } | undefined {
+/**
+ * What is wrong with the URL of a Valkey server, or of a cluster, of which it may name several nodes, and what to do
+ * about it. Never shows a password.
+ */
+export function urlProblem(
+  url: string,
+  { cluster = false } = {},
+): { readonly message: string; readonly fix: string } | undefined {
   const problem = (what: string, fix = `write ${FORM}`): { message: string; fix: string } => ({
     message: `${shown(url)} ${what}`,
     fix,
@@ -20,9 +26,14 @@ export function urlProblem(url: string): { readonly message: string; readonly fi
       near === undefined ? `write ${FORM}` : `did you mean \`${near}://\`?`,
     );
   }
+  const [before = '', nodes = '', after = ''] = cluster ? splitNodes(url) : [url];
+  for (const node of nodes.split(',').slice(1)) {
+    const found = urlProblem(`${scheme}://${node}${after}`);
+    if (found) return found;
+  }
   let parsed: URL;
   try {
-    parsed = new URL(url);
+    parsed = new URL(`${before}${nodes.split(',')[0]}${after}`);
     decodeURIComponent(parsed.username + parsed.password);
   } catch {
     return problem(
@@ -37,7 +48,15 @@ export function urlProblem(url: string): { readonly message: string; readonly fi
   if (!/^\/?\d{0,5}$/.test(parsed.pathname)) {
     return problem('has a path that is not the number of a database', 'end it after the port, or with a number: /1');
   }
+  if (cluster && Number(parsed.pathname.slice(1)) !== 0) {
+    return problem('names a database, and a cluster has only 0', 'end it after the port');
+  }
   return undefined;
+}
+
+/** What stands before the nodes of a cluster, the nodes, and what stands behind them. */
+function splitNodes(url: string): string[] {
+  return /^([^/]*\/\/(?:[^/]*@)?)([^/?#]*)(.*)$/s.exec(url)?.slice(1) ?? [url];
 }
 
 /** A text without any `://` may be a bare password, so nothing of it is shown. */

@@ -44,4 +44,4 @@ export {
   type RecordAttributes,
 } from './outcome.js';
 export * from './state-storage.js';
-export { ValkeyStorage, type ValkeyStorageOptions } from './valkey/valkey-storage.js';
+export { type ReplicaDurability, ValkeyStorage, type ValkeyStorageOptions } from './valkey/valkey-storage.js';

@@ -3,6 +3,7 @@ import { AgentUpError } from '../errors.js';
 import type { Logger } from '../logger.js';
 import type { Durability } from './file/durability.js';
 import type { StateStorage } from './state-storage.js';
+import type { ReplicaDurability } from './valkey/valkey-storage.js';
 
 /** What a storage is opened with. Equal options mean the same store. */
 export type StorageOptions =
@@ -16,9 +17,13 @@ export type StorageOptions =
   | {
       readonly backend: 'valkey';
       readonly url: string;
+      /** The server is a cluster; the url may name several of its nodes. Default false. */
+      readonly cluster?: boolean | undefined;
       readonly keyPrefix: string;
       /** Bound on connecting and on one command, in milliseconds. Default 2000. */
       readonly timeoutMs?: number | undefined;
+      /** What a commit waits for. Default: the primary has done it. */
+      readonly durability?: ReplicaDurability | undefined;
     };
 
 /** The names of the backends, as `state.backend` spells them. */
@@ -53,7 +58,9 @@ export async function openStorage(
         ...common,
         url: options.url,
         keyPrefix: options.keyPrefix,
+        ...(options.cluster !== undefined && { cluster: options.cluster }),
         ...(options.timeoutMs !== undefined && { timeoutMs: options.timeoutMs }),
+        ...(options.durability && { durability: options.durability }),
       });
     }
     default:

@@ -28,6 +28,8 @@ describe('the JSON Schema', () => {
       { skills: [{ id: 'a', handler: 'x', keywords: ['k'], patterns: ['p'], priority: 1, tags: [] }] },
     ],
     ['a ttl', { state: { ttl: 5 } }],
+    ['a durability of files', { state: { durability: 'commit' } }],
+    ['a durability of replicas', { state: { cluster: true, durability: { replicas: '${N}' } } }],
     ['no ttl', { state: { ttl: 'none' } }],
     ['services of any kind', { services: { a: { type: 'x', more: 1, config: { url: 'u', more: [] } } } }],
   ])('takes %s', (_, value) => {
@@ -38,6 +40,9 @@ describe('the JSON Schema', () => {
     ['an unknown key', { agents: {} }],
     ['an unknown key below', { state: { storage: 'file' } }],
     ['an unknown backend', { state: { backend: 'redis' } }],
+    ['a durability that is none', { state: { durability: { replica: 1 } } }],
+    ['no replicas', { state: { durability: { replicas: 0 } } }],
+    ['a cluster in words', { state: { cluster: 'yes' } }],
     ['a ttl of 0', { state: { ttl: 0 } }],
     ['a ttl in quotes', { state: { ttl: '3600' } }],
     ['a skill without a handler', { skills: [{ id: 'a' }] }],

@@ -26,6 +26,7 @@ describe('a configuration that is right', () => {
       services: {},
       state: {
         backend: 'file',
+        cluster: false,
         storage_dir: './conversation_states',
         durability: 'interval',
         timeout: 2000,
@@ -361,7 +362,7 @@ describe('unknown keys', () => {
     ['backend: file', '`backend` belongs under `state`'],
     [
       'state: { zzz: 1 }',
-      'its keys are backend, url, key_prefix, ttl, storage_dir, durability, timeout, history, concurrency, on_unavailable, dedupe, lease, wait',
+      'its keys are backend, url, cluster, key_prefix, ttl, storage_dir, durability, timeout, history, concurrency, on_unavailable, dedupe, lease, wait',
     ],
     ['skills: [{ id: a, handler: x, keyword: [y] }]', 'did you mean `keywords`?'],
     ['agent: { __proto__: { name: x } }', 'its keys are name, description, version, default_skill'],
@@ -530,17 +531,65 @@ describe('the backend', () => {
   it.each([
     [
       'memory',
-      'url: "valkey://h", key_prefix: p, timeout: 5, storage_dir: x, durability: never',
-      ['url', 'key_prefix', 'timeout', 'storage_dir', 'durability'],
+      'url: "valkey://h", key_prefix: p, cluster: true, timeout: 5, storage_dir: x, durability: never',
+      ['url', 'key_prefix', 'cluster', 'timeout', 'storage_dir', 'durability'],
     ],
-    ['file', 'url: bad, key_prefix: p, timeout: 5', ['url', 'key_prefix', 'timeout']],
-    ['valkey', 'url: "valkey://h", key_prefix: p, storage_dir: x, durability: never', ['storage_dir', 'durability']],
+    ['memory', 'durability: { replicas: 1 }', ['durability']],
+    ['file', 'url: bad, key_prefix: p, cluster: false, timeout: 5', ['url', 'key_prefix', 'cluster', 'timeout']],
+    ['valkey', 'url: "valkey://h", key_prefix: p, storage_dir: x', ['storage_dir']],
   ])('%s warns of options that belong to another', (backend, options, unused) => {
     const { findings, config } = check(`state: { backend: ${backend}, ${options} }`);
     expect(findings.map(({ code, severity, path }) => [code, severity, path])).toEqual(
       unused.map((key) => ['OPTION_UNUSED', 'warning', `state.${key}`]),
     );
     expect(config?.state.backend).toBe(backend);
+  });
+
+  it.each([
+    ['backend: file, durability: { replicas: 1 }', 'never, interval, commit'],
+    ['backend: valkey, url: "valkey://h", key_prefix: p, durability: commit', '{ replicas: 1 }'],
+    ['backend: valkey, url: "valkey://h", key_prefix: p, durability: { replica: 1 }', '{ replicas: 1 }'],
+    ['backend: valkey, url: "valkey://h", key_prefix: p, durability: { replicas: 0 }', 'from 1 to 100'],
+    ['backend: valkey, url: "valkey://h", key_prefix: p, durability: {}', 'replicas'],
+    ['backend: valkey, url: "valkey://h", key_prefix: p, durability: [1]', '{ replicas: 1 }'],
+    ['backend: valkey, url: "valkey://h", key_prefix: p, durability: comit', 'did you mean `commit`?'],
+  ])('refuses %s, and says what to write', (state, fix) => {
+    const [found] = check(`state: { ${state} }`).findings.filter(({ severity }) => severity === 'error');
+    expect(found?.path).toMatch(/^state\.durability/);
+    expect(`${found?.message} ${found?.fix}`).toContain(fix);
+  });
+
+  it('takes a durability and a cluster from the environment', () => {
+    const text =
+      'state: { backend: valkey, url: "valkey://h", key_prefix: p, cluster: "${C:true}", durability: { replicas: "${N:2}" } }';
+    expect(check(text)).toMatchObject({
+      findings: [],
+      config: { state: { cluster: true, durability: { replicas: 2 } } },
+    });
+    expect(only(text.replace('C:true', 'C:yes'))).toMatchObject({ code: 'WRONG_TYPE', path: 'state.cluster' });
+  });
+});
+
+describe('the url of a cluster', () => {
+  const cluster = (url: string) => `state: { backend: valkey, url: "${url}", key_prefix: p, cluster: true }`;
+  it.each(['valkey://h', 'valkeys://u:p,w@a:1,b:2,c', 'redis://[::1]:7000,10.0.0.2:7001/0', 'valkey://a,b/'])(
+    'may be %s',
+    (url) => expect(codesOf(cluster(url))).toEqual([]),
+  );
+  it.each([
+    ['valkey://h/1', 'names a database'],
+    ['valkey://u:s3cret@a,b c', 'white space'],
+    ['valkey://a,b:x', 'cannot be parsed'],
+    ['valkey://a,,b', 'names no host'],
+    ['valkey://u:s3cret@a,b/2', 'names a database'],
+  ])('is not %s', (url, why) => {
+    const found = only(cluster(url));
+    expect(found).toMatchObject({ code: 'URL_INVALID', path: 'state.url' });
+    expect(found.message).toContain(why);
+    expect(JSON.stringify(found)).not.toContain('s3cret');
+  });
+  it('names several nodes only where it is said to be one', () => {
+    expect(only('state: { backend: valkey, url: "valkey://a:1,b:2", key_prefix: p }').code).toBe('URL_INVALID');
   });
 });
 

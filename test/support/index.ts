@@ -1,5 +1,6 @@
 import { inject } from 'vitest';
 
+export { type ClusterMember, type Shard, startValkeyCluster, type ValkeyCluster } from './valkey-cluster.js';
 export { startValkey, type ValkeyServer } from './valkey-server.js';
 
 /**

@@ -10,6 +10,10 @@ export interface CommandOwner<Call> {
 interface CommandBase {
   name: string;
   args: string[];
+  /** The cluster slot of its first key; `null` where it has none. */
+  getSlot(): number | null;
+  /** Called with the socket it is about to be written to. */
+  toWritable(socket: object): string | Buffer;
 }
 const Base = Command as unknown as new (name: string) => CommandBase;
 
@@ -18,6 +22,8 @@ const Base = Command as unknown as new (name: string) => CommandBase;
  * reply, which stays as it came (buffers, numbers, arrays of them).
  */
 export class LeanCommand<Call> extends Base {
+  /** The socket it was written to last: a client that reconnects may send it again on another. */
+  socket: object | undefined;
   readonly #owner: CommandOwner<Call>;
   readonly #call: Call;
 
@@ -26,6 +32,11 @@ export class LeanCommand<Call> extends Base {
     this.args = args;
     this.#owner = owner;
     this.#call = call;
+  }
+
+  override toWritable(socket: object): string | Buffer {
+    this.socket = socket;
+    return super.toWritable(socket);
   }
 
   resolve(reply: unknown): void {

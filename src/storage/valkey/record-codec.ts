@@ -164,7 +164,7 @@ export function scriptError(error: unknown, key: RecordKey, argv: readonly strin
   const field = argv[operand] ?? '';
   switch (code) {
     case 'LEASE_LOST':
-      if (cause?.lost) return unknownOutcome(key);
+      if (cause?.lost) return unknownOutcome(key, cause);
       return new AgentUpError('LEASE_LOST', `the lease on ${key.id} was lost before the commit`, place(key));
     case 'WRONG_TYPE':
       return wrongType(field, argv[operand - 1] === 'a' ? 'a list' : 'an integer');
@@ -183,9 +183,9 @@ export function scriptError(error: unknown, key: RecordKey, argv: readonly strin
 }
 
 /** Sent, its answer lost, sent again and refused: done by the first, or never, and by now nobody remembers. */
-function unknownOutcome(key: RecordKey): AgentUpError {
+function unknownOutcome(key: RecordKey, cause: Error): AgentUpError {
   const why = `the answer to a commit on ${key.id} was lost, and whether it was done cannot be found out any more`;
-  return new AgentUpError('STORAGE_UNAVAILABLE', why, { ...place(key), backend: 'valkey' });
+  return new AgentUpError('STORAGE_UNAVAILABLE', why, { ...place(key), backend: 'valkey', cause });
 }
 
 function corrupt(key: RecordKey, why: string): AgentUpError {

@@ -63,10 +63,10 @@ export class RecordIndex {
     this.#old.delete(record);
   }
 
-  /** Makes the entry of a record that may be about to be made. */
+  /** Makes the entry of a record that may be about to be made; where replicas are asked for, as safe as that. */
   async announce(key: RecordKey, owner: string | undefined): Promise<void> {
     const encoded = owner === undefined ? '' : encodeName(owner);
-    await this.#put(key.space, memberOf(key), encoded, 'announce', `+${this.#graceMs}`, 0);
+    await this.#put(key.space, memberOf(key), encoded, 'announce', `+${this.#graceMs}`, 0, () => true);
   }
 
   /** Sets the entry of a record that was just written, unless it was set a moment ago. Does not wait. */
@@ -103,7 +103,7 @@ export class RecordIndex {
     const keys = [names, times, dues, owners, ownersOf];
     for (const { member } of gone) keys.push(this.#keys.times(space, containerOfMember(member)));
     const args = [String(this.#graceMs), ...gone.flatMap(({ member, due }) => [member, due])];
-    await this.#connection.run(script('index-drop'), keys, args, true);
+    await this.#connection.run(script('index-drop'), keys, args, { repeatable: true });
   }
 
   /** The same without waiting. */
@@ -124,7 +124,9 @@ export class RecordIndex {
     let from = '-inf';
     for (let limit = PAGE; ; ) {
       const texts = parseTokens(
-        await this.#connection.run(script('index-stale'), keys, [from, String(Math.ceil(before)), String(limit)], true),
+        await this.#connection.run(script('index-stale'), keys, [from, String(Math.ceil(before)), String(limit)], {
+          repeatable: true,
+        }),
       );
       const page: SeenEntry[] = [];
       for (let i = 0; i < texts.length; i += 3) {
@@ -229,11 +231,20 @@ export class RecordIndex {
     await this.#put(space, member, encoded, momentOf(attributes), dueOf(expiresAt, this.#graceMs), 0);
   }
 
-  #put(space: string, member: string, owner: string, time: string, due: string, limit: number): Promise<unknown> {
+  #put(
+    space: string,
+    member: string,
+    owner: string,
+    time: string,
+    due: string,
+    limit: number,
+    wrote?: () => boolean,
+  ): Promise<unknown> {
     const { names, times, due: dues, owners, ownersOf } = this.#keys.index(space);
     const container = this.#keys.times(space, containerOfMember(member));
     const keys = [names, times, container, dues, owners, ownersOf];
-    return this.#connection.run(script('index-put'), keys, [member, owner, time, due, String(limit)], true);
+    const args = [member, owner, time, due, String(limit)];
+    return this.#connection.run(script('index-put'), keys, args, { repeatable: true, wrote });
   }
 
   #remember(record: string, at: number): void {

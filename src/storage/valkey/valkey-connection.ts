@@ -1,57 +1,53 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Cluster, Redis } from 'iovalkey';
 import { AgentUpError } from '../../errors.js';
-import { CallQueue, type Timed } from './call-queue.js';
+import { type AskOptions, type Call, type Link, newCall } from './call.js';
+import { CallQueue } from './call-queue.js';
+import { ClusterNodes } from './cluster-nodes.js';
 import { asCommand, type CommandOwner, LeanCommand } from './lean-command.js';
 import { type OpenOptions, openClient } from './open-client.js';
+import { openCluster, type Seed } from './open-cluster.js';
+import { ReplicaWaits } from './replica-waits.js';
 import type { Script } from './scripts.js';
-import { isPassing, replyCode, translateError, unavailable } from './valkey-errors.js';
+import { Bursts, hold } from './sockets.js';
+import {
+  isPassing,
+  isRoleChange,
+  replyCode,
+  translateError,
+  unavailable,
+  unconfirmed,
+  unsent,
+} from './valkey-errors.js';
 import type { ValkeyAddress } from './valkey-url.js';
 
 /** A client of iovalkey that its owner opens and closes. */
 export type ValkeyClient = Redis | Cluster;
 
 export interface ConnectionParts extends OpenOptions {
-  /** The server, for a connection of our own; or somebody's client. */
-  readonly target: ValkeyAddress | ValkeyClient;
-}
-
-/** One question on its way to an answer, over as many attempts as its time allows. */
-interface Call extends Timed {
-  name: string;
-  readonly argv: string[];
-  readonly script: Script | undefined;
-  /** What it was sent on last. */
-  client: ValkeyClient | undefined;
-  /** May it be sent again when the answer was lost, that is, is doing it twice the same as once? */
-  readonly repeatable: boolean;
-  attempts: number;
-  /** The place of its last sending among all. */
-  sequence: number;
-  /** How often it was sent and its answer did not come. */
-  lost: number;
-  /** How many replies had come when it was sent last. */
-  repliesBefore: number;
-  /** What went wrong last. */
-  trouble: unknown;
-  readonly resolve: (reply: unknown) => void;
-  readonly reject: (error: AgentUpError) => void;
+  /** The server, or nodes of a cluster, for a connection of our own; or somebody's client. */
+  readonly target: ValkeyAddress | readonly ValkeyAddress[] | ValkeyClient;
+  /** How many replicas must have a write before its answer counts. Default 0. */
+  readonly replicas?: number | undefined;
 }
 
 /** Longest pause between two attempts, in milliseconds. */
 const MAX_PAUSE_MS = 200;
+/** So many redirections are followed at once; a cluster that goes on pointing to and fro is given time to agree. */
+const QUICK_REDIRECTS = 2;
 
 /**
  * Asks a server questions, each answered or failed within `timeoutMs`. Opens its connection when the first is
  * asked, a new one when that is lost, and none for the sake of having one. Nothing waits in a queue of the client:
- * what its caller was told has failed is not done later, unless it was under way.
+ * what its caller was told has failed is not done later, unless it was under way. On a cluster each question goes to
+ * the primary of its slot, wherever that is by then.
  */
 export class ValkeyConnection {
   readonly cluster: boolean;
   /** The server, as it may be shown. */
   readonly shown: string;
   readonly #parts: ConnectionParts;
-  readonly #address: ValkeyAddress | undefined;
+  readonly #addresses: readonly ValkeyAddress[] | undefined;
   readonly #pending = new CallQueue<Call>();
   readonly #owner: CommandOwner<Call> = {
     answered: (call, reply) => this.#answered(call, reply),
@@ -60,43 +56,53 @@ export class ValkeyConnection {
   readonly #note = (error: unknown): void => {
     this.#trouble = error;
   };
+  readonly #waits: ReplicaWaits<Call> | undefined;
   #client: ValkeyClient | undefined;
+  #nodes: ClusterNodes | undefined;
+  /** The nodes of the cluster when it was last heard of: ways back to it when those of the url are gone. */
+  #known: readonly Seed[] = [];
+  readonly #links = new WeakMap<Redis, Link>();
   #opening: Promise<void> | undefined;
   #openingSince = 0;
   /** When the connection that worked last was lost. A blip is waited out, a server that is long gone is not. */
   #lostAt = Number.NEGATIVE_INFINITY;
   #trouble: unknown;
   #timer: NodeJS.Timeout | undefined;
-  #replies = 0;
   #sequence = 0;
   /** When each script was sent to the server last, in the sequence of sendings. */
   readonly #taught = new Map<Script, number>();
-  #corked = false;
+  readonly #bursts = new Bursts((client) => this.#waits?.ask(client));
   #closed = false;
 
   constructor(parts: ConnectionParts) {
     this.#parts = parts;
-    const { target } = parts;
+    const { target, replicas = 0 } = parts;
     if ('sendCommand' in target) {
       this.cluster = target.isCluster;
       this.shown = 'of the given client';
-      this.#client = target;
+      this.#adopt(target);
       target.on('error', this.#note);
     } else {
-      this.cluster = false;
-      this.shown = target.shown;
-      this.#address = target;
+      this.cluster = Array.isArray(target);
+      this.#addresses = this.cluster ? (target as readonly ValkeyAddress[]) : [target as ValkeyAddress];
+      this.shown = this.#addresses.map(({ shown }) => shown).join(', ');
+    }
+    if (replicas > 0) {
+      this.#waits = new ReplicaWaits<Call>(replicas, {
+        confirmed: (call) => this.#settle(call) && call.resolve(call.reply),
+        unconfirmable: (call, error) => this.#unconfirmable(call, error),
+      });
     }
   }
 
   /** Is it somebody's client, which may send things again on its own? */
   get foreign(): boolean {
-    return this.#address === undefined;
+    return this.#addresses === undefined;
   }
 
-  /** Runs a script. `repeatable`: see the contract of the caller. @throws AgentUpError */
-  run(script: Script, keys: readonly string[], args: readonly string[], repeatable: boolean): Promise<unknown> {
-    return this.#ask('evalsha', [script.sha, String(keys.length), ...keys, ...args], script, repeatable);
+  /** Runs a script. @throws AgentUpError */
+  run(script: Script, keys: readonly string[], args: readonly string[], options: AskOptions): Promise<unknown> {
+    return this.#ask('evalsha', [script.sha, String(keys.length), ...keys, ...args], script, options);
   }
 
   /**
@@ -105,14 +111,15 @@ export class ValkeyConnection {
    */
   async runEach(script: Script, groups: readonly string[][], args: readonly string[]): Promise<unknown[]> {
     if (groups.length === 0) return [];
-    if (!this.cluster) return (await this.run(script, groups.flat(), args, true)) as unknown[];
-    const answers = await Promise.all(groups.map((keys) => this.run(script, keys, args, true)));
+    const options = { repeatable: true };
+    if (!this.cluster) return (await this.run(script, groups.flat(), args, options)) as unknown[];
+    const answers = await Promise.all(groups.map((keys) => this.run(script, keys, args, options)));
     return answers.flat();
   }
 
   /** Sends a plain command that only reads. @throws AgentUpError */
   command(name: string, args: readonly string[]): Promise<unknown> {
-    return this.#ask(name, [...args], undefined, true);
+    return this.#ask(name, [...args], undefined, { repeatable: true });
   }
 
   /** How many questions wait for their answer. */
@@ -130,29 +137,15 @@ export class ValkeyConnection {
     else client?.disconnect();
   }
 
-  #ask(name: string, argv: string[], script: Script | undefined, repeatable: boolean): Promise<unknown> {
+  #ask(name: string, argv: string[], script: Script | undefined, options: AskOptions): Promise<unknown> {
     return new Promise((resolve, reject) => {
       if (this.#closed) {
         reject(new AgentUpError('STORAGE_CLOSED', 'the Valkey storage has been closed', { backend: 'valkey' }));
         return;
       }
       const deadline = performance.now() + this.#parts.timeoutMs;
-      const call: Call = {
-        name,
-        argv,
-        script,
-        repeatable,
-        deadline,
-        settled: false,
-        client: undefined,
-        attempts: 0,
-        sequence: 0,
-        lost: 0,
-        repliesBefore: 0,
-        trouble: undefined,
-        resolve,
-        reject,
-      };
+      const { repeatable, wrote = undefined } = options;
+      const call = newCall({ name, argv, script, deadline, repeatable, wrote, resolve, reject });
       this.#pending.add(call);
       if (this.#pending.size === 1) this.#hold(true);
       if (!this.#timer) this.#watch(this.#parts.timeoutMs);
@@ -162,60 +155,126 @@ export class ValkeyConnection {
 
   #send(call: Call): void {
     const client = this.#client;
-    if (client?.status === 'ready') this.#write(client, call);
-    else {
-      const ready = this.#ready();
-      const since = this.#openingSince;
-      ready.then(
+    if (client?.status === 'ready') {
+      if (this.#nodes) this.#sendToNode(this.#nodes, call);
+      else this.#write(client as Redis, call);
+      return;
+    }
+    const ready = this.#ready();
+    const since = this.#openingSince;
+    ready.then(
+      () => call.settled || this.#send(call),
+      (error: unknown) => {
+        // An attempt from before this call says nothing about now.
+        if (since < call.deadline - this.#parts.timeoutMs && !call.settled) this.#send(call);
+        else this.#fail(call, error);
+      },
+    );
+  }
+
+  #sendToNode(nodes: ClusterNodes, call: Call): void {
+    if (call.slot === undefined) call.slot = new LeanCommand(call.name, call.argv, this.#owner, call).getSlot();
+    const node = call.detour ?? nodes.primaryOf(call.slot);
+    if (node?.status === 'ready') {
+      this.#write(node, call);
+    } else if (node) {
+      nodes.connected(node).then(
         () => call.settled || this.#send(call),
-        (error: unknown) => {
-          // An attempt from before this call says nothing about now.
-          if (since < call.deadline - this.#parts.timeoutMs && !call.settled) this.#send(call);
-          else this.#fail(call, error);
-        },
+        (error: unknown) => call.settled || this.#unreachable(nodes, call, error),
       );
+    } else {
+      this.#unreachable(nodes, call, new Error('no node of the cluster serves this slot'));
     }
   }
 
-  #write(client: ValkeyClient, call: Call): void {
+  #write(client: Redis, call: Call): void {
+    let { link } = call;
+    if (link?.client !== client) {
+      link = this.#links.get(client) ?? { client, replies: 0 };
+      this.#links.set(client, link);
+      call.link = link;
+    }
     call.attempts++;
     call.sequence = ++this.#sequence;
-    call.repliesBefore = this.#replies;
-    // What one tick sends leaves in one system call, which is most of what sending costs.
-    if (!this.#corked && !client.isCluster) {
-      const { stream } = client as Redis;
-      this.#corked = true;
-      stream.cork();
-      process.nextTick(() => {
-        this.#corked = false;
-        stream.uncork();
-      });
+    call.repliesBefore = link.replies;
+    call.done = false;
+    this.#bursts.begin(client);
+    if (call.detour) {
+      call.detour = undefined;
+      client.sendCommand(asCommand(new LeanCommand('asking', [], ANYHOW, undefined)));
     }
-    call.client = client;
-    client.sendCommand(asCommand(new LeanCommand(call.name, call.argv, this.#owner, call)));
+    call.command = new LeanCommand(call.name, call.argv, this.#owner, call);
+    if (call.wrote) this.#waits?.written(client, call);
+    client.sendCommand(asCommand(call.command));
   }
 
   #answered(call: Call, reply: unknown): void {
-    this.#replies++;
+    const { link, wrote } = call;
+    if (link) link.replies++;
+    if (wrote && this.#waits && !call.settled && wrote(reply)) {
+      call.reply = reply;
+      call.done = true;
+      call.written = true;
+      return;
+    }
     if (this.#settle(call)) call.resolve(reply);
   }
 
   #refused(call: Call, error: Error): void {
     const code = replyCode(error);
-    if (code !== undefined) this.#replies++;
+    const { link } = call;
+    if (link) {
+      if (code !== undefined) link.replies++;
+      if (call.wrote) this.#waits?.forget(link.client, call);
+    }
     if (call.settled) return;
     call.trouble = error;
-    if (code === undefined && !unsent(error)) call.lost++;
+    const nodes = this.#nodes;
+    const unsure = code === undefined && !unsent(error);
+    if (unsure) call.lost++;
     if (code === 'NOSCRIPT' && call.script) {
       this.#teach(call, call.script);
       this.#send(call);
-    } else if (isPassing(error) || (code === undefined && (call.repeatable || unsent(error)))) {
+    } else if (nodes && link && (code === 'MOVED' || code === 'ASK')) {
+      this.#redirect(nodes, call, link.client, error.message);
+    } else if (isPassing(error) || (code === 'READONLY' && nodes) || (code === undefined && !unsure)) {
+      // Nothing was done.
+      this.#sendAgain(call);
+    } else if (unsure && call.repeatable) {
       this.#sendAgain(call);
     } else {
       // A replica may be what is left of a primary: the next call asks anew where the primary is.
-      if (code === 'READONLY') this.#drop(call.client);
+      if (code === 'READONLY') this.#drop(link);
       this.#fail(call, error);
     }
+  }
+
+  /** `MOVED 3999 127.0.0.1:6381`, or `ASK` for this once. */
+  #redirect(nodes: ClusterNodes, call: Call, from: Redis, message: string): void {
+    const [kind, slot, address = ''] = message.split(' ');
+    if (kind === 'ASK') call.detour = nodes.asked(address, from);
+    else nodes.moved(Number(slot), address, from);
+    if (call.attempts <= QUICK_REDIRECTS) this.#send(call);
+    else this.#sendAgain(call);
+  }
+
+  /** A node that cannot be connected to may be about to be replaced by another. */
+  #unreachable(nodes: ClusterNodes, call: Call, error: unknown): void {
+    call.trouble = error;
+    call.detour = undefined;
+    call.attempts++;
+    nodes.refresh();
+    if (replyCode(error) === undefined || isPassing(error)) this.#sendAgain(call);
+    else this.#fail(call, error);
+  }
+
+  /** Written by a node that was lost, or became a replica, before others were known to have it. */
+  #unconfirmable(call: Call, error: Error): void {
+    if (call.settled) return;
+    call.trouble = error;
+    if (replyCode(error) === undefined) call.lost++;
+    if (call.repeatable && (replyCode(error) === undefined || isRoleChange(error))) this.#sendAgain(call);
+    else this.#fail(call, this.#unconfirmed(error));
   }
 
   /** One call carries a script to the server; those that were on their way meanwhile find it there. */
@@ -228,6 +287,7 @@ export class ValkeyConnection {
   }
 
   #sendAgain(call: Call): void {
+    this.#nodes?.refresh();
     // The first loss may be an idle connection that somebody cut: no reason to wait.
     const pause = replyCode(call.trouble) === undefined && call.attempts === 1 ? 0 : 25 * call.attempts;
     if (pause === 0) this.#send(call);
@@ -235,21 +295,27 @@ export class ValkeyConnection {
   }
 
   #fail(call: Call, error: unknown): void {
-    if (this.#settle(call)) call.reject(translateError(error, this.shown, call.lost));
+    if (!this.#settle(call)) return;
+    const translated = translateError(error, this.shown, call.lost);
+    const open = call.written && translated.code === 'STORAGE_UNAVAILABLE';
+    call.reject(open ? this.#unconfirmed(error) : translated);
+  }
+
+  #unconfirmed(cause: unknown): AgentUpError {
+    const { replicas = 0, timeoutMs } = this.#parts;
+    return unconfirmed(this.shown, replicas, timeoutMs, cause);
   }
 
   #settle(call: Call): boolean {
     if (!this.#pending.settle(call)) return false;
+    if (call.wrote && call.link) this.#waits?.forget(call.link.client, call);
     if (this.#pending.size === 0) this.#hold(false);
     return true;
   }
 
   /** A connection of our own keeps the process alive only while somebody waits for an answer. */
   #hold(alive: boolean): void {
-    if (this.foreign) return;
-    const stream = (this.#client as Redis | undefined)?.stream;
-    if (alive) stream?.ref?.();
-    else stream?.unref?.();
+    if (!this.foreign && this.#client) hold(this.#client, alive);
   }
 
   /** All calls have the same time, so that they run out of it in the order they were made. */
@@ -269,26 +335,32 @@ export class ValkeyConnection {
   }
 
   #expire(call: Call): void {
-    const { timeoutMs } = this.#parts;
-    const why = `no answer within ${timeoutMs} ms`;
-    const { trouble } = call;
-    this.#fail(call, trouble === undefined ? unavailable(this.shown, why, this.#trouble) : trouble);
+    const { link, trouble = unavailable(this.shown, `no answer within ${this.#parts.timeoutMs} ms`, this.#trouble) } =
+      call;
+    this.#fail(call, call.written ? this.#unconfirmed(trouble) : trouble);
     // Nothing at all has come since: the connection may be dead without anybody having said so.
-    if (call.attempts > 0 && call.repliesBefore === this.#replies) this.#drop(call.client);
+    if (call.attempts > 0 && call.repliesBefore === link?.replies) this.#drop(link);
   }
 
   /** Gives up a connection of our own. */
-  #drop(client: ValkeyClient | undefined): void {
-    if (this.foreign || this.#client !== client) return;
-    this.#client = undefined;
-    client?.disconnect();
+  #drop(link: Link | undefined): void {
+    if (this.foreign || !link) return;
+    if (this.#nodes) {
+      link.client.disconnect();
+      // The other side may be past saying goodbye, and until then its slots would have no other connection.
+      link.client.stream?.destroy();
+      this.#nodes.refresh();
+    } else if (this.#client === link.client) {
+      this.#client = undefined;
+      link.client.disconnect();
+    }
   }
 
   /** Settles when calls can be sent, or cannot. One for all that wait. */
   #ready(): Promise<void> {
     if (!this.#opening) {
       this.#openingSince = performance.now();
-      const opened = this.#address ? this.#open(this.#address) : this.#given(this.#client as ValkeyClient);
+      const opened = this.#addresses ? this.#open(this.#addresses) : this.#given(this.#client as ValkeyClient);
       this.#opening = opened.finally(() => {
         this.#opening = undefined;
       });
@@ -305,17 +377,19 @@ export class ValkeyConnection {
     }
   }
 
-  async #open(address: ValkeyAddress): Promise<void> {
+  async #open(addresses: readonly ValkeyAddress[]): Promise<void> {
     for (let pause = 10; ; pause = Math.min(pause * 2, MAX_PAUSE_MS)) {
       try {
-        const client = await openClient(address, this.#parts);
+        const client = this.cluster
+          ? await openCluster(addresses, this.#known, this.#parts)
+          : await openClient(addresses[0] as ValkeyAddress, this.#parts);
         client.once('close', () => {
           if (this.#client !== client) return;
           this.#client = undefined;
           this.#lostAt = performance.now();
         });
         if (this.#closed) client.disconnect();
-        else this.#client = client;
+        else this.#adopt(client);
         if (this.#pending.size === 0) this.#hold(false);
         return;
       } catch (error) {
@@ -326,9 +400,23 @@ export class ValkeyConnection {
       }
     }
   }
+
+  #adopt(client: ValkeyClient): void {
+    this.#client = client;
+    if (!client.isCluster) return;
+    const cluster = client as Cluster;
+    this.#nodes = new ClusterNodes(cluster, () => this.foreign || cluster.disconnect());
+    if (this.foreign) return;
+    this.#known = this.#nodes.known();
+    // Of connections that come when nobody waits any more, none keeps the process.
+    const watch = (node: Redis): unknown => node.on('connect', () => this.#pending.size === 0 && this.#hold(false));
+    cluster.nodes().forEach(watch);
+    cluster.on('+node', watch);
+    cluster.on('refresh', () => {
+      this.#known = this.#nodes?.known() ?? [];
+    });
+  }
 }
 
-/** Did the client refuse to send it, so that it cannot have been done? */
-function unsent(error: Error): boolean {
-  return error.message.startsWith("Stream isn't writeable");
-}
+/** Whoever is told to ask elsewhere says so first, and needs no answer. */
+const ANYHOW: CommandOwner<undefined> = { answered: () => {}, refused: () => {} };

@@ -18,8 +18,8 @@ const SENTENCES: Record<string, readonly [ErrorCode, string, string?]> = {
   WRONGPASS: ['STORAGE_FAILED', 'does not accept these credentials', 'check user and password in the url'],
   NOPERM: ['STORAGE_FAILED', 'does not allow this user a command or key that is needed here'],
   DENIED: ['STORAGE_FAILED', 'does not allow this user a command that is needed here'],
-  MOVED: ['STORAGE_FAILED', 'is one node of a cluster', 'pass a Cluster of iovalkey as `client`'],
-  ASK: ['STORAGE_FAILED', 'is one node of a cluster', 'pass a Cluster of iovalkey as `client`'],
+  MOVED: ['STORAGE_FAILED', 'is one node of a cluster', 'set `cluster: true`'],
+  ASK: ['STORAGE_FAILED', 'is one node of a cluster', 'set `cluster: true`'],
   WRONGTYPE: ['RECORD_CORRUPT', 'holds a key of another type where a record of ours belongs'],
   CORRUPT: ['RECORD_CORRUPT', 'holds something that is not a whole record of ours'],
 };
@@ -34,6 +34,16 @@ export function replyCode(error: unknown): string | undefined {
 /** Did the server only say "not now", having done nothing? */
 export function isPassing(error: unknown): boolean {
   return PASSING.has(replyCode(error) ?? '');
+}
+
+/** Did the client refuse to send it, so that it cannot have been done? */
+export function unsent(error: Error): boolean {
+  return error.message.startsWith("Stream isn't writeable");
+}
+
+/** Did the server refuse, or end, a WAIT because it is a replica now? */
+export function isRoleChange(error: Error): boolean {
+  return replyCode(error) === 'UNBLOCKED' || /WAIT cannot be used with (?:replica|slave)/.test(error.message);
 }
 
 /** The reply of the server behind an error, and how often its answer was lost before that. */
@@ -60,6 +70,17 @@ export function unavailable(server: string, why: string, cause?: unknown): Agent
   return new AgentUpError('STORAGE_UNAVAILABLE', `the Valkey server ${server} cannot be used: ${why}`, {
     backend: 'valkey',
     ...(cause !== undefined && { cause: stripped(cause) }),
+  });
+}
+
+/** The error of a write that was done, and of which nobody knows whether it would survive its server. */
+export function unconfirmed(server: string, replicas: number, timeoutMs: number, cause: unknown): AgentUpError {
+  const count = `${replicas} replica${replicas === 1 ? '' : 's'}`;
+  const what = `written to the Valkey server ${server}, but not confirmed by ${count} within ${timeoutMs} ms`;
+  return new AgentUpError('STORAGE_UNAVAILABLE', `the commit was ${what}: it may be lost with that server`, {
+    backend: 'valkey',
+    fix: 'send it again with the same commitId, once the replicas are back',
+    cause: stripped(cause),
   });
 }
 

@@ -23,6 +23,7 @@ import {
   type StateStorage,
   type SweepQuery,
 } from '../state-storage.js';
+import { HeldLeases } from './held-leases.js';
 import { LostLeases } from './lost-leases.js';
 import {
   commitArguments,
@@ -36,21 +37,41 @@ import {
 import { RecordIndex, type SeenEntry } from './record-index.js';
 import { script } from './scripts.js';
 import { type ValkeyClient, ValkeyConnection } from './valkey-connection.js';
+import { replyCode } from './valkey-errors.js';
 import { doneKey, leaseKey, logKey, memberOf, repliesKey, ValkeyKeys } from './valkey-keys.js';
-import { parseValkeyUrl } from './valkey-url.js';
+import { parseClusterUrl, parseValkeyUrl } from './valkey-url.js';
+
+/** How safe a commit on Valkey is before it is acknowledged. */
+export interface ReplicaDurability {
+  /**
+   * So many replicas of the server that did the commit must have received it. Too few of them in time:
+   * `STORAGE_UNAVAILABLE`, and the commit may be sent again with its `commitId`.
+   */
+  readonly replicas: number;
+}
 
 /** How a `ValkeyStorage` is opened: by `url`, or with a `client` of your own. */
 export interface ValkeyStorageOptions {
   /** `valkey://[user[:password]@]host[:port][/database]`, `valkeys://` for TLS; `redis`, `rediss` mean the same. */
   readonly url?: string;
+  /**
+   * The server is a Valkey Cluster. `url` then names one of its nodes, or several separated by commas, with user,
+   * password and TLS of all of them; its database is 0. Default false.
+   */
+  readonly cluster?: boolean;
   /** A client of iovalkey, also a Cluster. It is used as it is and not closed. */
   readonly client?: ValkeyClient;
   /** Begins every key, so that several applications can share a server. */
   readonly keyPrefix: string;
   /** Default time to live in seconds; never when absent. */
   readonly ttl?: number;
-  /** Everything answers or fails within this many milliseconds. Default 2000. */
+  /**
+   * Everything answers or fails within this many milliseconds. Default 2000. On a cluster a failover is not noticed
+   * where this is longer than it takes.
+   */
   readonly timeoutMs?: number;
+  /** What a commit waits for. Default: the primary has done it. */
+  readonly durability?: ReplicaDurability;
   /** With a `valkeys://` url: what Node's `tls.connect` takes, for example `ca`. */
   readonly tls?: ConnectionOptions;
   /** Hears what could not be returned: the index lagging behind, a password that is not needed. */
@@ -72,20 +93,35 @@ export class ValkeyStorage implements StateStorage {
   readonly #connection: ValkeyConnection;
   readonly #keys: ValkeyKeys;
   readonly #index: RecordIndex;
+  readonly #timeoutMs: number;
+  /** Commits wait for replicas. */
+  readonly #replicated: boolean;
+  readonly #held = new HeldLeases();
   readonly #lost = new LostLeases((key, token) => this.#commit(key, [], { lease: { token } }));
   #closing: Promise<void> | undefined;
 
   /** @throws INVALID_ARGUMENT, TTL_INVALID */
   constructor(options: ValkeyStorageOptions) {
-    const { url, client, keyPrefix, ttl, timeoutMs = 2_000, tls, logger = silentLogger } = options;
+    const { url, client, cluster = false, keyPrefix, ttl, timeoutMs = 2_000, durability, tls } = options;
+    const { logger = silentLogger } = options;
     if ((url === undefined) === (client === undefined)) {
       throw new AgentUpError('INVALID_ARGUMENT', 'give either a url or a client', { argument: 'url' });
     }
+    if (client !== undefined && cluster) {
+      throw new AgentUpError('INVALID_ARGUMENT', 'cluster belongs to a url; a client is one of a cluster or is not', {
+        argument: 'cluster',
+        fix: 'leave out `cluster`, and give a Cluster of iovalkey as `client`',
+      });
+    }
     if (ttl !== undefined) checkTtl(ttl);
     checkCount(timeoutMs, 'timeoutMs', 1);
+    if (durability) checkCount(durability.replicas, 'durability.replicas', 1);
     this.ttl = ttl;
     this.#keys = new ValkeyKeys(keyPrefix);
-    this.#connection = new ValkeyConnection({ target: client ?? parseValkeyUrl(url), timeoutMs, tls, logger });
+    this.#timeoutMs = timeoutMs;
+    this.#replicated = durability !== undefined;
+    const target = client ?? (cluster ? parseClusterUrl(url) : parseValkeyUrl(url));
+    this.#connection = new ValkeyConnection({ target, timeoutMs, tls, logger, replicas: durability?.replicas });
     this.#index = new RecordIndex(this.#connection, this.#keys, logger, timeoutMs);
   }
 
@@ -97,12 +133,14 @@ export class ValkeyStorage implements StateStorage {
     const args = [encodeName(token), duration(leaseMs), String(log), String(RESERVATION_MS)];
     if (idempotencyKey !== undefined) args.push(idempotencyKey);
     this.#lost.found(token);
+    const since = performance.now();
     try {
-      const reply = await this.#connection.run(script('begin'), this.#keysOf(record), args, true);
+      const reply = await this.#connection.run(script('begin'), this.#keysOf(record), args, { repeatable: true });
       this.#lost.giveBack();
       if (typeof reply === 'number') return { busy: true, retryAfterMs: reply };
       const found = parseRecord(reply, key);
       if (found) this.#index.saw(record);
+      if (this.#connection.cluster) this.#held.granted(token, since, leaseMs, found);
       return { busy: false, record: found };
     } catch (error) {
       // The answer may have been lost after the lease was granted.
@@ -150,7 +188,9 @@ export class ValkeyStorage implements StateStorage {
     const { lease } = options;
     if (lease) this.#lost.found(lease.token);
     try {
-      const answer = await this.#commit(key, changes, options);
+      const answer = await (lease && this.#connection.cluster
+        ? this.#commitHeld(key, changes, options, lease)
+        : this.#commit(key, changes, options));
       this.#lost.giveBack();
       return answer;
     } catch (error) {
@@ -224,7 +264,8 @@ export class ValkeyStorage implements StateStorage {
     const releases = given.lease !== undefined && given.lease.keepMs === undefined;
     // With an id it can be sent again: a release at little cost, and on a client that is not ours, which may send
     // things again without asking, everything.
-    const named = given.commitId !== undefined || !((releases && !writing) || this.#connection.foreign);
+    const wrote = writing && this.#replicated ? isText : undefined;
+    const named = given.commitId !== undefined || !((releases && !writing) || this.#connection.foreign || wrote);
     const options = named ? given : { ...given, commitId: uniqueId() };
     const { lease, commitId } = options;
     const record = this.#keys.record(key);
@@ -243,7 +284,7 @@ export class ValkeyStorage implements StateStorage {
         // Sent in one go with the entry, and behind it; only a cluster's nodes have to be waited for.
         announced?.catch(() => {});
         if (this.#connection.cluster) await announced;
-        const reply = await this.#connection.run(script('commit'), keys, args, repeatable);
+        const reply = await this.#connection.run(script('commit'), keys, args, { repeatable, wrote });
         if (reply === 0) {
           indexed = true;
           announced = this.#index.announce(key, owner);
@@ -260,6 +301,46 @@ export class ValkeyStorage implements StateStorage {
         throw scriptError(error, key, args, options.maxFields);
       }
     }
+  }
+
+  /** A commit under a lease that its primary may have taken with it when it died. */
+  async #commitHeld(
+    key: RecordKey,
+    changes: readonly Change[],
+    given: CommitOptions,
+    lease: NonNullable<CommitOptions['lease']>,
+  ): Promise<Committed | Refused> {
+    const { token, keepMs } = lease;
+    const since = performance.now();
+    const held = this.#held;
+    // Sent again after a failover it must be the same commit.
+    const options =
+      given.commitId !== undefined || !writes(changes, given) ? given : { ...given, commitId: uniqueId() };
+    for (let again = false; ; again = true) {
+      try {
+        const answer = await this.#commit(key, changes, options);
+        if (keepMs === undefined) held.ended(token);
+        else held.renewed(token, since, keepMs, answer.committed && writes(changes, given) ? answer : undefined);
+        return answer;
+      } catch (error) {
+        const lost = isAgentUpError(error, 'LEASE_LOST') || replyCode((error as Error).cause) === 'LEASE_LOST';
+        if (!again && lost && (await this.#regained(key, token, since))) continue;
+        if (lost) held.ended(token);
+        throw error;
+      }
+    }
+  }
+
+  /** Takes a lease up again that is gone before its time, where nobody has come in between. */
+  async #regained(key: RecordKey, token: string, since: number): Promise<boolean> {
+    if (!this.#held.runs(token) || performance.now() - since > this.#timeoutMs) return false;
+    const args = [encodeName(token), duration(this.#held.left(token)), '0', '1'];
+    const keys = this.#keysOf(this.#keys.record(key));
+    const reply = await this.#connection.run(script('begin'), keys, args, { repeatable: true });
+    if (typeof reply === 'number') return false;
+    if (this.#held.unchanged(token, parseRecord(reply, key))) return true;
+    await this.#commit(key, [], { lease: { token } });
+    return false;
   }
 
   async #sweepPage(space: string, page: readonly SeenEntry[], updatedBefore: number): Promise<number> {
@@ -295,7 +376,7 @@ export class ValkeyStorage implements StateStorage {
   #run(name: string, key: RecordKey, args: readonly string[], repeatable: boolean): Promise<unknown> {
     const record = this.#keys.record(key);
     const keys = this.#connection.cluster ? [record, logKey(record), repliesKey(record)] : [record];
-    return this.#connection.run(script(name), keys, args, repeatable);
+    return this.#connection.run(script(name), keys, args, { repeatable });
   }
 
   /** The keys of a call: all of them on a cluster, elsewhere the scripts make them from the first. */
@@ -309,6 +390,11 @@ export class ValkeyStorage implements StateStorage {
       throw new AgentUpError('STORAGE_CLOSED', 'the Valkey storage has been closed', { backend: 'valkey' });
     }
   }
+}
+
+/** What `commit.lua` says of a commit that was done, now or before; everything else it says is no text. */
+function isText(reply: unknown): boolean {
+  return reply instanceof Uint8Array;
 }
 
 const thisProcess = randomBytes(9).toString('hex');

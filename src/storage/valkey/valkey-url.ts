@@ -42,6 +42,19 @@ export function parseValkeyUrl(url: unknown): ValkeyAddress {
   };
 }
 
+/**
+ * Reads the url of a cluster: the same, with one node of it, or several separated by commas:
+ * `valkey://user:password@host1:6379,host2:6379`. A cluster has database 0 only.
+ * @throws INVALID_ARGUMENT that never repeats the url
+ */
+export function parseClusterUrl(url: unknown): ValkeyAddress[] {
+  const [, before = '', hosts, after = ''] = /^([^/]*\/\/(?:[^/]*@)?)([^/?#]*)(.*)$/s.exec(String(url)) ?? [];
+  if (hosts === undefined) throw invalid('is not a url');
+  const addresses = hosts.split(',').map((host) => parseValkeyUrl(before + host + after));
+  if (addresses.some(({ database }) => database !== 0)) throw invalid('names a database, and a cluster has only 0');
+  return addresses;
+}
+
 function decoded(part: string): string | undefined {
   try {
     return part === '' ? undefined : decodeURIComponent(part);

@@ -51,11 +51,15 @@ local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 -- Answers are remembered, so that a commit sent again is not done again: those of commits that release a lease in
--- the lease, whose token cannot be had twice; the others under keys of their own.
+-- the lease, whose token cannot be had twice; the others under keys of their own. An answer given again is a write as
+-- well: WAIT speaks of the writes of its own connection, and the commit may have come by another.
 local releasing = token ~= '' and keep == '0'
 if done and not releasing then
   local answer = call('GET', done)
-  if answer then return answer end
+  if answer then
+    call('PEXPIREAT', done, format('%d', now + 60000))
+    return answer
+  end
 end
 
 local waiter, waits, answers = '-', 0, ''
@@ -72,7 +76,10 @@ if token ~= '' then
         local at, last
         if done then at, last = string.find(answers, '\n' .. id .. ' ', 1, true) end
         local stop = at and string.find(answers, '\n', last, true)
-        if stop then return string.sub(answers, last + 1, stop - 1) end
+        if stop then
+          call('PEXPIREAT', lease, format('%d', now + call('PTTL', lease)))
+          return string.sub(answers, last + 1, stop - 1)
+        end
         return redis.error_reply('LEASE_LOST it ended, or was taken over')
       end
       waiter, waits = next_token, tonumber(next_ends)
