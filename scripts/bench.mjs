@@ -12,5 +12,5 @@ async function bench() {
     console.error(error instanceof Error ? error.message : error);
     return 1;
   }
-  return run(process.execPath, ['--import', 'tsx', 'bench/turn.ts', ...process.argv.slice(2)]);
+  return run(process.execPath, ['--import', 'tsx', 'bench/bench.ts', ...process.argv.slice(2)]);
 }
