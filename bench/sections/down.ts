@@ -1,7 +1,7 @@
 import { startValkey, type ValkeyServer } from '../../test/support/valkey-server.js';
 import type { Loaded } from '../subjects.js';
 import type { BenchRun, Found } from '../support/bench-run.js';
-import { firstLine } from '../support/first-line.js';
+import { firstLine, shortened } from '../support/first-line.js';
 import { table } from '../support/table.js';
 import { type Did, startWorker } from '../support/worker-process.js';
 
@@ -30,11 +30,9 @@ interface Row {
 export async function down(run: BenchRun): Promise<Found> {
   const rows: Row[] = [];
   for (const one of run.loaded.filter(({ subject: { kind } }) => kind === 'valkey')) {
-    const outcomes: string[] = [];
-    for (const way of WAYS) {
-      run.progress(`server ${way.name}: ${one.subject.name}`);
-      outcomes.push(await outcome(one, way, run).catch((error: unknown) => firstLine(error)));
-    }
+    run.progress(`server down: ${one.subject.name}`);
+    const failed = (error: unknown): string => `could not be measured: ${firstLine(error)}`;
+    const outcomes = await Promise.all(WAYS.map((way) => outcome(one, way, run).catch(failed)));
     rows.push({ name: one.subject.name, outcomes });
   }
   const head = ['the next turn when the server …', ...WAYS.map(({ name }) => name)];
@@ -73,9 +71,4 @@ function words(did: Did | { ended: string } | undefined, ms: number): string {
   if ('ended' in did) return `${did.ended} ${after}`;
   if (did.failed > 0) return `error ${after} (${shortened(did.error ?? '')})`;
   return did.visits === BEFORE + 1 ? `success ${after}` : `no error: an empty memory ${after}`;
-}
-
-/** Some libraries explain at length. */
-function shortened(text: string): string {
-  return text.length <= 50 ? text : `${text.slice(0, 49)}…`;
 }

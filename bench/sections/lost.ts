@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Left } from '../subject.js';
 import type { Loaded } from '../subjects.js';
 import type { BenchRun, Found } from '../support/bench-run.js';
-import { firstLine } from '../support/first-line.js';
+import { firstLine, shortened } from '../support/first-line.js';
 import { table } from '../support/table.js';
 import { type Did, startWorker, type Worker } from '../support/worker-process.js';
 
@@ -13,8 +13,10 @@ const PATIENCE_MS = 60_000;
 const QUIET_MS = 1_000;
 const ID = 4_000_000_000;
 
-interface Row extends Left {
+interface Row {
   readonly name: string;
+  /** Undefined when what was left could not be read. */
+  readonly left: Left | undefined;
   readonly failed: number;
   readonly error: string | undefined;
 }
@@ -44,12 +46,16 @@ async function race(loaded: Loaded, { place }: BenchRun): Promise<Row | undefine
     const all = await Promise.all(workers.map((worker) => worker.turns(TURNS, PATIENCE_MS)));
     if (all.includes(undefined)) throw new Error(`not done after ${PATIENCE_MS} ms`);
     const did = all as Did[];
-    return {
+    const row = {
       name: loaded.subject.name,
-      ...(await settled(() => opened.look?.(ID) as Promise<Left>)),
       failed: did.reduce((sum, { failed }) => sum + failed, 0),
       error: did.find(({ error }) => error !== undefined)?.error,
     };
+    try {
+      return { ...row, left: await settled(() => opened.look?.(ID) as Promise<Left>) };
+    } catch (error) {
+      return { ...row, left: undefined, error: row.error ?? firstLine(error) };
+    }
   } finally {
     await Promise.all(workers.map((worker) => worker.end()));
     await opened.close();
@@ -67,12 +73,15 @@ async function settled(look: () => Promise<Left>): Promise<Left> {
 
 function markdown(rows: readonly Row[]): string {
   const turns = PROCESSES * TURNS;
-  const cells = rows.map(({ name, visits, messages, failed, error }) => [
+  const cells = rows.map(({ name, left, failed, error }) => [
     name,
-    visits === undefined ? '–' : `${visits} of ${turns}`,
-    `${messages} of ${2 * turns}`,
-    failed === 0 ? 'none' : `${failed} (${error})`,
+    ...(left ? [of(left.visits, turns), of(left.messages, 2 * turns)] : ['unreadable', 'unreadable']),
+    error === undefined ? 'none' : `${failed} (${shortened(error)})`,
   ]);
   const head = ['', 'increments left', 'messages left', 'turns that failed'];
   return `${PROCESSES} processes, ${TURNS} turns each, on one conversation.\n\n${table(head, cells)}`;
+}
+
+function of(count: number | undefined, all: number): string {
+  return count === undefined ? '–' : `${count} of ${all}`;
 }
