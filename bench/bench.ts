@@ -11,6 +11,7 @@ import { traffic } from './sections/traffic.js';
 import { turn } from './sections/turn.js';
 import { loadSubjects } from './subjects.js';
 import type { Found, Section } from './support/bench-run.js';
+import { bounded } from './support/bounded.js';
 
 const SECTIONS: Record<SectionName, { readonly title: string; readonly run: Section }> = {
   turn: { title: 'A turn', run: turn },
@@ -21,11 +22,15 @@ const SECTIONS: Record<SectionName, { readonly title: string; readonly run: Sect
   down: { title: 'Server down', run: down },
 };
 
+/** Far more than any section needs; a library that never answers must not keep the benchmark for ever. */
+const SECTION_MS = 30 * 60_000;
+
 try {
   await main();
 } catch (error) {
   console.error(error instanceof Error ? error.message : error);
-  process.exitCode = 1;
+  // Whatever a section that failed has left running ends here.
+  process.exit(1);
 }
 
 async function main(): Promise<void> {
@@ -46,7 +51,7 @@ async function main(): Promise<void> {
   const found: Partial<Record<SectionName, Found['data']>> = {};
   for (const name of options.sections) {
     const { title, run } = SECTIONS[name];
-    const { markdown, data } = await inPlace((place) => run({ ...common, place }));
+    const { markdown, data } = await inPlace((place) => bounded(run({ ...common, place }), SECTION_MS, title));
     found[name] = data;
     console.log(`\n## ${title}\n\n${markdown}`);
   }

@@ -18,5 +18,5 @@ async function bench() {
     console.error(error instanceof Error ? error.message : error);
     return 1;
   }
-  return run(process.execPath, ['--import', 'tsx', 'bench/bench.ts', ...args]);
+  return run(process.execPath, ['--expose-gc', '--import', 'tsx', 'bench/bench.ts', ...args]);
 }

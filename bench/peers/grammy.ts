@@ -6,28 +6,22 @@ import { APPEND_FLOOR, MAP_FLOOR, SCRIPTS_FLOOR } from '../floors/names.js';
 import { newSession, type Session, turnOn } from '../session.js';
 import { type SessionStore, sessionSubject } from '../session-subject.js';
 import { quietRedis } from './quiet-redis.js';
-import { BOT, TOKEN, updateIn } from './telegram-updates.js';
+import { BOT, TOKEN, Updates } from './telegram-updates.js';
 
 type Storage = StorageAdapter<Session>;
 
 /** The session middleware around a handler, on an update as a webhook would bring it. */
 function bot(storage: Storage, close: () => Promise<unknown>): SessionStore {
-  const visits = new Map<number, number>();
+  const updates = new Updates();
   const instance = new Bot<Context & SessionFlavor<Session>>(TOKEN, { botInfo: { ...BOT } as never });
   instance.use(session({ initial: newSession, storage }));
   instance.on('message', (context) => {
-    visits.set(context.update.update_id, turnOn(context.session));
+    updates.counted(context.update.update_id, turnOn(context.session));
   });
   return {
     load: async (id) => storage.read(String(id)),
     store: async (id, value) => storage.write(String(id), value),
-    turn: async (id) => {
-      const update = updateIn(id);
-      await instance.handleUpdate(update as never);
-      const counted = visits.get(update.update_id) ?? Number.NaN;
-      visits.delete(update.update_id);
-      return counted;
-    },
+    turn: (id) => updates.send(id, (update) => instance.handleUpdate(update as never)),
     close,
   };
 }

@@ -3,7 +3,7 @@ import { SCRIPTS_FLOOR } from '../floors/names.js';
 import { newSession, type Session, turnOn } from '../session.js';
 import { sessionSubject } from '../session-subject.js';
 import { quietRedis } from './quiet-redis.js';
-import { BOT, TOKEN, updateIn } from './telegram-updates.js';
+import { BOT, TOKEN, Updates } from './telegram-updates.js';
 
 interface SessionContext extends Context {
   session?: Session;
@@ -22,14 +22,14 @@ const telegraf = sessionSubject(
       set: (key: string, value: Session) => client.set(key, JSON.stringify(value)),
       delete: (key: string) => client.del(key),
     };
-    const visits = new Map<number, number>();
+    const updates = new Updates();
     const bot = new Telegraf<SessionContext>(TOKEN);
     bot.botInfo = { ...BOT } as never;
     bot.use(
       session({ store, defaultSession: () => newSession(), getSessionKey: async ({ chat }) => String(chat?.id) }),
     );
     bot.on('message', (context) => {
-      visits.set(context.update.update_id, turnOn(context.session as Session));
+      updates.counted(context.update.update_id, turnOn(context.session as Session));
     });
     // The default prints the error and sets the exit status before it throws.
     bot.catch((error) => {
@@ -38,13 +38,7 @@ const telegraf = sessionSubject(
     return {
       load: (id) => store.get(String(id)),
       store: (id, value) => store.set(String(id), value),
-      turn: async (id) => {
-        const update = updateIn(id);
-        await bot.handleUpdate(update as never);
-        const counted = visits.get(update.update_id) ?? Number.NaN;
-        visits.delete(update.update_id);
-        return counted;
-      },
+      turn: (id) => updates.send(id, (update) => bot.handleUpdate(update as never)),
       close: async () => client.disconnect(),
     };
   },

@@ -4,7 +4,25 @@ export const TOKEN = '1:bench';
 
 let updates = 0;
 
-export function updateIn(chat: number) {
+/** Sends updates to a bot, and brings back what its handler counted in each. */
+export class Updates {
+  readonly #visits = new Map<number, number>();
+
+  /** For the handler. */
+  counted(update: number, visits: number): void {
+    this.#visits.set(update, visits);
+  }
+
+  async send(chat: number, handle: (update: ReturnType<typeof updateIn>) => Promise<unknown>): Promise<number> {
+    const update = updateIn(chat);
+    await handle(update);
+    const visits = this.#visits.get(update.update_id) ?? Number.NaN;
+    this.#visits.delete(update.update_id);
+    return visits;
+  }
+}
+
+function updateIn(chat: number) {
   updates++;
   const who = { id: chat, first_name: 'Ada' };
   return {

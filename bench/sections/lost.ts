@@ -63,10 +63,12 @@ async function race(loaded: Loaded, { place }: BenchRun): Promise<Row | undefine
 }
 
 async function settled(look: () => Promise<Left>): Promise<Left> {
+  const end = performance.now() + PATIENCE_MS;
   for (let left = await look(); ; ) {
     await delay(QUIET_MS);
     const now = await look();
     if (now.visits === left.visits && now.messages === left.messages) return now;
+    if (performance.now() > end) throw new Error(`still changing after ${PATIENCE_MS} ms`);
     left = now;
   }
 }

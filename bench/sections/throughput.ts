@@ -46,6 +46,8 @@ async function rates(run: BenchRun, running: readonly Running[], length: number,
   for (let round = -1; round < rounds; round++) {
     run.progress(`throughput on ${length} messages: round ${Math.max(0, round + 1)} of ${rounds}`);
     for (const [index, { opened }] of running.entries()) {
+      // Or the garbage of whole conversations, parsed and written again, falls on the slice after it.
+      globalThis.gc?.();
       const rate = await slice((conversation) => opened.turn(conversationId(length, conversation)));
       // The first round warms up.
       if (round >= 0) slices[index]?.push(rate);
