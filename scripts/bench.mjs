@@ -1,9 +1,15 @@
+import { installPeers } from './bench-peers.mjs';
 import { build } from './build.mjs';
 import { ensureInstalled } from './ensure-installed.mjs';
 import { ensureValkey } from './ensure-valkey.mjs';
 import { run } from './lib/run.mjs';
 
-process.exitCode = (await ensureInstalled()) || (await build()) || (await bench());
+const args = process.argv.slice(2);
+process.exitCode = (await ensureInstalled()) || (await peers()) || (await build()) || (await bench());
+
+async function peers() {
+  return args.includes('--peers') ? installPeers() : 0;
+}
 
 async function bench() {
   try {
@@ -12,6 +18,5 @@ async function bench() {
     console.error(error instanceof Error ? error.message : error);
     return 1;
   }
-  const [name = 'turn'] = process.argv.slice(2);
-  return run(process.execPath, ['--import', 'tsx', `bench/${name}.ts`]);
+  return run(process.execPath, ['--expose-gc', '--import', 'tsx', 'bench/bench.ts', ...args]);
 }

@@ -238,6 +238,6 @@ function picked(all: ReadonlyMap<string, Token>, names: readonly string[]): Map<
 }
 
 /** A copy, so that what the caller does to the answer and what is kept of it do not meet. */
-function ownAnswer(answer: Committed): Committed {
-  return { ...answer, incremented: new Map(answer.incremented) };
+function ownAnswer({ version, updatedAt, expiresAt, incremented, logTotal }: Committed): Committed {
+  return { committed: true, version, updatedAt, expiresAt, incremented: new Map(incremented), logTotal };
 }
