@@ -179,10 +179,14 @@ export class MemoryStorage implements StateStorage {
       found.push(body);
     }
     found.sort((a, b) => (a.text < b.text ? -1 : 1));
+    let left = query.limit ?? Number.POSITIVE_INFINITY;
     for (const body of found) {
+      if (left === 0) return;
       this.#open();
       const gone = space.bodies.get(body.text) !== body || isExpired(body, this.#clock.now());
-      if (!gone) yield infoOf(body);
+      if (gone) continue;
+      left--;
+      yield query.contents ? { ...infoOf(body), record: copy(body, {}) } : infoOf(body);
     }
   }
 

@@ -1,0 +1,32 @@
+import { describe, expect, it } from 'vitest';
+import { createCaches } from '../../src/caches/index.js';
+import { MemoryStorage } from '../../src/storage/memory-storage.js';
+import { z } from 'zod';
+describe('smoke', () => {
+  it('works', async () => {
+    const c = createCaches({ storage: new MemoryStorage(), tenantId: 't', userId: 'u' });
+    await c.stateCache.set('pizza', { step: 'size', n: '1' }, { ttl: 60 });
+    expect(await c.stateCache.get('pizza')).toEqual({ step: 'size', n: '1' });
+    expect(await c.stateCache.getTtl('pizza')).toBe(60);
+    await c.stateCache.setField('pizza', 'step', 'x');
+    expect(await c.stateCache.getTtl('pizza')).toBe(60);
+    expect(await c.stateCache.incrementField('pizza', 'k')).toBe(1);
+    await expect(c.stateCache.incrementField('pizza', 'n')).rejects.toMatchObject({ code: 'WRONG_TYPE' });
+    for await (const u of c.stateCache.usersIn('pizza')) expect(u).toBe('u');
+    const t = c.tableCache.table('products', z.object({ price: z.number(), at: z.coerce.date() }), { indexes: ['price'], versioned: true });
+    await t.set('a', { price: 1, at: '2020-01-01' });
+    expect((await t.get('a'))?.at).toBeInstanceOf(Date);
+    expect((await t.findByField('price', 1)).length).toBe(1);
+    await t.setField('a', 'price', 2);
+    expect((await t.findByField('price', 1)).length).toBe(0);
+    expect((await t.findByField('price', 2)).length).toBe(1);
+    expect(await t.bumpVersion()).toBe(2);
+    expect(await t.get('a')).toBeUndefined();
+    expect(await c.tableCache.createIfAbsent('orders', '1', { s: 'p' })).toEqual({ status: 'created', row: { s: 'p' } });
+    expect(await c.tableCache.replaceIf('orders', '1', { s: 'q' }, { s: 'p' })).toMatchObject({ status: 'replaced' });
+    expect(await c.tableCache.replaceIf('orders', '1', { s: 'q' }, { s: 'p' })).toMatchObject({ status: 'condition_not_met', row: { s: 'q' } });
+    await c.userCache.set({ name: 'Ada' }); await c.userCache.set('stats', { n: 1 });
+    expect(await c.userCache.at('stats').incrementField('n')).toBe(2);
+    expect(await c.userCache.get()).toEqual({ name: 'Ada' });
+  });
+});
