@@ -45,7 +45,7 @@ export interface CacheParts {
 
 /** The expiry for a commit. @throws TTL_INVALID */
 export function expiryOf(ttl: Ttl | undefined, absent: Ttl): { expiry?: Expiry } {
-  const wanted = ttl ?? absent;
+  const wanted = ttl === undefined ? absent : ttl;
   if (wanted === 'keep') return {};
   checkTtl(wanted);
   return { expiry: { set: wanted } };
