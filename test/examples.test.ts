@@ -27,6 +27,33 @@ describe('the examples', () => {
     ).toContain('alice.jsonl');
   });
 
+  it('caches: a flow, a profile and a login go on in another conversation; a menu is shared', async () => {
+    const { code, stdout, stderr } = await project.tsx('examples/caches/main.ts');
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    for (const said of [
+      'There is no huge.',
+      'A large pizza with pepperoni, mushrooms for $15.99. Confirm?',
+      'Order 1 is being prepared.',
+      'Sarah (0123456789), message 2, seen in 2026',
+      'Large pizza $15.99 (1 pizza)',
+      'Please log in first.',
+      'You are Sarah, for 60 minutes.',
+      'Goodbye.',
+    ]) {
+      expect(stdout).toContain(said);
+    }
+    expect(stdout).toMatch(/sold out pizza_large +Coke \$1\.99 \(1 pizza\)/);
+    expect((await project.tsx('examples/caches/main.ts')).stdout).toContain('Order 2 is being prepared.');
+  });
+
+  it('workflow: steps come in their order, a load is shared', async () => {
+    const { code, stdout } = await project.tsx('examples/caches/workflow.ts');
+    expect(code).toBe(0);
+    expect(stdout).toContain('verify: missing\ncollect: created\napprove: condition_not_met\n');
+    expect(stdout).toContain("[ 'verify: replaced', 'verify: condition_not_met' ]");
+    expect(stdout).toMatch(/\{ rate: 1\.1, calls: 1 \} ?\] 1|\] 1\n/);
+  });
+
   it('multi-session task: each session is a process and a conversation of its own, the task goes on to its end', async () => {
     const run = () => project.tsx('examples/multi-session-task/main.ts');
     const said: string[] = [];

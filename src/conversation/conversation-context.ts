@@ -1,3 +1,4 @@
+import { type Caches, createCaches } from '../caches/create-caches.js';
 import { type Clock, systemClock, toIso } from '../clock.js';
 import { AgentUpError } from '../errors.js';
 import type { JsonValue } from '../json.js';
@@ -104,6 +105,7 @@ export class ConversationContext {
   readonly #common: Common;
   readonly #scope: ConversationScope;
   readonly #bound: Bound | undefined;
+  #caches: Caches | undefined;
 
   constructor(
     storage: StateStorage,
@@ -135,6 +137,24 @@ export class ConversationContext {
 
   get logger(): Logger {
     return this.options.logger ?? silentLogger;
+  }
+
+  /**
+   * State, user and table cache of the tenant and user that the scope names, over the same storage. They write at
+   * once: what a turn puts there stays when the turn fails.
+   * @throws INVALID_ARGUMENT where no tenant is named
+   */
+  get caches(): Caches {
+    const { tenantId, userId } = this.#scope;
+    if (tenantId === undefined) {
+      throw new AgentUpError('INVALID_ARGUMENT', 'caches belong to a tenant, and the task names none', {
+        argument: 'tenantId',
+        fix: 'set `tenantId` (and `userId`) on the task',
+      });
+    }
+    const { clock, logger } = this.options;
+    this.#caches ??= createCaches({ storage: this.storage, tenantId, userId, clock, logger });
+    return this.#caches;
   }
 
   /** The same storage and settings for another scope. */

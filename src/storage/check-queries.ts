@@ -23,6 +23,7 @@ export function checkList(query: ListQuery): void {
   if (query.prefix !== undefined && query.prefix !== '') checkId(query.prefix, 'prefix');
   if (query.owner !== undefined) checkId(query.owner, 'owner');
   if (query.updatedBefore !== undefined) checkMoment(query.updatedBefore);
+  if (query.limit !== undefined) checkCount(query.limit, 'limit', 0);
 }
 
 /** Refuses bad arguments of `sweep`. A missing or broken moment must not read as "everything". */

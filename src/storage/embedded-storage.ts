@@ -148,10 +148,16 @@ export class EmbeddedStorage<R extends StoredRecord = StoredRecord> implements S
   async *list(query: ListQuery): AsyncIterable<RecordInfo> {
     this.#open();
     checkList(query);
+    let left = query.limit ?? Number.POSITIVE_INFINITY;
     for (const info of this.#store.step('read', () => this.#store.list(query))) {
+      if (left === 0) return;
       this.#open();
       if (!info.key.id.startsWith(query.prefix ?? '')) continue;
-      if (info.expiresAt === undefined || info.expiresAt > this.#clock.now()) yield info;
+      if (info.expiresAt !== undefined && info.expiresAt <= this.#clock.now()) continue;
+      const record = query.contents ? this.#recordOf(info.key) : undefined;
+      if (query.contents && !record) continue;
+      left--;
+      yield record ? { ...info, record } : info;
     }
   }
 
@@ -175,6 +181,10 @@ export class EmbeddedStorage<R extends StoredRecord = StoredRecord> implements S
   #open(): void {
     if (!this.#closed) return;
     throw new AgentUpError('STORAGE_CLOSED', `the ${this.backend} storage has been closed`, { backend: this.backend });
+  }
+
+  #recordOf(key: RecordKey): StateRecord | undefined {
+    return this.#store.step('read', () => this.#copy(this.#store.find(keyText(key), this.#clock.now(), key), {}));
   }
 
   #commit(key: RecordKey, changes: readonly Change[], options: CommitOptions): Committed | Refused {

@@ -230,6 +230,10 @@ export interface ListQuery {
   readonly owner?: string;
   /** Only records last written before this moment, epoch milliseconds. */
   readonly updatedBefore?: number;
+  /** At most so many. */
+  readonly limit?: number;
+  /** Brings each record with all its fields, without its log: as many as fit in a page in one step. */
+  readonly contents?: boolean;
 }
 
 export interface SweepQuery {
@@ -240,6 +244,8 @@ export interface SweepQuery {
 
 export interface RecordInfo {
   readonly key: RecordKey;
+  /** Where `contents` was asked for. */
+  readonly record?: StateRecord | undefined;
   readonly owner: string | undefined;
   readonly createdAt: number;
   readonly updatedAt: number;

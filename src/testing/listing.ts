@@ -28,6 +28,33 @@ export function testListing(harness: Harness): void {
       }
     });
 
+    harness.test('at most so many, the first ones in their order', async ({ storage, key, space }) => {
+      for (const id of ['d', 'a', 'c', 'b']) await commit(storage, key(id), sets({ a: '1' }));
+      assert.deepEqual(await idsOf(storage, { space, scope: [], limit: 2 }), ['a', 'b']);
+      assert.deepEqual(await idsOf(storage, { space, scope: [], limit: 9 }), ['a', 'b', 'c', 'd']);
+      assert.deepEqual(await idsOf(storage, { space, scope: [], limit: 0 }), []);
+      assert.deepEqual(await idsOf(storage, { space, scope: [], limit: 1, prefix: 'c' }), ['c']);
+      await fails('INVALID_ARGUMENT', () => idsOf(storage, { space, limit: -1 }));
+    });
+
+    harness.test('with contents: each record as a read has it, a copy', async ({ storage, key, space }) => {
+      await commit(storage, key('a'), [...sets({ a: '1', b: '{"c":[]}' }), { op: 'owner', owner: 'ann' }], {
+        expiry: { set: 60 },
+      });
+      await commit(storage, key('b'), [...sets({ a: '2' }), { op: 'log', entry: '0' }]);
+      await commit(storage, key('c', 't'), sets({ a: '3' }));
+      for (const query of [{ space, scope: [] }, { space, owner: 'ann' }, { space }]) {
+        for await (const { key: name, record } of storage.list({ ...query, contents: true })) {
+          const { log, ...rest } = await found(storage, name);
+          assert.deepEqual({ ...record, log }, { ...rest, log });
+          assert.deepEqual(record?.log, []);
+          record?.fields.clear();
+        }
+      }
+      assert.equal((await found(storage, key('a'))).fields.size, 2);
+      for await (const info of storage.list({ space })) assert.equal(info.record, undefined);
+    });
+
     harness.test('knows a space from another, and an empty one', async ({ storage, key, space }) => {
       await commit(storage, key('a'), sets({ a: '1' }));
       assert.deepEqual(await idsOf(storage, { space: `${space}-other` }), []);

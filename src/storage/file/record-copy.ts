@@ -13,6 +13,16 @@ export interface CopyOptions {
 /** A private copy of a record. */
 export function copyOf(journal: Journal, fold: RecordFold, options: CopyOptions): StateRecord {
   const { log = 0, fields: only, idempotencyKey } = options;
+  const { logTotal, logDropped } = fold;
+  return {
+    ...withoutLog(fold, only),
+    log: entriesOf(journal, fold, Math.max(logDropped, logTotal - log), logTotal),
+    reply: idempotencyKey === undefined ? undefined : fold.replies.get(idempotencyKey),
+  };
+}
+
+/** The same without log entries. */
+export function withoutLog(fold: RecordFold, only?: readonly string[]): StateRecord {
   let { fields } = fold;
   if (only) {
     fields = new Map();
@@ -22,18 +32,7 @@ export function copyOf(journal: Journal, fold: RecordFold, options: CopyOptions)
     }
   } else fields = new Map(fields);
   const { logTotal, logDropped, version, owner, createdAt, updatedAt, expiresAt } = fold;
-  return {
-    fields,
-    log: entriesOf(journal, fold, Math.max(logDropped, logTotal - log), logTotal),
-    logTotal,
-    logDropped,
-    version,
-    owner,
-    createdAt,
-    updatedAt,
-    expiresAt,
-    reply: idempotencyKey === undefined ? undefined : fold.replies.get(idempotencyKey),
-  };
+  return { fields, log: [], logTotal, logDropped, version, owner, createdAt, updatedAt, expiresAt };
 }
 
 /** Log entries from one position to another: from memory, or from the file where they are older. */

@@ -5,6 +5,7 @@ import type { ListQuery, RecordInfo, SweepQuery } from '../state-storage.js';
 import { isMissing } from './file-errors.js';
 import { fileName, textOfFileName } from './file-name.js';
 import { statOf } from './process-files.js';
+import { withoutLog } from './record-copy.js';
 import type { RecordFold } from './record-fold.js';
 import { removeIfGone } from './record-lock.js';
 import type { RecordShelf } from './record-shelf.js';
@@ -37,13 +38,17 @@ export async function* listRecords(
   }
   found.sort((a, b) => (a.text < b.text ? -1 : 1));
   let met = 0;
+  let left = query.limit ?? Number.POSITIVE_INFINITY;
   for (const { path, key } of found) {
+    if (left === 0) return;
     if (++met % STRIDE === 0) await pause();
     assertOpen();
     const fold = lookAt(shelf, path);
     if (isListed(shelf, fold, query)) {
       const { owner, createdAt, updatedAt, expiresAt } = fold;
-      yield { key, owner, createdAt, updatedAt, expiresAt };
+      const info = { key, owner, createdAt, updatedAt, expiresAt };
+      left--;
+      yield query.contents ? { ...info, record: withoutLog(fold) } : info;
     } else if (query.owner !== undefined) await tidyEntry(shelf, query.owner, path);
   }
 }

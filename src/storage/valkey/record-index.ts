@@ -1,11 +1,19 @@
 import { messageOf } from '../../errors.js';
 import type { Logger } from '../../logger.js';
 import { encodeName, type RecordKey } from '../keys.js';
-import type { ListQuery, RecordInfo } from '../state-storage.js';
-import { type Attributes, parseAttributes, parseTokens } from './record-codec.js';
+import type { ListQuery, RecordInfo, StateRecord } from '../state-storage.js';
+import { type Attributes, parseAttributes, parseRecord, parseTokens } from './record-codec.js';
 import { script } from './scripts.js';
 import type { ValkeyConnection } from './valkey-connection.js';
-import { containerOf, containerOfMember, keyOfMember, memberOf, type ValkeyKeys } from './valkey-keys.js';
+import {
+  containerOf,
+  containerOfMember,
+  keyOfMember,
+  logKey,
+  memberOf,
+  repliesKey,
+  type ValkeyKeys,
+} from './valkey-keys.js';
 
 /** A record that was written is entered anew at most once in this time; its entry may be so much older than itself. */
 const CONFIRM_MS = 5_000;
@@ -15,6 +23,8 @@ const NEVER_DUE_MS = 30 * 24 * 3_600_000;
 const DUE_LIMIT = 8;
 /** Members read in one step. */
 const PAGE = 500;
+/** The same where the records are brought along. */
+const CONTENTS_PAGE = 2_000;
 /** Records this process remembers to have seen, at least. */
 const REMEMBERED = 20_000;
 
@@ -147,17 +157,35 @@ export class RecordIndex {
   async *list(query: ListQuery): AsyncGenerator<RecordInfo> {
     const pages =
       query.updatedBefore !== undefined && query.owner === undefined ? this.#byTime(query) : this.#byName(query);
+    let left = query.limit ?? Number.POSITIVE_INFINITY;
+    if (left === 0) return;
     for await (const members of pages) {
-      const found = await this.inspect(query.space, members);
+      const found = query.contents
+        ? await this.#readAll(query.space, members)
+        : await this.inspect(query.space, members);
       for (const [i, member] of members.entries()) {
-        const attributes = found[i];
-        if (!attributes) continue;
-        const { owner, createdAt, updatedAt, expiresAt } = attributes;
+        const seen = found[i];
+        if (!seen) continue;
+        const { owner, createdAt, updatedAt, expiresAt } = seen;
         if (query.owner !== undefined && owner !== query.owner) continue;
         if (query.updatedBefore !== undefined && updatedAt >= query.updatedBefore) continue;
-        yield { key: keyOfMember(query.space, member), owner, createdAt, updatedAt, expiresAt };
+        const info = { key: keyOfMember(query.space, member), owner, createdAt, updatedAt, expiresAt };
+        yield query.contents ? { ...info, record: seen as StateRecord } : info;
+        if (--left === 0) return;
       }
     }
+  }
+
+  /** The records themselves, asked for in one go. */
+  async #readAll(space: string, members: readonly string[]): Promise<(StateRecord | undefined)[]> {
+    return Promise.all(
+      members.map(async (member) => {
+        const record = this.#keys.recordOf(space, member);
+        const keys = this.#connection.cluster ? [record, logKey(record), repliesKey(record)] : [record];
+        const reply = await this.#connection.run(script('read'), keys, ['0', '', 'all'], { repeatable: true });
+        return parseRecord(reply, keyOfMember(space, member));
+      }),
+    );
   }
 
   /** What the records themselves say. */
@@ -184,7 +212,8 @@ export class RecordIndex {
     for (let i = 0; i < members.length; i += PAGE) yield members.slice(i, i + PAGE);
   }
 
-  async *#byName({ space, scope, prefix = '', owner }: ListQuery): AsyncGenerator<string[]> {
+  async *#byName({ space, scope, prefix = '', owner, contents, limit }: ListQuery): AsyncGenerator<string[]> {
+    const size = Math.min(contents ? CONTENTS_PAGE : PAGE, limit ?? Number.POSITIVE_INFINITY);
     const { names: byName, owners } = this.#keys.index(space);
     const set = owner === undefined ? byName : owners;
     const before = owner === undefined ? '' : `${encodeName(owner)} `;
@@ -193,12 +222,12 @@ export class RecordIndex {
     // No name holds a character above `~`.
     const end = `(${inside}~`;
     for (let from = `[${inside}`; ; ) {
-      const args = [set, from, end, 'BYLEX', 'LIMIT', '0', String(PAGE)];
+      const args = [set, from, end, 'BYLEX', 'LIMIT', '0', String(size)];
       const page = parseTokens(await this.#connection.command('zrange', args));
       const names = page.map((text) => text.slice(before.length));
       const fitting = scope ? names : names.filter((name) => name.startsWith(wanted, name.lastIndexOf('/:')));
       if (fitting.length > 0) yield fitting;
-      if (page.length < PAGE) return;
+      if (page.length < size) return;
       from = `(${page[page.length - 1]}`;
       if (!scope && fitting.length === 0) from = skipTo(before, names[names.length - 1] ?? '', wanted);
     }

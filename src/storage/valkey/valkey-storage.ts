@@ -269,14 +269,13 @@ export class ValkeyStorage implements StateStorage {
     const options = named ? given : { ...given, commitId: uniqueId() };
     const { lease, commitId } = options;
     const record = this.#keys.record(key);
-    const owning = changes.findLast((change) => change.op === 'owner');
-    const owner = owning?.owner;
+    const owner = changes.findLast((change) => change.op === 'owner')?.owner;
     const repeatable = commitId !== undefined || (!writing && lease?.keepMs !== undefined);
     const keys = this.#keysOf(record);
     if (this.#connection.cluster && commitId !== undefined && !releases)
       keys.push(doneKey(record, encodeName(commitId)));
 
-    let indexed = writing && (owner !== undefined || !this.#index.knows(record));
+    let indexed = writing && !this.#index.knows(record);
     let announced = indexed ? this.#index.announce(key, owner) : undefined;
     for (;;) {
       const args = commitArguments(changes, options, indexed);
@@ -293,8 +292,7 @@ export class ValkeyStorage implements StateStorage {
         if (Array.isArray(reply)) return { committed: false, record: parseRecord(reply, key) };
         const { owner: known, ...answer } = parseCommitted(reply, changes);
         if (writing) {
-          const always = indexed || owning !== undefined || (options.expiry !== undefined && 'set' in options.expiry);
-          this.#index.confirm(record, key, { ...answer, owner: known }, always);
+          this.#index.confirm(record, key, { ...answer, owner: known }, indexed);
         }
         return answer;
       } catch (error) {

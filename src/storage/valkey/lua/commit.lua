@@ -8,7 +8,7 @@
 -- ARGV[1]  token of the lease, or '' to commit whoever holds it
 -- ARGV[2]  milliseconds to keep the lease for, or 0 to release it
 -- ARGV[3]  commit id, `=` where that is the token, or ''
--- ARGV[4]  1 when the index knows the record, so that it may be created
+-- ARGV[4]  1 when the index knows the record and its owner, so that it may be created, and the owner be set
 -- ARGV[5…] items, each a code with its operands, in this order: conditions, settings, changes
 --   ?e 0|1          the record is absent | is there
 --   ?v version      the record has this version (0: absent)
@@ -25,7 +25,7 @@
 -- Returns  the system field, then a space and the sum for each incremented field, in their order: applied, or
 --            applied before by this commit id
 --          {} or {fields, {}, reply}  a condition does not hold; what is there instead
---          0                   the record is absent and ARGV[4] is not 1; nothing was done
+--          0                   the record is absent, or of another owner, and ARGV[4] is not 1; nothing was done
 -- Errors   LEASE_LOST <why> · WRONG_TYPE <ARGV index> · OVERFLOW <ARGV index> · FIELDS <count> · CORRUPT <why> ·
 --          DENIED <command>
 --
@@ -203,7 +203,9 @@ while i <= count do
 end
 
 local writing = changed or expiry
-if writing and not system and ARGV[4] ~= '1' then return 0 end
+if writing and ARGV[4] ~= '1' and not (system and (not owner or string.match(rest, ' (%S*)$') == owner)) then
+  return 0
+end
 
 local sets, size = { '', '' }, 2
 local removals

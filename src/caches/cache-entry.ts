@@ -1,0 +1,409 @@
+import { randomBytes } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
+import { AgentUpError, isAgentUpError } from '../errors.js';
+import { decode, encode, type Token } from '../json.js';
+import { type OutputOf, type StandardSchema, validate } from '../standard-schema.js';
+import { meets } from '../storage/changes.js';
+import type { RecordKey } from '../storage/keys.js';
+import type { Change, CommitCondition, Committed, Expiry, StateRecord } from '../storage/state-storage.js';
+import { checkField, type EntryKey } from './cache-keys.js';
+import {
+  type CacheParts,
+  type Entry,
+  expiryOf,
+  type GetOptions,
+  type SetOptions,
+  type Ttl,
+  type WriteOptions,
+} from './cache-options.js';
+import { contentOf, fieldName, fieldsOf, isRow, sizeOf, TAG, WHOLE } from './row-fields.js';
+import type { RowIndex } from './row-index.js';
+
+/** How often a change is tried again when others write at the same time. */
+const MAX_TRIES = 50;
+
+const process = BigInt(`0x${randomBytes(8).toString('hex')}`).toString(36);
+let count = 0;
+
+/** Names one write, so that it can be sent again, and the state that it made. */
+function writeId(): string {
+  return `${process}${(count++).toString(36)}`;
+}
+
+/** What holds of every entry of a table. */
+export interface EntryRules {
+  readonly schema?: StandardSchema | undefined;
+  /** Of an entry that is set, or made, without one. Default `none`. */
+  readonly ttl?: number | 'none' | undefined;
+  /** Where the entry lies now, in a table whose rows can be made void all at once. */
+  readonly place?: (() => Promise<RecordKey>) | undefined;
+  readonly index?: RowIndex | undefined;
+}
+
+/** What became of a write that depends on what is there. `record`: what was there instead. */
+export type Written =
+  | { readonly written: true; readonly version: string; readonly answer: Committed }
+  | { readonly written: false; readonly record: StateRecord | undefined };
+
+interface Write {
+  readonly changes: readonly Change[];
+  /** What the entry is after this, from what it is before. */
+  readonly after: (before: unknown) => unknown;
+  /** The changes say all of it. */
+  readonly whole: boolean;
+  readonly ttl: Ttl | undefined;
+  readonly condition?: CommitCondition | undefined;
+  readonly schema?: StandardSchema | undefined;
+}
+
+/** One entry of a cache, whichever: all that the faces do is say which. Every call is one atomic step. */
+export class CacheEntry {
+  readonly key: EntryKey;
+  readonly #parts: CacheParts;
+  readonly #rules: EntryRules;
+
+  /** @internal made by the caches */
+  constructor(parts: CacheParts, key: EntryKey, rules: EntryRules = {}) {
+    this.#parts = parts;
+    this.key = key;
+    this.#rules = rules;
+  }
+
+  /** The value, or `undefined` where there is none. @throws SCHEMA_INVALID */
+  async get<S extends StandardSchema>(options: GetOptions<S> = {}): Promise<OutputOf<S> | undefined> {
+    const record = await this.#parts.storage.read(await this.#place());
+    return record && this.#valueOf(record, options.schema);
+  }
+
+  /** The value with its version and the seconds it has left. */
+  async getEntry<S extends StandardSchema>(options: GetOptions<S> = {}): Promise<Entry<OutputOf<S>> | undefined> {
+    const record = await this.#parts.storage.read(await this.#place());
+    return record && this.entryOf(record, options.schema);
+  }
+
+  /** Replaces all of it; permanent unless `ttl` says otherwise. @returns its version @throws CONFLICT, SCHEMA_INVALID */
+  async set(value: unknown, options: SetOptions = {}): Promise<string> {
+    const { ttl, version, schema } = options;
+    const condition =
+      version === undefined
+        ? undefined
+        : version === null
+          ? { exists: false }
+          : { fields: new Map([[TAG, encode(version)]]) };
+    const result = await this.replace(value, { ttl, schema, condition });
+    if (result.written) return result.version;
+    throw this.#conflict('has changed since its version was read');
+  }
+
+  /** Replaces all of it where the condition holds. @internal */
+  async replace(
+    value: unknown,
+    options: WriteOptions & { schema?: StandardSchema | undefined; condition?: CommitCondition | undefined } = {},
+    place?: RecordKey,
+  ): Promise<Written> {
+    const { ttl = this.#rules.ttl ?? 'none', condition, schema } = options;
+    const changes: Change[] = [{ op: 'clearFields' }, ...setsOf(this.#fieldsOf(value))];
+    return this.#write({ changes, after: () => value, whole: true, ttl, condition, schema }, place);
+  }
+
+  /** Sets these fields and keeps the others; makes the entry where there is none. @returns its version */
+  async patch(fields: Readonly<Record<string, unknown>>, options: WriteOptions = {}): Promise<string> {
+    if (!isRow(fields)) throw this.#invalid('fields', 'a patch is an object');
+    const changes = setsOf(this.#fieldsOf(fields));
+    return this.#writeFields(changes, (row) => ({ ...row, ...fields }), options.ttl);
+  }
+
+  /** @returns whether there was one */
+  async delete(): Promise<boolean> {
+    const place = await this.#place();
+    const { index } = this.#rules;
+    const record = index && (await this.#parts.storage.read(place));
+    const deleted = await this.#parts.storage.delete(place);
+    if (record) await index?.leave(place, record.fields);
+    return deleted;
+  }
+
+  async exists(): Promise<boolean> {
+    return (await this.#parts.storage.read(await this.#place(), { fields: [] })) !== undefined;
+  }
+
+  /** One field; `undefined` where there is no such field or entry. */
+  async getField<S extends StandardSchema>(
+    field: string,
+    { schema }: GetOptions<S> = {},
+  ): Promise<OutputOf<S> | undefined> {
+    checkField(field);
+    const record = await this.#parts.storage.read(await this.#place(), { fields: [fieldName(field)] });
+    const token = record?.fields.get(fieldName(field));
+    if (token === undefined) return undefined;
+    const value = decode(token);
+    return (schema ? await validate(schema, value, `${this.key.shown} ${field}`) : value) as OutputOf<S>;
+  }
+
+  /** @returns the version @throws WRONG_TYPE where the entry is no object */
+  async setField(field: string, value: unknown, options: WriteOptions = {}): Promise<string> {
+    checkField(field);
+    const changes: Change[] = [{ op: 'set', field: fieldName(field), value: this.#encode(value, field) }];
+    return this.#writeFields(changes, (row) => ({ ...row, [field]: value }), options.ttl);
+  }
+
+  /** Adds a whole number; a missing field counts as 0. @returns the sum @throws WRONG_TYPE, INTEGER_OVERFLOW */
+  async incrementField(field: string, by = 1, options: WriteOptions = {}): Promise<number> {
+    checkField(field);
+    if (!Number.isSafeInteger(by)) throw this.#invalid('by', `by is ${String(by)}; only whole numbers are added`);
+    const add = (row: Record<string, unknown>): Record<string, unknown> => {
+      const before = row[field] ?? 0;
+      if (typeof before !== 'number' || !Number.isSafeInteger(before)) throw this.#wrongType(field, 'an integer');
+      return { ...row, [field]: before + by };
+    };
+    const changes: Change[] = [{ op: 'increment', field: fieldName(field), by }];
+    const result = await this.#write({ changes, after: this.#ofRow(add), whole: false, ttl: options.ttl });
+    if (!result.written) throw this.#wrongType(undefined, 'an object with fields');
+    return result.answer.incremented.get(fieldName(field)) as number;
+  }
+
+  /** Appends to a list; a missing field becomes one. @returns the version @throws WRONG_TYPE */
+  async appendToList(field: string, item: unknown, options: WriteOptions = {}): Promise<string> {
+    checkField(field);
+    const append = (row: Record<string, unknown>): Record<string, unknown> => {
+      const before = row[field] ?? [];
+      if (!Array.isArray(before)) throw this.#wrongType(field, 'a list');
+      return { ...row, [field]: [...before, item] };
+    };
+    const changes: Change[] = [{ op: 'append', field: fieldName(field), item: this.#encode(item, field) }];
+    return this.#writeFields(changes, append, options.ttl);
+  }
+
+  /** Seconds until it expires; `null` never; `undefined` where there is none. */
+  async getTtl(): Promise<number | null | undefined> {
+    const record = await this.#parts.storage.read(await this.#place(), { fields: [] });
+    return record && this.#secondsOf(record);
+  }
+
+  /** Without `ttl`: the default of its table. @returns whether there is such an entry @throws TTL_INVALID */
+  async setTtl(ttl: number | 'none' | undefined = this.#rules.ttl): Promise<boolean> {
+    if (ttl === undefined) {
+      throw new AgentUpError('TTL_INVALID', `${this.key.shown}: no ttl is given, and its table has no default`, {
+        argument: 'ttl',
+      });
+    }
+    const { expiry } = expiryOf(ttl, 'none');
+    const place = await this.#place();
+    const { index } = this.#rules;
+    const record = index && (await this.#parts.storage.read(place));
+    if (record) await index?.enter(place, record.fields, ttl === 'none' ? undefined : ttl);
+    const options = { ...(expiry && { expiry }), condition: { exists: true }, commitId: writeId() };
+    return (await this.#parts.storage.commit(place, [], options)).committed;
+  }
+
+  /**
+   * Replaces the value by what `change` makes of it, and returns that. `change` is called again when somebody else
+   * wrote meanwhile, so it must have no effects of its own.
+   * @throws CONFLICT when others keep writing
+   */
+  async update<T = unknown>(
+    change: (value: T | undefined) => T | Promise<T>,
+    { ttl = 'keep' }: WriteOptions = {},
+  ): Promise<T> {
+    expiryOf(ttl, 'keep');
+    for (let tries = 0; tries < MAX_TRIES; tries++) {
+      const place = await this.#place();
+      const record = await this.#parts.storage.read(place);
+      const value = await change(record && ((await this.#valueOf(record, undefined)) as T));
+      const life = record ? ttl : ttl === 'keep' ? undefined : ttl;
+      if ((await this.replace(value, { ttl: life, condition: conditionOf(record) }, place)).written) return value;
+      await pause(tries);
+    }
+    throw this.#conflict('kept changing while it was updated');
+  }
+
+  /**
+   * The value, or what `load` makes of it, which is kept unless somebody else set it meanwhile. Callers of this process
+   * that want it at the same time share one `load`. In a versioned table, what was loaded before a bump is not kept.
+   */
+  async getOrLoad<T = unknown>(load: () => T | Promise<T>, options: WriteOptions = {}): Promise<T> {
+    const place = await this.#place();
+    const record = await this.#parts.storage.read(place);
+    if (record) return (await this.#valueOf(record, undefined)) as T;
+    return this.#parts.loads.once(place, async () => {
+      const value = await load();
+      const result = await this.replace(value, { ...options, condition: { exists: false } }, place);
+      return (result.written || !result.record ? value : await this.#valueOf(result.record, undefined)) as T;
+    });
+  }
+
+  /** A record of this entry as its users see it. @throws SCHEMA_INVALID @internal */
+  async entryOf<S extends StandardSchema>(record: StateRecord, schema?: S): Promise<Entry<OutputOf<S>>> {
+    const tag = record.fields.get(TAG);
+    return {
+      value: await this.#valueOf(record, schema),
+      version: tag === undefined ? '' : decode<string>(tag),
+      ttl: this.#secondsOf(record),
+    };
+  }
+
+  /** A value as a read of it would return it. @throws SCHEMA_INVALID @internal */
+  async outputOf(value: unknown): Promise<unknown> {
+    const { schema } = this.#rules;
+    return schema ? validate(schema, value, this.key.shown) : value;
+  }
+
+  #place(): RecordKey | Promise<RecordKey> {
+    return this.#rules.place?.() ?? this.key.record;
+  }
+
+  async #valueOf<S extends StandardSchema>(record: StateRecord, given: S | undefined): Promise<OutputOf<S>> {
+    const schema = given ?? this.#rules.schema;
+    const value = contentOf(record.fields);
+    return (schema ? await validate(schema, value, this.key.shown) : value) as OutputOf<S>;
+  }
+
+  #secondsOf({ expiresAt }: StateRecord): number | null {
+    return expiresAt === undefined ? null : Math.max(0, Math.ceil((expiresAt - this.#parts.now()) / 1000));
+  }
+
+  #ofRow(change: (row: Record<string, unknown>) => unknown): (before: unknown) => unknown {
+    return (before) => {
+      if (before === undefined) return change({});
+      if (!isRow(before)) throw this.#wrongType(undefined, 'an object with fields');
+      return change(before);
+    };
+  }
+
+  async #writeFields(
+    changes: Change[],
+    after: (row: Record<string, unknown>) => Record<string, unknown>,
+    ttl: Ttl | undefined,
+  ): Promise<string> {
+    const result = await this.#write({ changes, after: this.#ofRow(after), whole: false, ttl });
+    if (result.written) return result.version;
+    throw this.#wrongType(undefined, 'an object with fields');
+  }
+
+  /**
+   * Every write comes through here. What must know the whole entry, a schema of parts or an index, reads it first and
+   * writes only if nobody else wrote meanwhile; anything else is one blind step.
+   */
+  async #write(write: Write, given?: RecordKey): Promise<Written> {
+    const { changes, after, whole, ttl, condition } = write;
+    const { index } = this.#rules;
+    const schema = write.schema ?? this.#rules.schema;
+    expiryOf(ttl, 'keep');
+    if (whole && schema) await validate(schema, after(undefined), this.key.shown);
+    if (!index && (whole || !schema)) {
+      return this.#commit(given ?? (await this.#place()), changes, whole ? condition : OBJECT, expiryOf(ttl, 'keep'));
+    }
+    for (let tries = 0; tries < MAX_TRIES; tries++) {
+      const place = given ?? (await this.#place());
+      const record = await this.#parts.storage.read(place);
+      if (!meets(record, condition)) return { written: false, record };
+      const value = after(record && contentOf(record.fields));
+      if (!whole && schema) await validate(schema, value, this.key.shown);
+      const life = ttl === undefined && !record ? (this.#rules.ttl ?? 'none') : ttl;
+      const fields = index ? fieldsOf(value) : NO_FIELDS;
+      const left = this.#secondsAfter(life, record);
+      await index?.enter(place, fields, left);
+      const result = await this.#commit(place, changes, conditionOf(record), expiryOf(life, 'keep'));
+      if (result.written) {
+        await index?.confirm(place, record?.fields, fields, left);
+        if (record) await index?.leave(place, record.fields, fields);
+        return result;
+      }
+      await pause(tries);
+    }
+    throw this.#conflict('kept changing while it was written');
+  }
+
+  #secondsAfter(ttl: Ttl | undefined, record: StateRecord | undefined): number | undefined {
+    if (typeof ttl === 'number') return ttl;
+    return ttl === 'none' || !record ? undefined : (this.#secondsOf(record) ?? undefined);
+  }
+
+  async #commit(
+    place: RecordKey,
+    changes: readonly Change[],
+    condition: CommitCondition | undefined,
+    expiry: { expiry?: Expiry },
+  ): Promise<Written> {
+    const version = writeId();
+    const tagged: Change[] = [...changes, { op: 'set', field: TAG, value: encode(version) }];
+    if (this.key.owner !== undefined) tagged.push({ op: 'owner', owner: this.key.owner });
+    try {
+      const options = { commitId: version, ...(condition && { condition }), ...expiry };
+      const answer = await this.#parts.storage.commit(place, tagged, options);
+      return answer.committed ? { written: true, version, answer } : { written: false, record: answer.record };
+    } catch (error) {
+      throw this.#named(error);
+    }
+  }
+
+  #fieldsOf(value: unknown): Map<string, Token> {
+    let fields: Map<string, Token>;
+    try {
+      fields = fieldsOf(value);
+    } catch (error) {
+      throw this.#named(error);
+    }
+    const { logger, warnBytes } = this.#parts;
+    const size = sizeOf(fields);
+    if (size > warnBytes) {
+      logger.warn(`the cache entry ${this.key.shown} has ${size} bytes; store ids, not blobs`, { size });
+    }
+    return fields;
+  }
+
+  #encode(value: unknown, field: string): Token {
+    try {
+      return encode(value);
+    } catch (error) {
+      throw this.#named(error, field);
+    }
+  }
+
+  /** The error with the entry it is about, and the field by the name that its user gave it. */
+  #named(error: unknown, field?: string): unknown {
+    if (!isAgentUpError(error)) return error;
+    const inner = field ?? error.details.field?.replace(/^\./, '');
+    const where = inner === undefined ? this.key.shown : `${this.key.shown} ${inner}`;
+    return new AgentUpError(error.code, `${where}: ${error.message}`, {
+      ...error.details,
+      ...(inner !== undefined && { field: inner }),
+      cause: error,
+    });
+  }
+
+  #wrongType(field: string | undefined, wanted: string): AgentUpError {
+    return new AgentUpError('WRONG_TYPE', `${this.key.shown}${field ? ` ${field}` : ''} does not hold ${wanted}`, {
+      recordId: this.key.record.id,
+      ...(field !== undefined && { field }),
+    });
+  }
+
+  #invalid(argument: string, message: string): AgentUpError {
+    return new AgentUpError('INVALID_ARGUMENT', `${this.key.shown}: ${message}`, { argument });
+  }
+
+  #conflict(what: string): AgentUpError {
+    return new AgentUpError('CONFLICT', `${this.key.shown} ${what}`, { recordId: this.key.record.id });
+  }
+}
+
+const NO_FIELDS: ReadonlyMap<string, Token> = new Map();
+
+/** What every field operation asks for: that the entry, where there is one, is an object. */
+const OBJECT: CommitCondition = { fields: new Map([[WHOLE, undefined]]) };
+
+function setsOf(fields: ReadonlyMap<string, Token>): Change[] {
+  return [...fields].map(([field, value]) => ({ op: 'set', field, value }));
+}
+
+/** That the record is still what was read. The tag tells, also from one that was deleted and made again. */
+function conditionOf(record: StateRecord | undefined): CommitCondition {
+  if (!record) return { exists: false };
+  const tag = record.fields.get(TAG);
+  return tag === undefined ? { version: record.version } : { fields: new Map([[TAG, tag]]) };
+}
+
+function pause(tries: number): Promise<void> {
+  return delay(Math.random() * Math.min(2 ** tries, 50));
+}

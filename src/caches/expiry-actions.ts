@@ -1,0 +1,214 @@
+import { randomBytes } from 'node:crypto';
+import { AgentUpError } from '../errors.js';
+import { decode, encode, integerOf, type Token } from '../json.js';
+import { checkTtl } from '../storage/changes.js';
+import type { RecordKey } from '../storage/keys.js';
+import type { Change, StateRecord } from '../storage/state-storage.js';
+import { checkName } from './cache-keys.js';
+import type { CacheParts } from './cache-options.js';
+
+/** What is to be done, by action and identifier; and the same by time, as hints to it. */
+const ACTIONS = 'cache-actions';
+const DUE = 'cache-due';
+/** Due entries looked at in one round. */
+const ROUND = 1_000;
+/** A hint without its action is left alone for so long. */
+const UNFINISHED_MS = 60_000;
+/** Digits of a moment in the name of a hint, so that names sort by time. */
+const DIGITS = 15;
+
+/** One entry whose time is up. */
+export interface ExpiredEntry {
+  readonly action: string;
+  /** Exactly as it was given. */
+  readonly identifier: string;
+  /** What was given with it. */
+  readonly data: unknown;
+}
+
+export type ExpiryHandler = (entry: ExpiredEntry) => void | Promise<void>;
+
+export interface ExpiryWorkerOptions {
+  /** How often to look for due entries, in milliseconds. Default 1000. */
+  readonly everyMs?: number | undefined;
+  /** After so many milliseconds without a sign of life of its worker an action is run by another. Default 30000. */
+  readonly leaseMs?: number | undefined;
+  /** How long to wait after a handler threw, in milliseconds, doubled each time up to an hour. Default 30000. */
+  readonly retryMs?: number | undefined;
+}
+
+/**
+ * Does something when time is up, once across all processes, also when it fell due while none ran. Nothing of the
+ * server is configured for it: workers look at what is due, in an index by time.
+ */
+export class ExpiryActions {
+  readonly #parts: CacheParts;
+  readonly #tenantId: string;
+
+  /** @internal made by `createCaches` */
+  constructor(parts: CacheParts, tenantId: string) {
+    this.#parts = parts;
+    this.#tenantId = tenantId;
+  }
+
+  /** Runs `action` for `identifier` in so many seconds. The same again moves its time. @throws TTL_INVALID */
+  async set(
+    action: string,
+    identifier: string,
+    { ttl, data = null }: { readonly ttl: number; readonly data?: unknown },
+  ) {
+    checkTtl(ttl);
+    if ((ttl as unknown) === 'none')
+      throw new AgentUpError('TTL_INVALID', 'an action needs a time', { argument: 'ttl' });
+    await this.#schedule(action, identifier, this.#parts.now() + ttl * 1000, [
+      { op: 'set', field: 'data', value: encode(data) },
+      { op: 'set', field: 'tries', value: '0' },
+    ]);
+  }
+
+  /** Stops it. @returns whether it was still to come */
+  async delete(action: string, identifier: string): Promise<boolean> {
+    const key = this.#key(action, identifier);
+    const record = await this.#parts.storage.read(key);
+    const pending = dueOf(record) !== undefined;
+    return (await this.#parts.storage.delete(key)) && pending;
+  }
+
+  /** Seconds until it runs, 0 where it is late; `undefined` where nothing is to come. */
+  async getTtl(action: string, identifier: string): Promise<number | undefined> {
+    const due = dueOf(await this.#parts.storage.read(this.#key(action, identifier)));
+    return due === undefined ? undefined : Math.max(0, Math.ceil((due - this.#parts.now()) / 1000));
+  }
+
+  /**
+   * Runs `handler` for each entry of `action` whose time is up, one after the other, until it is stopped. One that
+   * throws is tried again later; of a process that dies in it another one takes over when its lease has ended.
+   * @returns stops it, and waits for the handler that runs
+   */
+  onExpired(action: string, handler: ExpiryHandler, options: ExpiryWorkerOptions = {}): () => Promise<void> {
+    checkName(action, 'action');
+    const { everyMs = 1000 } = options;
+    let stopped = false;
+    let timer: NodeJS.Timeout | undefined;
+    const round = async (): Promise<void> => {
+      try {
+        await this.runDue(action, handler, options);
+      } catch (error) {
+        if (!stopped) this.#parts.logger.error(`the action ${action} could not be looked after`, error);
+      }
+      if (stopped) return;
+      timer = setTimeout(() => {
+        running = round();
+      }, everyMs);
+      timer.unref();
+    };
+    let running = round();
+    return async () => {
+      stopped = true;
+      clearTimeout(timer);
+      await running;
+    };
+  }
+
+  /** Runs what is due now, once. @returns how many handlers ran to their end */
+  async runDue(action: string, handler: ExpiryHandler, options: ExpiryWorkerOptions = {}): Promise<number> {
+    const { storage, now } = this.#parts;
+    const scope = [this.#tenantId, action];
+    let ran = 0;
+    const due: RecordKey[] = [];
+    for await (const { key } of storage.list({ space: DUE, scope, limit: ROUND })) {
+      if (Number(key.id.slice(0, DIGITS)) > now()) break;
+      due.push(key);
+    }
+    for (const hint of due) if (await this.#run(action, hint, handler, options)) ran++;
+    return ran;
+  }
+
+  async #run(
+    action: string,
+    hint: RecordKey,
+    handler: ExpiryHandler,
+    { leaseMs = 30_000, retryMs = 30_000 }: ExpiryWorkerOptions,
+  ): Promise<boolean> {
+    const { storage, logger } = this.#parts;
+    const identifier = hint.id.slice(DIGITS + 1);
+    const due = Number(hint.id.slice(0, DIGITS));
+    const key = this.#key(action, identifier);
+    const token = randomBytes(12).toString('hex');
+    const begun = await storage.begin(key, { token, leaseMs });
+    // Somebody else is at it.
+    if (begun.busy) return false;
+    const { record } = begun;
+    if (dueOf(record) !== due) {
+      // It was moved, stopped, or is done; or whoever makes it has come as far as the hint.
+      await storage.commit(key, [], { lease: { token } });
+      if (due < this.#parts.now() - UNFINISHED_MS) await storage.delete(hint);
+      return false;
+    }
+    const renewal = setInterval(() => {
+      storage.commit(key, [], { lease: { token, keepMs: leaseMs } }).catch(() => {});
+    }, leaseMs / 3);
+    renewal.unref();
+    try {
+      await handler({ action, identifier, data: decode(record?.fields.get('data') ?? 'null') });
+    } catch (error) {
+      const tries = integerOf(record?.fields.get('tries') ?? '0') ?? 0;
+      const pause = Math.min(retryMs * 2 ** tries, 3_600_000);
+      logger.error(`the action ${action} failed; it is tried again in ${Math.round(pause / 1000)} s`, error);
+      await this.#later(key, hint, record as StateRecord, token, this.#parts.now() + pause, tries + 1);
+      return false;
+    } finally {
+      clearInterval(renewal);
+    }
+    // Set again while it ran, it stays.
+    const condition = { fields: new Map<string, Token>([['due', String(due)]]) };
+    const done = await storage.commit(key, [{ op: 'clearFields' }], {
+      lease: { token },
+      condition,
+      expiry: { set: 1 },
+    });
+    if (!done.committed) await storage.commit(key, [], { lease: { token } });
+    await storage.delete(hint);
+    return true;
+  }
+
+  async #later(key: RecordKey, hint: RecordKey, record: StateRecord, token: string, at: number, tries: number) {
+    const { storage } = this.#parts;
+    const [, action = ''] = key.scope;
+    await storage.commit(this.#hint(action, key.id, at), [{ op: 'touch' }]);
+    const condition = { fields: new Map([['due', record.fields.get('due')]]) };
+    const changes: Change[] = [
+      { op: 'set', field: 'due', value: String(at) },
+      { op: 'set', field: 'tries', value: String(tries) },
+    ];
+    const moved = await storage.commit(key, changes, { lease: { token }, condition });
+    if (!moved.committed) await storage.commit(key, [], { lease: { token } });
+    await storage.delete(hint);
+  }
+
+  async #schedule(action: string, identifier: string, at: number, changes: readonly Change[]): Promise<void> {
+    const { storage } = this.#parts;
+    const key = this.#key(action, identifier);
+    // The hint first: one that leads nowhere is found out, an action without one would never run.
+    await storage.commit(this.#hint(action, identifier, at), [{ op: 'touch' }]);
+    await storage.commit(key, [{ op: 'set', field: 'due', value: String(at) }, ...changes], {
+      expiry: { set: 'none' },
+    });
+  }
+
+  #key(action: string, identifier: string): RecordKey {
+    checkName(action, 'action');
+    checkName(identifier, 'identifier');
+    return { space: ACTIONS, scope: [this.#tenantId, action], id: identifier };
+  }
+
+  #hint(action: string, identifier: string, at: number): RecordKey {
+    const moment = String(at).padStart(DIGITS, '0');
+    return { space: DUE, scope: [this.#tenantId, action], id: `${moment}:${identifier}` };
+  }
+}
+
+function dueOf(record: StateRecord | undefined): number | undefined {
+  const due = record?.fields.get('due');
+  return due === undefined ? undefined : integerOf(due);
+}

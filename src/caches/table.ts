@@ -1,0 +1,212 @@
+import { AgentUpError, isAgentUpError } from '../errors.js';
+import { encode } from '../json.js';
+import type { Logger } from '../logger.js';
+import type { OutputOf, StandardSchema } from '../standard-schema.js';
+import { checkTtl } from '../storage/changes.js';
+import type { ListQuery, StateRecord } from '../storage/state-storage.js';
+import { CacheEntry } from './cache-entry.js';
+import { checkField, checkName, rowKey, TABLES } from './cache-keys.js';
+import { deleteAll, idsOf, recordsOf } from './cache-listing.js';
+import type { CacheParts, GetOptions, WriteOptions } from './cache-options.js';
+import { KeyedCache } from './keyed-cache.js';
+import { fieldName } from './row-fields.js';
+import { RowIndex } from './row-index.js';
+import { TableVersion } from './table-version.js';
+import { type CreateResult, createIfAbsent, type Expected, type ReplaceResult, replaceIf } from './transitions.js';
+
+export interface TableOptions {
+  /** Seconds that a row lives when it is set without a ttl of its own. Default: for ever. */
+  readonly ttl?: number | 'none' | undefined;
+  /** Fields that rows can be found by. */
+  readonly indexes?: readonly string[] | undefined;
+  /** `bumpVersion()` makes all rows void at once. Costs a round trip more for every call. */
+  readonly versioned?: boolean | undefined;
+}
+
+/** What `getAll` does with a row that does not fit the schema. */
+export type Invalid = 'throw' | 'skip' | 'collect';
+
+export interface RowOf<T> {
+  readonly key: string;
+  readonly row: T;
+}
+
+/** One table of a tenant: its rows, and all of them together. Every write and every read fits its schema. */
+export class Table<S extends StandardSchema = StandardSchema> extends KeyedCache<[key: string]> {
+  protected readonly arity = 1;
+  readonly name: string;
+  readonly #parts: CacheParts;
+  readonly #tenantId: string;
+  readonly #schema: S | undefined;
+  readonly #options: TableOptions;
+  readonly #index: RowIndex | undefined;
+  readonly #version: TableVersion | undefined;
+
+  /** @internal made by `TableCache` */
+  constructor(parts: CacheParts, tenantId: string, name: string, schema: S | undefined, options: TableOptions) {
+    super();
+    checkName(name, 'table');
+    if (options.ttl !== undefined) checkTtl(options.ttl);
+    const { indexes = [], versioned = false } = options;
+    for (const field of indexes) checkField(field);
+    this.name = name;
+    this.#parts = parts;
+    this.#tenantId = tenantId;
+    this.#schema = schema;
+    this.#options = options;
+    this.#index = indexes.length > 0 ? new RowIndex(parts.storage, indexes) : undefined;
+    this.#version = versioned ? new TableVersion(parts.storage, tenantId, name) : undefined;
+  }
+
+  at(key: string): CacheEntry {
+    const entry = rowKey(this.#tenantId, this.name, key);
+    const place = this.#version && (async () => ({ ...entry.record, scope: await this.#scope() }));
+    return new CacheEntry(this.#parts, entry, {
+      schema: this.#schema,
+      ttl: this.#options.ttl,
+      index: this.#index,
+      place,
+    });
+  }
+
+  override async get<T extends StandardSchema = S>(
+    key: string,
+    options?: GetOptions<T>,
+  ): Promise<OutputOf<T> | undefined> {
+    return this.at(key).get(options);
+  }
+
+  /** The keys of all rows; those that begin with `prefix`, which is a text and no pattern. */
+  async *keys({ prefix }: { readonly prefix?: string } = {}): AsyncGenerator<string> {
+    yield* idsOf(this.#parts.storage, await this.#query(prefix));
+  }
+
+  /**
+   * All rows, from a few round trips.
+   * @param options.invalid a row that does not fit: `throw` (default), `skip`, or `collect` into `onInvalid`
+   */
+  async getAll(
+    options: {
+      readonly prefix?: string;
+      readonly invalid?: Invalid;
+      readonly onInvalid?: (key: string, error: AgentUpError) => void;
+    } = {},
+  ): Promise<RowOf<OutputOf<S>>[]> {
+    const rows: RowOf<OutputOf<S>>[] = [];
+    for await (const { id, record } of recordsOf(this.#parts.storage, await this.#query(options.prefix))) {
+      try {
+        rows.push({ key: id, row: await this.#rowOf(id, record) });
+      } catch (error) {
+        if (!isAgentUpError(error, 'SCHEMA_INVALID') || (options.invalid ?? 'throw') === 'throw') throw error;
+        if (options.invalid === 'collect') options.onInvalid?.(id, error);
+      }
+    }
+    return rows;
+  }
+
+  /** The rows whose field holds exactly this value. @throws INVALID_ARGUMENT for a field that is no index */
+  async findByField(field: string, value: unknown): Promise<RowOf<OutputOf<S>>[]> {
+    const index = this.#index;
+    if (!index?.fields.includes(field)) {
+      throw new AgentUpError('INVALID_ARGUMENT', `${this.name} has no index on ${JSON.stringify(field)}`, {
+        argument: 'field',
+        fix: `declare it: tableCache.table('${this.name}', schema, { indexes: ['${field}'] })`,
+      });
+    }
+    const token = encode(value);
+    const scope = await this.#scope();
+    const keys: string[] = [];
+    for await (const key of index.keys(scope, field, value)) keys.push(key);
+    const found = await Promise.all(
+      keys.map(async (key): Promise<RowOf<OutputOf<S>>[]> => {
+        const place = { space: TABLES, scope, id: key };
+        const record = await this.#parts.storage.read(place);
+        if (record?.fields.get(fieldName(field)) === token) return [{ key, row: await this.#rowOf(key, record) }];
+        this.#aside(index.correct(place, field, value));
+        return [];
+      }),
+    );
+    return found.flat();
+  }
+
+  /** Removes every row. @returns how many there were */
+  async deleteAll(): Promise<number> {
+    return this.#deleteIn(await this.#scope());
+  }
+
+  /** Writes the row if there is none. */
+  async createIfAbsent(
+    key: string,
+    row: Readonly<Record<string, unknown>>,
+    options?: WriteOptions,
+  ): Promise<CreateResult<OutputOf<S>>> {
+    return createIfAbsent(this.at(key), row, options);
+  }
+
+  /** Replaces the row if its fields hold exactly what is expected. Keeps its life unless `ttl` says otherwise. */
+  async replaceIf(
+    key: string,
+    row: Readonly<Record<string, unknown>>,
+    expected: Expected,
+    options?: WriteOptions,
+  ): Promise<ReplaceResult<OutputOf<S>>> {
+    return replaceIf(this.at(key), row, expected, options);
+  }
+
+  /** The value, or what `load` makes of it; see `CacheEntry.getOrLoad`. */
+  async getOrLoad<T = OutputOf<S>>(key: string, load: () => T | Promise<T>, options?: WriteOptions): Promise<T> {
+    return this.at(key).getOrLoad(load, options);
+  }
+
+  /** The number of the present generation; 1 for a table that was never bumped. @throws INVALID_ARGUMENT */
+  async version(): Promise<number> {
+    return (await this.#versions().current()).version;
+  }
+
+  /** Makes all rows void, for everybody and at once. @returns the number of the new generation */
+  async bumpVersion(): Promise<number> {
+    const { generation, ended } = await this.#versions().bump();
+    for (const id of ended) this.#aside(this.#deleteIn(this.#scopeOf(id)));
+    return generation.version;
+  }
+
+  #versions(): TableVersion {
+    if (this.#version) return this.#version;
+    throw new AgentUpError('INVALID_ARGUMENT', `the table ${this.name} is not versioned`, {
+      argument: 'versioned',
+      fix: `declare it: tableCache.table('${this.name}', schema, { versioned: true })`,
+    });
+  }
+
+  async #scope(): Promise<readonly string[]> {
+    return this.#version ? this.#scopeOf((await this.#version.current()).id) : [this.#tenantId, this.name];
+  }
+
+  #scopeOf(generation: string): readonly string[] {
+    return [this.#tenantId, this.name, generation];
+  }
+
+  async #query(prefix: string | undefined): Promise<ListQuery> {
+    const scope = await this.#scope();
+    return prefix === undefined ? { space: TABLES, scope } : { space: TABLES, scope, prefix };
+  }
+
+  async #rowOf(key: string, record: StateRecord): Promise<OutputOf<S>> {
+    return (await this.at(key).entryOf(record, this.#schema)).value as OutputOf<S>;
+  }
+
+  async #deleteIn(scope: readonly string[]): Promise<number> {
+    const { storage } = this.#parts;
+    const removed = await deleteAll(storage, { space: TABLES, scope });
+    for (const field of this.#index?.fields ?? []) {
+      await deleteAll(storage, { space: 'cache-index', scope: [...scope, field] });
+    }
+    return removed;
+  }
+
+  /** What fails here is made good by the next one who comes by. */
+  #aside(work: Promise<unknown>): void {
+    const { logger }: { logger: Logger } = this.#parts;
+    work.catch((error: unknown) => logger.warn(`the table ${this.name} could not be tidied`, error));
+  }
+}

@@ -1,0 +1,252 @@
+import { expect, it } from 'vitest';
+import { z } from 'zod';
+import { onEachBackend } from './backends.js';
+
+const CODE = (code: string) => expect.objectContaining({ code });
+const Player = z.object({ name: z.string().optional(), score: z.coerce.number().int() });
+
+onEachBackend('a cache', ({ caches, pass, backend }) => {
+  it('has what was set, replaces and removes it', async () => {
+    const { tableCache, stateCache, userCache } = caches();
+    for (const [get, set, exists, remove] of [
+      [
+        () => tableCache.get('t', 'k'),
+        (row: object) => tableCache.set('t', 'k', row),
+        () => tableCache.exists('t', 'k'),
+        () => tableCache.delete('t', 'k'),
+      ],
+      [
+        () => stateCache.get('k'),
+        (row: object) => stateCache.set('k', row),
+        () => stateCache.exists('k'),
+        () => stateCache.delete('k'),
+      ],
+      [
+        () => userCache.get(),
+        (row: object) => userCache.set(row as Record<string, unknown>),
+        () => userCache.exists(),
+        () => userCache.delete(),
+      ],
+      [
+        () => userCache.get('stats'),
+        (row: object) => userCache.set('stats', row),
+        () => userCache.exists('stats'),
+        () => userCache.delete('stats'),
+      ],
+    ] as const) {
+      expect(await get()).toBeUndefined();
+      expect(await exists()).toBe(false);
+      await set({ a: 1, b: 2 });
+      expect(await get()).toEqual({ a: 1, b: 2 });
+      expect(await exists()).toBe(true);
+      await set({ b: 3 });
+      expect(await get()).toEqual({ b: 3 });
+      expect([await remove(), await remove(), await exists()]).toEqual([true, false, false]);
+    }
+  });
+
+  it('merges a patch', async () => {
+    const { stateCache } = caches();
+    await stateCache.patch('flow', { step: 'size' });
+    await stateCache.set('flow', { step: 'size', size: 'L' });
+    await stateCache.patch('flow', { step: 'toppings', list: [1] });
+    expect(await stateCache.get('flow')).toEqual({ step: 'toppings', size: 'L', list: [1] });
+  });
+
+  it('names what is empty or no text', async () => {
+    expect(() => caches({ tenantId: '' })).toThrow(CODE('INVALID_ARGUMENT'));
+    expect(() => caches({ userId: '' })).toThrow(CODE('INVALID_ARGUMENT'));
+    const { stateCache, tableCache, userCache } = caches();
+    const bad: [string, () => Promise<unknown>][] = [
+      ['name', () => stateCache.get('')],
+      ['table', () => tableCache.get('', 'k')],
+      ['key', () => tableCache.get('t', '')],
+      ['name', () => userCache.get('')],
+      ['field', () => stateCache.getField('a', '')],
+      ['field', () => stateCache.setField('a', '', 1)],
+      ['key', () => tableCache.set('t', 5 as never, {})],
+      ['by', () => stateCache.incrementField('a', 'n', 0.5)],
+      ['fields', () => stateCache.patch('a', [] as never)],
+      ['profile', () => userCache.set('text' as never)],
+    ];
+    for (const [argument, call] of bad) {
+      await expect(call(), argument).rejects.toMatchObject({ code: 'INVALID_ARGUMENT', details: { argument } });
+    }
+    expect(() => caches({ userId: undefined }).stateCache).toThrow(CODE('INVALID_ARGUMENT'));
+    expect(await caches({ userId: undefined }).tableCache.get('t', 'k')).toBeUndefined();
+  });
+
+  it('validates by a schema what is written and what is read', async () => {
+    const { tableCache } = caches();
+    const players = tableCache.table('players', Player, { ttl: 60 });
+    await players.set('a', { score: '7' });
+    expect(await players.get('a')).toEqual({ score: 7 });
+    await expect(players.set('b', { score: 'not-int' })).rejects.toMatchObject({ code: 'SCHEMA_INVALID' });
+    expect(await players.exists('b')).toBe(false);
+    expect(await tableCache.get('players', 'a')).toEqual({ score: 7 });
+    await expect(tableCache.setField('players', 'a', 'score', 'x')).rejects.toMatchObject({ code: 'SCHEMA_INVALID' });
+    await expect(players.patch('a', { score: 'x' })).rejects.toMatchObject({ code: 'SCHEMA_INVALID' });
+    await expect(players.appendToList('a', 'score', 1)).rejects.toMatchObject({ code: 'WRONG_TYPE' });
+    expect(await players.get('a')).toEqual({ score: 7 });
+    await players.setField('a', 'score', 2);
+    await players.setField('a', 'name', 'Ada');
+    expect(await players.get('a')).toEqual({ score: 2, name: 'Ada' });
+    expect(await players.incrementField('a', 'score', 3)).toBe(5);
+    await expect(players.update('a', () => ({ score: 1.5 }) as never)).rejects.toMatchObject({
+      code: 'SCHEMA_INVALID',
+    });
+    await expect(players.setField('new', 'name', 'x')).rejects.toMatchObject({ code: 'SCHEMA_INVALID' });
+    expect(await players.exists('new')).toBe(false);
+    // A schema of the call, where the cache has none.
+    const { stateCache } = caches();
+    await stateCache.set('s', { score: '7' }, { schema: Player });
+    expect(await stateCache.get('s', { schema: Player })).toEqual({ score: 7 });
+    expect(await stateCache.get('s')).toEqual({ score: '7' });
+    const error = await stateCache.get('s', { schema: z.string() }).catch((reason) => reason);
+    expect(error).toMatchObject({ code: 'SCHEMA_INVALID', details: { issues: [expect.anything()] } });
+    expect(String(error.message)).toContain(':state:s:ann');
+    expect(await stateCache.getField('s', 'score', { schema: z.coerce.number() })).toBe(7);
+  });
+
+  it('keeps the input of a schema, so that transforms and dates work', async () => {
+    const { tableCache } = caches();
+    const Event = z.object({ at: z.coerce.date(), tags: z.array(z.string()).transform((tags) => new Set(tags)) });
+    const events = tableCache.table('events', Event);
+    await events.set('a', { at: '2026-01-02T03:04:05.000Z', tags: ['x', 'y'] });
+    expect(await events.get('a')).toEqual({ at: new Date('2026-01-02T03:04:05Z'), tags: new Set(['x', 'y']) });
+    await expect(events.set('b', { at: new Date(), tags: [] })).rejects.toMatchObject({ code: 'VALUE_NOT_JSON' });
+    expect(await events.exists('b')).toBe(false);
+  });
+
+  it('gives all rows; one that does not fit throws, is skipped or collected, as asked', async () => {
+    const { tableCache } = caches();
+    for (let i = 0; i < 5; i++) await tableCache.set('players', `p${i}`, { score: i });
+    await tableCache.set('players', 'bad', { score: 'x' });
+    const players = tableCache.table('players', Player);
+    await expect(players.getAll()).rejects.toMatchObject({ code: 'SCHEMA_INVALID' });
+    const good = [0, 1, 2, 3, 4].map((score) => ({ key: `p${score}`, row: { score } }));
+    expect(await players.getAll({ invalid: 'skip' })).toEqual(good);
+    const bad: string[] = [];
+    expect(await players.getAll({ invalid: 'collect', onInvalid: (key) => bad.push(key) })).toEqual(good);
+    expect(bad).toEqual(['bad']);
+    expect(await players.getAll({ prefix: 'p1' })).toEqual([{ key: 'p1', row: { score: 1 } }]);
+    expect(await tableCache.getAll('nothing')).toEqual([]);
+  });
+
+  it('refuses a set whose version is not the present one', async () => {
+    const { stateCache } = caches();
+    expect(await stateCache.getEntry('a')).toBeUndefined();
+    const first = await stateCache.set('a', { n: 1 }, { version: null });
+    await expect(stateCache.set('a', { n: 2 }, { version: null })).rejects.toMatchObject({ code: 'CONFLICT' });
+    expect(await stateCache.getEntry('a')).toEqual({ value: { n: 1 }, version: first, ttl: null });
+    const second = await stateCache.set('a', { n: 2 }, { version: first });
+    expect(second).not.toBe(first);
+    await expect(stateCache.set('a', { n: 3 }, { version: first })).rejects.toMatchObject({ code: 'CONFLICT' });
+    await stateCache.incrementField('a', 'n');
+    await expect(stateCache.set('a', { n: 3 }, { version: second })).rejects.toMatchObject({ code: 'CONFLICT' });
+    // Deleted and made again is another one, also where everything looks the same.
+    await stateCache.delete('a');
+    await expect(stateCache.set('a', { n: 1 }, { version: first })).rejects.toMatchObject({ code: 'CONFLICT' });
+    await stateCache.set('a', { n: 1 });
+    await expect(stateCache.set('a', { n: 9 }, { version: first })).rejects.toMatchObject({ code: 'CONFLICT' });
+    expect(await stateCache.get('a')).toEqual({ n: 1 });
+  });
+
+  it('updates by compare and set: 50 at once all count', async () => {
+    const { userCache } = caches();
+    await Promise.all(
+      Array.from({ length: 20 }, () => userCache.update<{ n: number }>((value) => ({ n: (value?.n ?? 0) + 1 }))),
+    );
+    expect(await userCache.get()).toEqual({ n: 20 });
+    await expect(
+      userCache.update(() => {
+        throw new Error('mine');
+      }),
+    ).rejects.toThrow('mine');
+  });
+
+  it('counts, appends and sets fields of one entry 50 times at once', async () => {
+    const { tableCache } = caches();
+    const each = Array.from({ length: 50 }, (_, i) => i);
+    await Promise.all([
+      ...each.map(() => tableCache.incrementField('t', 'k', 'n')),
+      ...each.map((i) => tableCache.appendToList('t', 'k', 'list', { i })),
+      ...each.map((i) => tableCache.setField('t', 'k', `f${i}`, i)),
+    ]);
+    const row = (await tableCache.get('t', 'k')) as Record<string, unknown>;
+    expect(row['n']).toBe(50);
+    expect((row['list'] as { i: number }[]).map(({ i }) => i).sort((a, b) => a - b)).toEqual(each);
+    for (const i of each) expect(row[`f${i}`]).toBe(i);
+  });
+
+  it('loads what is missing once, for all who ask at the same time', async () => {
+    const { stateCache } = caches();
+    let loads = 0;
+    const load = async () => {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      return { loads: ++loads };
+    };
+    const got = await Promise.all(Array.from({ length: 5 }, () => stateCache.at('slow').getOrLoad(load, { ttl: 60 })));
+    expect(got).toEqual(Array.from({ length: 5 }, () => ({ loads: 1 })));
+    expect(await stateCache.at('slow').getOrLoad(load)).toEqual({ loads: 1 });
+    expect(await stateCache.getTtl('slow')).toBeGreaterThan(0);
+    await expect(
+      stateCache.at('fails').getOrLoad(() => {
+        throw new Error('down');
+      }),
+    ).rejects.toThrow('down');
+    expect(await stateCache.exists('fails')).toBe(false);
+  });
+
+  it('finds rows by a declared index, as it is now', async () => {
+    const { tableCache } = caches();
+    const pizzas = tableCache.table('pizzas', undefined, { indexes: ['size', 'price'] });
+    await pizzas.set('a', { size: 'L', price: 10 });
+    await pizzas.set('b', { size: 'L', price: '10' });
+    await pizzas.set('c', { size: 'S' });
+    const found = async (field: string, value: unknown) =>
+      (await pizzas.findByField(field, value)).map(({ key }) => key).sort();
+    expect(await found('size', 'L')).toEqual(['a', 'b']);
+    expect(await found('price', 10)).toEqual(['a']);
+    expect(await found('price', '10')).toEqual(['b']);
+    expect(await found('price', null)).toEqual([]);
+    await pizzas.setField('a', 'size', 'S');
+    await pizzas.patch('c', { size: 'M' });
+    await pizzas.incrementField('a', 'price');
+    expect([await found('size', 'L'), await found('size', 'S'), await found('size', 'M')]).toEqual([
+      ['b'],
+      ['a'],
+      ['c'],
+    ]);
+    expect([await found('price', 10), await found('price', 11)]).toEqual([[], ['a']]);
+    await pizzas.set('a', { size: 'L' });
+    await pizzas.delete('b');
+    expect([await found('size', 'L'), await found('price', 11)]).toEqual([['a'], []]);
+    await expect(pizzas.findByField('name', 1)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
+    await expect(tableCache.findByField('other', 'size', 'L')).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
+    expect(await tableCache.deleteTable('pizzas')).toBe(2);
+    expect(await found('size', 'L')).toEqual([]);
+  });
+
+  it('keeps the index right under writers that meet, and no longer than the row', async () => {
+    const { tableCache } = caches();
+    const rows = tableCache.table('rows', undefined, { indexes: ['who'], ttl: 1 });
+    const names = ['x', 'y', 'z'];
+    await Promise.all(Array.from({ length: 24 }, (_, i) => rows.set('k', { who: names[i % 3] })));
+    const { who } = (await rows.get('k')) as { who: string };
+    for (const name of names) expect(await rows.findByField('who', name)).toHaveLength(name === who ? 1 : 0);
+    await pass(1_100);
+    expect(await rows.findByField('who', who)).toEqual([]);
+  });
+
+  it(`warns of what is too large to be cached (${backend})`, async () => {
+    const warnings: string[] = [];
+    const logger = { debug() {}, info() {}, error() {}, warn: (text: string) => void warnings.push(text) };
+    const { stateCache } = caches({ warnBytes: 1_000, logger });
+    await stateCache.set('small', { text: 'x'.repeat(900) });
+    expect(warnings).toEqual([]);
+    await stateCache.set('large', { text: 'x'.repeat(2_000) });
+    expect(warnings).toHaveLength(1);
+    expect(warnings[0]).toContain('state:large:ann');
+  });
+});
