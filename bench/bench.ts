@@ -1,4 +1,5 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startValkey } from '../test/support/valkey-server.js';
@@ -27,6 +28,12 @@ const SECTIONS: Record<SectionName, { readonly title: string; readonly run: Sect
 /** Far more than any section needs; a library that never answers must not keep the benchmark for ever. */
 const SECTION_MS = 30 * 60_000;
 
+<<<<<<< ours
+=======
+// Asked to end, it does not leave its directory behind; server and workers end with it anyway.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.once(signal, () => process.exit(1));
+
+>>>>>>> theirs
 try {
   await main();
 } catch (error) {
@@ -66,12 +73,15 @@ async function main(): Promise<void> {
 
 /** With a server and a directory of its own, gone afterwards: no section finds what another has left. */
 async function inPlace<Result>(use: (place: { url: string; directory: string }) => Promise<Result>): Promise<Result> {
-  const directory = await mkdtemp(join(tmpdir(), 'agentup-bench-'));
+  const directory = mkdtempSync(join(tmpdir(), 'agentup-bench-'));
+  const remove = (): void => rmSync(directory, { recursive: true, force: true });
+  process.once('exit', remove);
   const valkey = await startValkey();
   try {
     return await use({ url: valkey.url.replace('valkey:', 'redis:'), directory });
   } finally {
     await valkey.stop();
-    await rm(directory, { recursive: true, force: true });
+    process.off('exit', remove);
+    remove();
   }
 }

@@ -25,9 +25,15 @@ export interface CacheBench {
 
 let tenants = 0;
 
+const ALL = ['memory', 'file', 'valkey'] as const;
+
 /** Runs the tests on each backend. */
-export function onEachBackend(name: string, body: (bench: CacheBench) => void): void {
-  describe.each(['memory', 'file', 'valkey'] as const)(`${name}, on %s`, (backend) => {
+export function onEachBackend(
+  name: string,
+  body: (bench: CacheBench) => void,
+  backends: readonly CacheBench['backend'][] = ALL,
+): void {
+  describe.each(backends)(`${name}, on %s`, (backend) => {
     const clock = new TestClock();
     const storageDir = mkdtempSync(join(tmpdir(), 'agentup-caches-'));
     const keyPrefix = `caches-${randomBytes(5).toString('hex')}:`;

@@ -151,7 +151,7 @@ function operations(members: readonly ClusterMember[]): Pick<ValkeyCluster, 'sha
       const [replica] = replicas as [ClusterMember];
       // One that is still catching up would be waited for, with all clients held up, and given up after five seconds.
       await until(async () => (await info(replica.admin, 'REPLICATION')).includes('master_link_status:up'));
-      const leads = async () => (await tableOf(replica.admin)).some(([id]) => id === replica.id);
+      const leads = async (): Promise<boolean> => (await tableOf(replica.admin)).some(([id]) => id === replica.id);
       for (let tries = 1; !(await leads()); tries++) {
         // Given up by the nodes themselves after five seconds, which a busy machine may take.
         await replica.admin.call('CLUSTER', 'FAILOVER').catch(() => {});
@@ -178,8 +178,16 @@ async function info(admin: Redis, section: 'CLUSTER' | 'REPLICATION'): Promise<s
   return String(await (section === 'CLUSTER' ? admin.call('CLUSTER', 'INFO') : admin.info('replication')));
 }
 
+/** A node that dies under the question is asked again, or found to be away. */
 async function until(holds: () => Promise<boolean>): Promise<void> {
-  for (const end = performance.now() + PATIENCE_MS; !(await holds()); await delay(20)) {
-    if (performance.now() > end) throw new Error(`the cluster was not ready after ${PATIENCE_MS} ms`);
+  let trouble: unknown;
+  const asked = (): Promise<boolean> =>
+    holds().catch((error: unknown) => {
+      trouble = error;
+      return false;
+    });
+  for (const end = performance.now() + PATIENCE_MS; !(await asked()); await delay(20)) {
+    if (performance.now() < end) continue;
+    throw new Error(`the cluster was not ready after ${PATIENCE_MS} ms`, { cause: trouble });
   }
 }
