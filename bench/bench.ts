@@ -28,12 +28,9 @@ const SECTIONS: Record<SectionName, { readonly title: string; readonly run: Sect
 /** Far more than any section needs; a library that never answers must not keep the benchmark for ever. */
 const SECTION_MS = 30 * 60_000;
 
-<<<<<<< ours
-=======
 // Asked to end, it does not leave its directory behind; server and workers end with it anyway.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.once(signal, () => process.exit(1));
 
->>>>>>> theirs
 try {
   await main();
 } catch (error) {
