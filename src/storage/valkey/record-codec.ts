@@ -15,9 +15,10 @@ export interface Attributes {
   readonly owner: string | undefined;
 }
 
-/** Reads `version updatedAt expiresAt kept dropped ttl createdAt owner`; `undefined` where the text is not ours. */
+/** Reads `version updatedAt expiresAt kept dropped ttl createdAt owner[|…]`; `undefined` where the text is not ours. */
 export function parseAttributes(text: string): Attributes | undefined {
-  const [version, updated, expires, kept, dropped, , created, owner] = text.split(' ');
+  const bar = text.indexOf('|');
+  const [version, updated, expires, kept, dropped, , created, owner] = (bar < 0 ? text : text.slice(0, bar)).split(' ');
   if (owner === undefined) return undefined;
   return {
     version: Number(version),

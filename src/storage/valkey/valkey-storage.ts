@@ -37,7 +37,7 @@ import {
 import { RecordIndex, type SeenEntry } from './record-index.js';
 import { script } from './scripts.js';
 import { type ValkeyClient, ValkeyConnection } from './valkey-connection.js';
-import { replyCode } from './valkey-errors.js';
+import { type ReplyCause, replyCode } from './valkey-errors.js';
 import { doneKey, leaseKey, logKey, memberOf, repliesKey, ValkeyKeys } from './valkey-keys.js';
 import { parseClusterUrl, parseValkeyUrl } from './valkey-url.js';
 
@@ -262,15 +262,14 @@ export class ValkeyStorage implements StateStorage {
   async #commit(key: RecordKey, changes: readonly Change[], given: CommitOptions): Promise<Committed | Refused> {
     const writing = writes(changes, given);
     const releases = given.lease !== undefined && given.lease.keepMs === undefined;
-    // With an id it can be sent again: a release at little cost, and on a client that is not ours, which may send
-    // things again without asking, everything.
+    // With an id it can be sent again. A client that is not ours may send things again without asking.
     const wrote = writing && this.#replicated ? isText : undefined;
-    const named = given.commitId !== undefined || !((releases && !writing) || this.#connection.foreign || wrote);
+    const named = given.commitId !== undefined || !(this.#connection.foreign || wrote);
     const options = named ? given : { ...given, commitId: uniqueId() };
     const { lease, commitId } = options;
     const record = this.#keys.record(key);
     const owner = changes.findLast((change) => change.op === 'owner')?.owner;
-    const repeatable = commitId !== undefined || (!writing && lease?.keepMs !== undefined);
+    const repeatable = commitId !== undefined || (!writing && lease !== undefined);
     const keys = this.#keysOf(record);
     if (this.#connection.cluster && commitId !== undefined && !releases)
       keys.push(doneKey(record, encodeName(commitId)));
@@ -296,9 +295,18 @@ export class ValkeyStorage implements StateStorage {
         }
         return answer;
       } catch (error) {
+        // A release that was sent twice finds the lease gone: by the first of the two, or it had ended before.
+        if (releases && !writing && isLostTwice(error)) return this.#asItIs(key);
         throw scriptError(error, key, args, options.maxFields);
       }
     }
+  }
+
+  /** What a commit that writes nothing answers. */
+  async #asItIs(key: RecordKey): Promise<Committed> {
+    const record = await this.read(key, { fields: [] });
+    const { version = 0, updatedAt = Date.now(), expiresAt, logTotal = 0 } = record ?? {};
+    return { committed: true, version, updatedAt, expiresAt, incremented: new Map(), logTotal };
   }
 
   /** A commit under a lease that its primary may have taken with it when it died. */
@@ -388,6 +396,12 @@ export class ValkeyStorage implements StateStorage {
       throw new AgentUpError('STORAGE_CLOSED', 'the Valkey storage has been closed', { backend: 'valkey' });
     }
   }
+}
+
+/** Does the server say that a lease is gone to what was sent before, without an answer? */
+function isLostTwice(error: unknown): boolean {
+  const { cause } = error as { cause?: ReplyCause };
+  return replyCode(cause) === 'LEASE_LOST' && (cause?.lost ?? 0) > 0;
 }
 
 /** What `commit.lua` says of a commit that was done, now or before; everything else it says is no text. */

@@ -16,11 +16,9 @@
 --                             `reply` only where something was left under the idempotency key
 -- Errors   CORRUPT <why>
 --
--- The first line of a lease is its holder's token, `-` for nobody; or once somebody has been refused the words
--- `token ends next nextEnds`: who holds it, until when, who may have it next, how long that place is kept, in epoch
--- milliseconds of this server. The other lines are the answers of the last commits that released it, newest first:
--- `commit-id answer`, of which one that does not end with a line feed does not count. The key ends with the lease;
--- when it was released, a minute later.
+-- A lease is its holder's token; or once somebody has been refused the words `token ends next nextEnds`: who holds it
+-- (`-` nobody), until when, who may have it next, how long that place is kept, in epoch milliseconds of this server.
+-- The key ends with the lease, or with the place.
 
 local call, format = redis.call, string.format
 local record = KEYS[1]
@@ -31,33 +29,25 @@ local token = ARGV[1]
 local value = token
 local text = call('GET', lease)
 if text and text ~= token then
-  local feed = string.find(text, '\n', 1, true)
-  local head = feed and string.sub(text, 1, feed - 1) or text
-  local answers = feed and string.sub(text, feed) or ''
-  if head == '-' or head == token then
-    value = token .. answers
+  local time = call('TIME')
+  local now = time[1] * 1000 + math.floor(time[2] / 1000)
+  local holder, ends, waiter, waits = string.match(text, '^(%S+) (%d+) (%S+) (%d+)$')
+  if holder then
+    ends, waits = tonumber(ends), tonumber(waits)
   else
-    local time = call('TIME')
-    local now = time[1] * 1000 + math.floor(time[2] / 1000)
-    local holder, ends, waiter, waits = string.match(head, '^(%S+) (%d+) (%S+) (%d+)$')
-    if holder then
-      ends, waits = tonumber(ends), tonumber(waits)
-    else
-      holder, ends, waiter, waits = head, now + call('PTTL', lease), '-', 0
+    holder, ends, waiter, waits = text, now + call('PTTL', lease), '-', 0
+  end
+  local held, reserved = ends > now, waits > now
+  if holder == token or not held and (not reserved or waiter == token) then
+    -- Whoever waits keeps the place.
+    if reserved and waiter ~= token then value = format('%s %d %s %d', token, now + ARGV[2], waiter, waits) end
+  else
+    if not reserved or waiter == token then
+      waits = now + ARGV[4]
+      value = format('%s %d %s %d', holder, ends, token, waits)
+      call('SET', lease, value, 'PX', format('%d', math.max(ends, waits) - now))
     end
-    local held, reserved = ends > now, waits > now
-    if holder == token or not held and (not reserved or waiter == token) then
-      -- Whoever waits keeps the place.
-      if reserved and waiter ~= token then head = format('%s %d %s %d', token, now + ARGV[2], waiter, waits) else head = token end
-      value = head .. answers
-    else
-      if not reserved or waiter == token then
-        waits = now + ARGV[4]
-        head = format('%s %d %s %d', holder, ends, token, waits)
-        call('SET', lease, head .. answers, 'PX', format('%d', math.max(ends, waits) - now))
-      end
-      return math.max(1, (held and ends or waits) - now)
-    end
+    return math.max(1, (held and ends or waits) - now)
   end
 end
 

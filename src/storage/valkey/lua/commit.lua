@@ -31,7 +31,8 @@
 --
 -- The system field '' of a record is the text `version updatedAt expiresAt kept dropped ttl createdAt owner`: times
 -- in epoch milliseconds of this server, expiresAt 0 for never, counts of log entries, its own ttl (`-` where it has
--- none), owner encoded. The lease is described in begin.lua.
+-- none), owner encoded. Behind it may stand, for the last commit that released a lease, `|commit-id sum…`,
+-- and for those before it, as far as other processes may still ask, `;commit-id answer` each. The lease is described in begin.lua.
 -- Values are opaque: only integers and the closing bracket of a list are looked at, never decoded. Numbers are
 -- turned into text by format('%d'), which costs a tenth of what Lua does by itself.
 
@@ -44,14 +45,14 @@ local lease = KEYS[3] or record .. ':lease'
 local done = id ~= '' and (KEYS[5] or record .. ':done:' .. id)
 local EXACT = 9007199254740991
 local CHUNK = 4000
--- Bytes of earlier answers that a lease keeps, some four of them. What is cut does not count any more.
-local REMEMBERED = 320
+-- Bytes of earlier answers that a record keeps, some four of them.
+local REMEMBERED = 400
 
 local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
--- Answers are remembered, so that a commit sent again is not done again: those of commits that release a lease in
--- the lease, whose token cannot be had twice; the others under keys of their own. An answer given again is a write as
+-- Answers are remembered, so that a commit sent again is not done again: those of the last commits that released a
+-- lease in the record, as a lease cannot be had twice; the others under keys of their own. An answer given again is a write as
 -- well: WAIT speaks of the writes of its own connection, and the commit may have come by another.
 local releasing = token ~= '' and keep == '0'
 if done and not releasing then
@@ -62,32 +63,35 @@ if done and not releasing then
   end
 end
 
-local waiter, waits, answers = '-', 0, ''
+local waiter, waits, lost = '-', 0, false
 if token ~= '' then
   local text = call('GET', lease)
   if text ~= token then
-    text = text or ''
-    local feed = string.find(text, '\n', 1, true)
-    local head = feed and string.sub(text, 1, feed - 1) or text
-    if feed then answers = string.sub(text, feed) end
-    if head ~= token then
-      local holder, ends, next_token, next_ends = string.match(head, '^(%S+) (%d+) (%S+) (%d+)$')
-      if holder ~= token or tonumber(ends) <= now then
-        local at, last
-        if done then at, last = string.find(answers, '\n' .. id .. ' ', 1, true) end
-        local stop = at and string.find(answers, '\n', last, true)
-        if stop then
-          call('PEXPIREAT', lease, format('%d', now + call('PTTL', lease)))
-          return string.sub(answers, last + 1, stop - 1)
-        end
-        return redis.error_reply('LEASE_LOST it ended, or was taken over')
-      end
-      waiter, waits = next_token, tonumber(next_ends)
-    end
+    local holder, ends, next_token, next_ends
+    if text then holder, ends, next_token, next_ends = string.match(text, '^(%S+) (%d+) (%S+) (%d+)$') end
+    lost = holder ~= token or tonumber(ends) <= now
+    if not lost then waiter, waits = next_token, tonumber(next_ends) end
   end
 end
 
 local system = call('HGET', record, '')
+local bar = system and string.find(system, '|', 1, true)
+local tail = bar and string.sub(system, bar) or ''
+if lost then
+  local said
+  if done and string.find(tail, '|' .. id .. ' ', 1, true) == 1 then
+    said = string.sub(system, 1, bar - 1) .. string.match(tail, '^[^;]*', #id + 3)
+  elseif done then
+    local _, last = string.find(tail, ';' .. id .. ' ', 1, true)
+    said = last and string.match(tail, '^[^;]*', last + 1)
+  end
+  if said then
+    call('HSET', record, '', system)
+    return said
+  end
+  return redis.error_reply('LEASE_LOST it ended, or was taken over')
+end
+if bar then system = string.sub(system, 1, bar - 1) end
 local length = call('LLEN', log)
 local version, expires, kept, dropped, rest = 0, 0, 0, 0, nil
 if system then
@@ -232,6 +236,9 @@ if cap then
   end
 end
 
+local total = ''
+for k = 1, order and #order or 0 do total = total .. ' ' .. sums[order[k]] end
+
 local answer, before, over, at = system, length, 0, nil
 local expires_before = expires
 if writing then
@@ -280,7 +287,18 @@ if writing then
   for from = 1, removals and #removals or 0, CHUNK do
     call('HDEL', record, unpack(removals, from, math.min(from + CHUNK - 1, #removals)))
   end
-  sets[2] = answer
+  if done and releasing then
+    local last, its_total, others = string.match(tail, '^|(%S+) ([^;]*)(.*)$')
+    -- A process begins no turn before it knows what became of its last one; another may still ask for its answer.
+    if not last or string.sub(last, 1, 8) == string.sub(id, 1, 8) then
+      others = ''
+    else
+      others = ';' .. last .. ' ' .. system .. its_total .. others
+      if #others > REMEMBERED then others = string.match(string.sub(others, 1, REMEMBERED), '^(.*);') end
+    end
+    tail = '|' .. id .. ' ' .. total .. others
+  end
+  sets[2] = answer .. tail
   for from = 1, size, CHUNK do
     call('HSET', record, unpack(sets, from, math.min(from + CHUNK - 1, size)))
   end
@@ -320,7 +338,7 @@ elseif not system then
   answer = format('0 %d 0 0 0 - %d ', now, now)
 end
 
-for k = 1, order and #order or 0 do answer = answer .. ' ' .. sums[order[k]] end
+answer = answer .. total
 
 -- A lease must come free even where there is no memory left to note that it did.
 local note = writing and call or redis.pcall
@@ -329,11 +347,9 @@ if token ~= '' then
   local ahead = waits - now
   if not releasing then
     if ahead > 0 then token = format('%s %d %s %d', token, now + keep, waiter, waits) end
-    call('SET', lease, token .. answers, 'PX', ahead > tonumber(keep) and format('%d', ahead) or keep)
+    call('SET', lease, token, 'PX', ahead > tonumber(keep) and format('%d', ahead) or keep)
   else
-    local head = ahead > 0 and format('- 0 %s %d', waiter, waits) or '-'
-    if done then answers = '\n' .. id .. ' ' .. answer .. (answers == '' and '\n' or string.sub(answers, 1, REMEMBERED)) end
-    local noted = #head + #answers > 1 and note('SET', lease, head .. answers, 'PX', '60000')
+    local noted = ahead > 0 and note('SET', lease, format('- 0 %s %d', waiter, waits), 'PX', format('%d', ahead))
     if not noted or noted.err then call('DEL', lease) end
   end
 end
