@@ -63,23 +63,26 @@ export function testConcurrency(harness: Harness): void {
           }
         })();
         const told: number[] = [];
-        for (let round = 0; round < 100; round++) {
-          const changes = [
-            { op: 'increment', field: 'n', by: 1 } as const,
-            ...logs('0'),
-            { op: 'owner', owner: 'ann' } as const,
-          ];
-          const { version, logTotal, incremented } = await commit(storage, key(), changes);
-          assert.deepEqual(
-            [logTotal, incremented.get('n')],
-            [version, version],
-            'a record was begun on what was left of another',
-          );
-          told.push(version);
-          if (round % 10 === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+        try {
+          for (let round = 0; round < 100; round++) {
+            const changes = [
+              { op: 'increment', field: 'n', by: 1 } as const,
+              ...logs('0'),
+              { op: 'owner', owner: 'ann' } as const,
+            ];
+            const { version, logTotal, incremented } = await commit(storage, key(), changes);
+            assert.deepEqual(
+              [logTotal, incremented.get('n')],
+              [version, version],
+              'a record was begun on what was left of another',
+            );
+            told.push(version);
+            if (round % 10 === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+          }
+        } finally {
+          writing = false;
+          await removing;
         }
-        writing = false;
-        await removing;
         assert.ok(told.includes(1));
         // What is listed is there, and what is there is listed.
         const { version } = await commit(storage, key(), [...logs('1'), { op: 'owner', owner: 'ann' }]);
