@@ -31,9 +31,9 @@ export function parseAttributes(text: string): Attributes | undefined {
   };
 }
 
-/** The record in the reply `{fields, entries, reply?}`; `undefined` for `{}`. */
+/** The record in the reply `{fields, entries, reply?}`, with one entry a line; `undefined` for `{}`. */
 export function parseRecord(reply: unknown, key: RecordKey): StateRecord | undefined {
-  const [pairs, entries, left] = reply as [Buffer[]?, Buffer[]?, Buffer?];
+  const [pairs, entries, left] = reply as [Buffer[]?, Buffer?, Buffer?];
   if (!pairs) return undefined;
   const fields = new Map<string, string>();
   let system = '';
@@ -44,7 +44,8 @@ export function parseRecord(reply: unknown, key: RecordKey): StateRecord | undef
   }
   const attributes = parseAttributes(system);
   if (!attributes) throw corrupt(key, 'its system field is not one of ours');
-  const record = { fields, log: parseTokens(entries), ...attributes };
+  const log = entries && entries.length > 0 ? String(entries).split('\n') : [];
+  const record = { fields, log, ...attributes };
   return left ? { ...record, reply: String(left) } : record;
 }
 
@@ -110,7 +111,7 @@ function pushChange(argv: string[], changes: readonly Change[], index: number): 
     case 'log': {
       const count = argv.push('l', '') - 1;
       let last = index;
-      for (let next = changes[last]; next?.op === 'log'; next = changes[++last]) argv.push(next.entry);
+      for (let next = changes[last]; next?.op === 'log'; next = changes[++last]) argv.push(oneLine(next.entry));
       argv[count] = String(last - index);
       return last - 1;
     }
@@ -127,6 +128,14 @@ function pushChange(argv: string[], changes: readonly Change[], index: number): 
       argv.push('t');
   }
   return index;
+}
+
+/** An entry as it stands among others. `encode` makes no line feed. */
+function oneLine(entry: string): string {
+  if (!entry.includes('\n')) return entry;
+  throw new AgentUpError('INVALID_ARGUMENT', 'an entry is not a token: it holds a line break; make one with encode', {
+    argument: 'changes',
+  });
 }
 
 /** A commit's answer, with the owner the index has to know. */

@@ -10,7 +10,8 @@
 --
 -- Returns  {}                 there is no such record
 --          {fields, entries, reply}  `fields` is name, token, name, token …, with the system field ''; of ARGV[4…]
---                             only those that exist; `reply` only where something was left under the idempotency key
+--                             only those that exist; `entries` one a line; `reply` only where something was left
+--                             under the idempotency key
 -- Errors   CORRUPT <why>
 
 local record = KEYS[1]
@@ -40,6 +41,6 @@ else
   end
 end
 if ARGV[2] ~= '' then
-  return { fields, entries, redis.call('HGET', KEYS[3] or record .. ':replies', '=' .. ARGV[2]) or nil }
+  return { fields, table.concat(entries, '\n'), redis.call('HGET', KEYS[3] or record .. ':replies', '=' .. ARGV[2]) or nil }
 end
-return { fields, entries }
+return { fields, table.concat(entries, '\n') }
