@@ -4,6 +4,7 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startValkey } from '../test/support/valkey-server.js';
 import { readOptions, type SectionName } from './options.js';
+import { caches } from './sections/caches.js';
 import { down } from './sections/down.js';
 import { listing } from './sections/listing.js';
 import { lost } from './sections/lost.js';
@@ -21,6 +22,7 @@ const SECTIONS: Record<SectionName, { readonly title: string; readonly run: Sect
   traffic: { title: 'Traffic on Valkey', run: traffic },
   lost: { title: 'Lost updates', run: lost },
   listing: { title: 'Listing and cleaning up', run: listing },
+  caches: { title: 'Caches', run: caches },
   replication: { title: 'Replication', run: replication },
   down: { title: 'Server down', run: down },
 };

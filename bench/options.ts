@@ -1,4 +1,4 @@
-export const SECTIONS = ['turn', 'throughput', 'traffic', 'lost', 'listing', 'replication', 'down'] as const;
+export const SECTIONS = ['turn', 'throughput', 'traffic', 'lost', 'listing', 'caches', 'replication', 'down'] as const;
 export type SectionName = (typeof SECTIONS)[number];
 
 export interface Options {
