@@ -174,8 +174,9 @@ export interface CommitOptions {
   readonly maxFields?: number;
   /**
    * Makes sending the same commit again harmless: an id that this record saw in the last minute is not applied twice
-   * but answered as before, whatever has become of lease and condition. It may be forgotten with its record, and
-   * where no answer is ever lost on its way, after some hundred others.
+   * but answered as before, whatever has become of lease and condition. It may be forgotten with its record, once
+   * its sender has committed under a later lease, and where no answer is ever lost on its way, after some hundred
+   * others.
    */
   readonly commitId?: string;
 }
