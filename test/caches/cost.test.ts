@@ -56,7 +56,7 @@ describe('on Valkey', () => {
     for (const operation of Object.values(operations)) await operation();
     for (const [name, operation] of Object.entries(operations)) {
       const commands = await commandsOf(operation);
-      expect(commands.get('evalsha'), name).toBe(1);
+      expect((commands.get('evalsha') ?? 0) + (name === 'get' ? (commands.get('hgetall') ?? 0) : 0), name).toBe(1);
       for (const never of ['ping', 'keys', 'scan', 'config|set', 'eval', 'exec'])
         expect(commands.has(never)).toBe(false);
     }
@@ -72,7 +72,7 @@ describe('on Valkey', () => {
     expect(rows).toHaveLength(1_000);
     // One page of the index, and the rows, which are all asked for before the first has come.
     expect(commands.get('zrange')).toBe(1);
-    expect(commands.get('evalsha')).toBe(1_000);
+    expect(commands.get('hgetall')).toBe(1_000);
     for (const never of ['ping', 'keys', 'scan']) expect(commands.has(never)).toBe(false);
   });
 

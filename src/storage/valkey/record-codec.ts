@@ -49,6 +49,11 @@ export function parseRecord(reply: unknown, key: RecordKey): StateRecord | undef
   return left ? { ...record, reply: String(left) } : record;
 }
 
+/** The record in the reply of HGETALL. */
+export function parseFields(reply: unknown, key: RecordKey): StateRecord | undefined {
+  return parseRecord((reply as Buffer[]).length === 0 ? [] : [reply], key);
+}
+
 /** Texts of a reply. */
 export function parseTokens(reply: unknown): string[] {
   const texts = reply as unknown[];

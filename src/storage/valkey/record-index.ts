@@ -2,18 +2,10 @@ import { messageOf } from '../../errors.js';
 import type { Logger } from '../../logger.js';
 import { encodeName, type RecordKey } from '../keys.js';
 import type { ListQuery, RecordInfo, StateRecord } from '../state-storage.js';
-import { type Attributes, parseAttributes, parseRecord, parseTokens } from './record-codec.js';
+import { type Attributes, parseAttributes, parseFields, parseTokens } from './record-codec.js';
 import { script } from './scripts.js';
 import type { ValkeyConnection } from './valkey-connection.js';
-import {
-  containerOf,
-  containerOfMember,
-  keyOfMember,
-  logKey,
-  memberOf,
-  repliesKey,
-  type ValkeyKeys,
-} from './valkey-keys.js';
+import { containerOf, containerOfMember, keyOfMember, memberOf, type ValkeyKeys } from './valkey-keys.js';
 
 /** A record that was written is entered anew at most once in this time; its entry may be so much older than itself. */
 const CONFIRM_MS = 5_000;
@@ -180,10 +172,8 @@ export class RecordIndex {
   async #readAll(space: string, members: readonly string[]): Promise<(StateRecord | undefined)[]> {
     return Promise.all(
       members.map(async (member) => {
-        const record = this.#keys.recordOf(space, member);
-        const keys = this.#connection.cluster ? [record, logKey(record), repliesKey(record)] : [record];
-        const reply = await this.#connection.run(script('read'), keys, ['0', '', 'all'], { repeatable: true });
-        return parseRecord(reply, keyOfMember(space, member));
+        const reply = await this.#connection.command('hgetall', [this.#keys.recordOf(space, member)]);
+        return parseFields(reply, keyOfMember(space, member));
       }),
     );
   }

@@ -30,6 +30,7 @@ import {
   duration,
   parseAttributes,
   parseCommitted,
+  parseFields,
   parseRecord,
   parseTokens,
   scriptError,
@@ -153,6 +154,7 @@ export class ValkeyStorage implements StateStorage {
     this.#open();
     checkRead(key, options);
     const { log = 0, fields, idempotencyKey = '' } = options;
+    if (log === 0 && !fields && idempotencyKey === '') return this.#readFields(key);
     const args = [
       String(log),
       idempotencyKey,
@@ -162,6 +164,15 @@ export class ValkeyStorage implements StateStorage {
       return parseRecord(await this.#run('read', key, args, true), key);
     } catch (error) {
       throw scriptError(error, key, args);
+    }
+  }
+
+  /** All of a record but its log: what a plain command brings needs no script. */
+  async #readFields(key: RecordKey): Promise<StateRecord | undefined> {
+    try {
+      return parseFields(await this.#connection.command('hgetall', [this.#keys.record(key)]), key);
+    } catch (error) {
+      throw scriptError(error, key, []);
     }
   }
 
