@@ -59,7 +59,7 @@ describe('a commit whose answer was lost', () => {
     const first = await lossy.commit(key, changes, { lease: { token: 'mine' }, commitId: 'one' });
     for (const token of ['a', 'b', 'c']) {
       await sound.begin(key, { token, leaseMs: 5_000 });
-      await sound.commit(key, changes, { lease: { token }, commitId: `of ${token}` });
+      await sound.commit(key, changes, { lease: { token }, commitId: `another process, ${token}` });
     }
     expect(await sound.commit(key, changes, { lease: { token: 'mine' }, commitId: 'one' })).toEqual(first);
     expect((await sound.read(key))?.fields.get('n')).toBe('4');

@@ -45,8 +45,9 @@ local lease = KEYS[3] or record .. ':lease'
 local done = id ~= '' and (KEYS[5] or record .. ':done:' .. id)
 local EXACT = 9007199254740991
 local CHUNK = 4000
--- Bytes of earlier answers that a record keeps, some four of them.
+-- Bytes of earlier answers that a record keeps, some four of them; and the milliseconds for which others may ask.
 local REMEMBERED = 400
+local STILL_ASKED = 10000
 
 local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -290,9 +291,9 @@ if writing then
   if done and releasing then
     local last, its_total, others = string.match(tail, '^|(%S+) ([^;]*)(.*)$')
     -- A process begins no turn before it knows what became of its last one; another may still ask for its answer.
-    if not last or string.sub(last, 1, 8) == string.sub(id, 1, 8) then
-      others = ''
-    else
+    local asked = others and others ~= '' and string.match(others, '^;%S+ %d+ (%d+)')
+    if not asked or tonumber(asked) < now - STILL_ASKED then others = '' end
+    if last and string.sub(last, 1, 8) ~= string.sub(id, 1, 8) then
       others = ';' .. last .. ' ' .. system .. its_total .. others
       if #others > REMEMBERED then others = string.match(string.sub(others, 1, REMEMBERED), '^(.*);') end
     end
