@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { AgentUpError, isAgentUpError } from '../errors.js';
 import { decode, encode, type Token } from '../json.js';
@@ -6,6 +5,7 @@ import { type OutputOf, type StandardSchema, validate } from '../standard-schema
 import { meets } from '../storage/changes.js';
 import type { RecordKey } from '../storage/keys.js';
 import type { Change, CommitCondition, Committed, Expiry, StateRecord } from '../storage/state-storage.js';
+import { uniqueId } from '../unique-id.js';
 import { checkField, type EntryKey } from './cache-keys.js';
 import {
   type CacheParts,
@@ -21,14 +21,6 @@ import type { RowIndex } from './row-index.js';
 
 /** How often a change is tried again when others write at the same time. */
 const MAX_TRIES = 50;
-
-const process = BigInt(`0x${randomBytes(8).toString('hex')}`).toString(36);
-let count = 0;
-
-/** Names one write, so that it can be sent again, and the state that it made. */
-function writeId(): string {
-  return `${process}${(count++).toString(36)}`;
-}
 
 /** What holds of every entry of a table. */
 export interface EntryRules {
@@ -192,7 +184,7 @@ export class CacheEntry {
     const { index } = this.#rules;
     const record = index && (await this.#parts.storage.read(place));
     if (record) await index?.enter(place, record.fields, ttl === 'none' ? undefined : ttl);
-    const options = { ...(expiry && { expiry }), condition: { exists: true }, commitId: writeId() };
+    const options = { ...(expiry && { expiry }), condition: { exists: true }, commitId: uniqueId() };
     return (await this.#parts.storage.commit(place, [], options)).committed;
   }
 
@@ -325,7 +317,7 @@ export class CacheEntry {
     condition: CommitCondition | undefined,
     expiry: { expiry?: Expiry },
   ): Promise<Written> {
-    const version = writeId();
+    const version = uniqueId();
     const tagged: Change[] = [...changes, { op: 'set', field: TAG, value: encode(version) }];
     if (this.key.owner !== undefined) tagged.push({ op: 'owner', owner: this.key.owner });
     try {

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { encode, type Token } from '../json.js';
 import type { RecordKey } from '../storage/keys.js';
 import type { ListQuery, StateStorage } from '../storage/state-storage.js';
+import { deleteAll } from './cache-listing.js';
 import { fieldName } from './row-fields.js';
 
 /** The space of the entries. */
@@ -55,6 +56,11 @@ export class RowIndex {
   /** Gives up an entry that was found to say what is not so. */
   async correct(row: RecordKey, field: string, value: unknown): Promise<void> {
     await this.leave(row, new Map([[fieldName(field), encode(value)]]));
+  }
+
+  /** Removes all entries of a table, or of a generation of one. */
+  async clear(scope: readonly string[]): Promise<void> {
+    for (const field of this.fields) await deleteAll(this.#storage, { space: INDEX, scope: [...scope, field] });
   }
 
   async #giveUp(row: RecordKey, entry: RecordKey, field: string, token: Token): Promise<void> {

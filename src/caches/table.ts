@@ -196,11 +196,8 @@ export class Table<S extends StandardSchema = StandardSchema> extends KeyedCache
   }
 
   async #deleteIn(scope: readonly string[]): Promise<number> {
-    const { storage } = this.#parts;
-    const removed = await deleteAll(storage, { space: TABLES, scope });
-    for (const field of this.#index?.fields ?? []) {
-      await deleteAll(storage, { space: 'cache-index', scope: [...scope, field] });
-    }
+    const removed = await deleteAll(this.#parts.storage, { space: TABLES, scope });
+    await this.#index?.clear(scope);
     return removed;
   }
 

@@ -1,5 +1,5 @@
-import { randomBytes } from 'node:crypto';
 import type { CommitOptions } from '../storage/state-storage.js';
+import { uniqueId } from '../unique-id.js';
 
 /** What every commit of a conversation carries. */
 export interface CommitSettings {
@@ -10,15 +10,6 @@ export interface CommitSettings {
   readonly maxEntries: number;
   /** Newest messages whose replies are kept. */
   readonly dedupe: number;
-}
-
-// Lower-case letters and digits are the same encoded or not, whatever a backend makes of an id.
-const process = BigInt(`0x${randomBytes(9).toString('hex')}`).toString(36);
-let count = 0;
-
-/** An id that nobody else makes: for leases, and for commits that may have to be sent twice. */
-export function uniqueId(): string {
-  return `${process}${(count++).toString(36)}`;
 }
 
 /**

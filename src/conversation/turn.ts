@@ -16,7 +16,6 @@ import type { Access, Answer, Attributes, Contents } from './access.js';
 import { type CommitSettings, commitOptions } from './commit-settings.js';
 import { forbidden } from './forbidden.js';
 import { leaseKeeper } from './lease-keeper.js';
-
 import { type Tail, WorkingCopy } from './working-copy.js';
 
 /** The right to commit exclusively, with how long it lasts without a renewal. */

@@ -7,7 +7,7 @@ import { onEachBackend } from './backends.js';
 const WORKER = join(import.meta.dirname, 'expiry-actions.worker.ts');
 const settle = () => new Promise((resolve) => setTimeout(resolve, 60));
 
-onEachBackend('an expiry action', ({ caches, pass, options }) => {
+onEachBackend('an expiry action', ({ caches, pass, options, storage, now }) => {
   it('runs when its time is up, once, with what it was given', async () => {
     const tenantId = `tenant ${Math.random()}`;
     const workers = [caches({ tenantId }).expiry, caches({ tenantId }).expiry];
@@ -44,6 +44,21 @@ onEachBackend('an expiry action', ({ caches, pass, options }) => {
     await run();
     await run();
     expect(seen).toEqual(['moved']);
+  });
+
+  it('runs also where a worker met its hint before the action itself was written', async () => {
+    const tenantId = `tenant ${Math.random()}`;
+    const { expiry } = caches({ tenantId });
+    const due = now() - 10;
+    const scope = [tenantId, 'a'];
+    await storage().commit({ space: 'cache-due', scope, id: `${String(due).padStart(15, '0')}:x` }, [{ op: 'touch' }]);
+    const seen: string[] = [];
+    const run = () => expiry.runDue('a', ({ identifier }) => void seen.push(identifier));
+    expect(await run()).toBe(0);
+    const changes = [{ op: 'set', field: 'due', value: String(due) } as const];
+    await storage().commit({ space: 'cache-actions', scope, id: 'x' }, changes);
+    expect(await run()).toBe(1);
+    expect(seen).toEqual(['x']);
   });
 
   it('that was set again by its own handler runs again later', async () => {

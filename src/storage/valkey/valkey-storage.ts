@@ -1,8 +1,8 @@
-import { randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ConnectionOptions } from 'node:tls';
 import { AgentUpError, isAgentUpError } from '../../errors.js';
 import { type Logger, silentLogger } from '../../logger.js';
+import { uniqueId } from '../../unique-id.js';
 import { checkBegin, checkCommit, checkCount, checkKey, checkTtl, writes } from '../changes.js';
 import { checkList, checkRead, checkReadLog, checkSweep } from '../check-queries.js';
 import { encodeName, type RecordKey } from '../keys.js';
@@ -418,11 +418,4 @@ function isLostTwice(error: unknown): boolean {
 /** What `commit.lua` says of a commit that was done, now or before; everything else it says is no text. */
 function isText(reply: unknown): boolean {
   return reply instanceof Uint8Array;
-}
-
-const thisProcess = randomBytes(9).toString('hex');
-let ids = 0;
-
-function uniqueId(): string {
-  return `${thisProcess}-${ids++}`;
 }

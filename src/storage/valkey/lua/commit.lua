@@ -32,7 +32,8 @@
 -- The system field '' of a record is the text `version updatedAt expiresAt kept dropped ttl createdAt owner`: times
 -- in epoch milliseconds of this server, expiresAt 0 for never, counts of log entries, its own ttl (`-` where it has
 -- none), owner encoded. Behind it may stand, for the last commit that released a lease, `|commit-id sum…`,
--- and for those before it, as far as other processes may still ask, `;commit-id answer` each. The lease is described in begin.lua.
+-- and for those before it, as far as other processes may still ask, `;commit-id answer` each. The lease is described
+-- in begin.lua.
 -- Values are opaque: only integers and the closing bracket of a list are looked at, never decoded. Numbers are
 -- turned into text by format('%d'), which costs a tenth of what Lua does by itself.
 
