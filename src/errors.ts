@@ -15,6 +15,7 @@ export type ErrorCode =
   | 'CONFLICT'
   | 'LEASE_LOST'
   | 'TURN_ENDED'
+  | 'TURN_CANCELLED'
   | 'REPLY_NOT_KEPT'
   // storage
   | 'STORAGE_UNAVAILABLE'

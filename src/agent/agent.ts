@@ -3,8 +3,11 @@ import type { AgentConfig } from '../config/index.js';
 import type { Conversation } from '../conversation/conversation.js';
 import type { ConversationContext } from '../conversation/conversation-context.js';
 import { AgentUpError } from '../errors.js';
+import { isInputRequired } from '../skill/input-required.js';
 import { contextIdOf, conversationOf } from '../skill/invoke-stateful.js';
 import { withRuntime } from '../skill/state-runtime.js';
+import type { StatefulOptions } from '../skill/stateful-options.js';
+import { drain, isReplyStream } from '../skill/stream-turn.js';
 import type { Task } from '../skill/task.js';
 import type { ConfigRuntime } from './config-runtime.js';
 import type { LoadedSkill } from './load-skill.js';
@@ -17,7 +20,7 @@ export interface Reply {
   readonly contextId: string;
   /** What the handler returned. */
   readonly value: unknown;
-  /** The same as text: a string as it is, nothing as `''`, anything else as JSON or, where JSON cannot hold it, as Node shows it. */
+  /** The same as text: a string as it is, nothing as `''`, a question as the question, anything else as JSON or, where JSON cannot hold it, as Node shows it. */
   readonly text: string;
   /** The message had been handled before: this is the reply of then, and the handler did not run again. */
   readonly redelivered: boolean;
@@ -28,6 +31,18 @@ export interface AgentParts {
   readonly skills: readonly LoadedSkill[];
   readonly runtime: ConfigRuntime;
   readonly context: ConversationContext;
+}
+
+export interface RouteOptions {
+  /** The id of the skill, instead of the routing of the configuration. */
+  readonly skill?: string | undefined;
+  /** The scope of handlers that name none. Default `conversation`. */
+  readonly scope?: StatefulOptions['scope'];
+}
+
+export interface HandleOptions extends RouteOptions {
+  /** Hears of each chunk of a handler that streams; the handler goes on once it returns. */
+  readonly onChunk?: ((chunk: unknown) => void | Promise<void>) | undefined;
 }
 
 /** Skills over their storages. Made by `createAgent`. */
@@ -58,17 +73,20 @@ export class Agent {
    * `messageId` was handled before gets the reply of then.
    * @throws SKILL_NOT_FOUND, AGENT_CLOSED, whatever the turn fails with, and what the handler threw
    */
-  async handle(task: Task, options: { readonly skill?: string | undefined } = {}): Promise<Reply> {
+  async handle(task: Task, options: HandleOptions = {}): Promise<Reply> {
     if (this.#closing) throw new AgentUpError('AGENT_CLOSED', 'the agent has been closed');
     const skill = this.#router.route(task.text, options.skill);
     const { kind, options: stateful } = skill.handler;
-    const contextId = kind === 'stateful' ? contextIdOf(stateful, task) : (task.contextId ?? task.id);
-    const notes = { redelivered: false };
-    const running = withRuntime(this.#runtime, notes, async () => skill.call(task));
+    const contextId = kind === 'stateful' ? contextIdOf(stateful, task, options.scope) : (task.contextId ?? task.id);
+    const notes = { redelivered: false, scope: options.scope };
+    const running = withRuntime(this.#runtime, notes, async () => {
+      const reply = skill.call(task);
+      return isReplyStream(reply) ? drain(reply, async (chunk) => options.onChunk?.(chunk)) : reply;
+    });
     this.#running.add(running);
     try {
       const value = await running;
-      return { skillId: skill.id, contextId, value, text: textOfValue(value), ...notes };
+      return { skillId: skill.id, contextId, value, text: textOfValue(value), redelivered: notes.redelivered };
     } finally {
       this.#running.delete(running);
     }
@@ -79,13 +97,10 @@ export class Agent {
    * a turn. `undefined` where the skill keeps no state.
    * @throws SKILL_NOT_FOUND, CONTEXT_ID_MISSING
    */
-  async conversation(
-    task: Task,
-    options: { readonly skill?: string | undefined } = {},
-  ): Promise<Conversation | undefined> {
+  async conversation(task: Task, options: RouteOptions = {}): Promise<Conversation | undefined> {
     const { handler } = this.#router.route(task.text, options.skill);
     if (handler.kind !== 'stateful') return undefined;
-    return conversationOf(await this.#runtime.contextFor(handler.options), handler.options, task);
+    return conversationOf(await this.#runtime.contextFor(handler.options), handler.options, task, options.scope);
   }
 
   /** Takes no more tasks, waits for those that run, and releases storages and connections. Idempotent. */
@@ -105,6 +120,7 @@ export class Agent {
 function textOfValue(value: unknown): string {
   if (typeof value === 'string') return value;
   if (value === undefined || value === null) return '';
+  if (isInputRequired(value)) return value.question;
   try {
     // Of a function or symbol it makes nothing.
     return JSON.stringify(value) ?? inspect(value);

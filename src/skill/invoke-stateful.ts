@@ -6,10 +6,12 @@ import type { Turn } from '../conversation/turn.js';
 import { AgentUpError, isAgentUpError } from '../errors.js';
 import { openStorage } from '../storage/open-storage.js';
 import { idempotencyKeyOf } from './idempotency-key.js';
-import { currentNotes, currentRuntime } from './state-runtime.js';
+import { isInputRequired } from './input-required.js';
+import { currentNotes, currentRuntime, currentScope } from './state-runtime.js';
 import type { StatefulOptions } from './stateful-options.js';
 import { decodeReply, encodeReply, isKept } from './stored-reply.js';
 import type { Task } from './task.js';
+import { cancellable, throwIfCancelled } from './turn-signal.js';
 
 type Handler<T, R> = (task: T, context: ConversationContext, contextId: string) => R | Promise<R>;
 
@@ -31,7 +33,7 @@ export async function invokeStateful<T extends Task, R>(
   }
   const found = given instanceof ConversationContext ? given : currentRuntime().contextFor(options);
   const base = found instanceof Promise ? await found : found;
-  const { kind, contextId } = place(options, task);
+  const { kind, contextId } = place(options, task, currentScope());
   const scope = { kind, tenantId: task.tenantId, userId: task.userId };
   const context = base.scoped(scope);
   const { settings, logger, limits } = context;
@@ -46,13 +48,17 @@ export async function invokeStateful<T extends Task, R>(
       (turn) => {
         permit(turn, contextId, owner);
         if (turn.reply !== undefined) return undefined as R;
+        throwIfCancelled(task);
         progress = 'running';
-        return handler(task, on.inTurn(turn, contextId, degraded), contextId);
+        return cancellable(task, () => handler(task, on.inTurn(turn, contextId, degraded), contextId));
       },
       (turn, result) => {
+        throwIfCancelled(task);
         progress = { result };
         if (!turn.remembers || turn.reply !== undefined) return;
-        const token = encodeReply(result, limits.replyBytes);
+        // The message that asked may have begun a piece of work that its redelivery knows no id of.
+        const kept = isInputRequired(result) ? { ...result, taskId: task.id } : result;
+        const token = encodeReply(kept, limits.replyBytes);
         if (!isKept(token)) logger.warn('a reply cannot be kept for a redelivery of its message', { contextId });
         turn.keepReply(token);
       },
@@ -86,14 +92,19 @@ export function conversationOf<T extends Task>(
   base: ConversationContext,
   options: StatefulOptions<T>,
   task: T,
+  scope?: StatefulOptions['scope'],
 ): Conversation {
-  const { kind, contextId } = place(options, task);
+  const { kind, contextId } = place(options, task, scope);
   return base.scoped({ kind, tenantId: task.tenantId, userId: task.userId }).conversation(contextId);
 }
 
 /** The context id of a task, where a handler with these options runs it. @throws CONTEXT_ID_MISSING */
-export function contextIdOf<T extends Task>(options: StatefulOptions<T>, task: T): string {
-  return place(options, task).contextId;
+export function contextIdOf<T extends Task>(
+  options: StatefulOptions<T>,
+  task: T,
+  scope?: StatefulOptions['scope'],
+): string {
+  return place(options, task, scope).contextId;
 }
 
 function permit({ owner }: Turn, contextId: string, userId: string | undefined): void {
@@ -104,8 +115,9 @@ function permit({ owner }: Turn, contextId: string, userId: string | undefined):
 function place<T extends Task>(
   options: StatefulOptions<T>,
   task: T,
+  otherwise: StatefulOptions['scope'],
 ): { kind: 'conversation' | 'user' | 'session'; contextId: string } {
-  const kind = options.scope ?? 'conversation';
+  const kind = options.scope ?? otherwise ?? 'conversation';
   const [contextId, wanted] =
     kind === 'user'
       ? [task.userId, 'a userId (the scope is user)']

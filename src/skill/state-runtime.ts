@@ -9,9 +9,11 @@ export interface StateRuntime {
   contextFor(options: StatefulOptions<any>): ConversationContext | Promise<ConversationContext>;
 }
 
-/** What whoever called a handler wants to know beside its reply. */
+/** What whoever calls a handler asks of it, and wants to know beside its reply. */
 export interface CallNotes {
   redelivered: boolean;
+  /** The scope of handlers that name none. Default `conversation`. */
+  readonly scope?: StatefulOptions['scope'];
 }
 
 interface Call {
@@ -40,6 +42,11 @@ export function withRuntime<R>(runtime: StateRuntime, notes: CallNotes, call: ()
 /** Where a handler that is called from here notes what became of it. */
 export function currentNotes(): CallNotes | undefined {
   return shared.current.getStore()?.notes;
+}
+
+/** The scope of a handler that names none, called from here. */
+export function currentScope(): StatefulOptions['scope'] {
+  return shared.current.getStore()?.notes.scope;
 }
 
 /** Whoever resolves handlers called from here. */

@@ -4,6 +4,7 @@ import { methodName } from './handler-name.js';
 import { invokeStateful } from './invoke-stateful.js';
 import { decorateMethod } from './method-decorator.js';
 import type { StatefulOptions } from './stateful-options.js';
+import { drain, type Emit, isReplyStream, isStreaming, streamOf } from './stream-turn.js';
 import type { Task } from './task.js';
 
 /** A method that `@stateful()` may stand on: the injected parameters have defaults (`= injected()`). */
@@ -11,7 +12,7 @@ export type StatefulMethod<T extends Task = Task> = (
   task: T,
   context?: ConversationContext,
   contextId?: string,
-) => Promise<unknown>;
+) => Promise<unknown> | AsyncGenerator<unknown, unknown, undefined>;
 
 /** Works as a legacy decorator and as a TC39 one. */
 export interface StatefulDecorator<T extends Task = Task> {
@@ -29,25 +30,28 @@ export interface StatefulDecorator<T extends Task = Task> {
  *
  * The call rejects with `CONTEXT_ID_MISSING`, `CONTEXT_FORBIDDEN`, `CONVERSATION_BUSY`, `STORAGE_UNAVAILABLE`,
  * `LEASE_LOST` or what the handler threw, in which case nothing of the turn is kept.
+ *
+ * An `async *` method streams: the turn runs while its chunks are taken, and commits after the last one. Its reply is
+ * what it returns, else what it yielded.
  * @throws DECORATOR_MISUSE at decoration, on anything but a method
  */
 export function stateful<T extends Task = Task>(options: StatefulOptions<T> = {}): StatefulDecorator<T> {
   return ((...args: unknown[]) =>
     decorateMethod('stateful', args, (method) => {
-      function turn(
-        this: unknown,
-        task: T,
-        given?: unknown,
-        _contextId?: unknown,
-        ...rest: unknown[]
-      ): Promise<unknown> {
-        return invokeStateful(
-          options,
-          (ofTask, context, contextId) => method.call(this, ofTask, context, contextId, ...rest),
-          task,
-          given,
-          methodName(this, method),
-        );
+      const streams = isStreaming(method);
+      function turn(this: unknown, task: T, given?: unknown, _contextId?: unknown, ...rest: unknown[]): unknown {
+        const run = (emit?: Emit): Promise<unknown> =>
+          invokeStateful(
+            options,
+            (ofTask, context, contextId) => {
+              const reply: unknown = method.call(this, ofTask, context, contextId, ...rest);
+              return streams && isReplyStream(reply) ? drain(reply, emit) : reply;
+            },
+            task,
+            given,
+            methodName(this, method),
+          );
+        return streams ? streamOf(run) : run();
       }
       recordHandler(turn, { kind: 'stateful', options });
       return turn;

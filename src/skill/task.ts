@@ -12,6 +12,11 @@ export interface Task {
   readonly userId?: string | undefined;
   readonly tenantId?: string | undefined;
   readonly metadata?: Readonly<Record<string, unknown>> | undefined;
+  /**
+   * Ends the turn before its time: pass it on to what the handler waits for. Once it is aborted the turn fails with
+   * `TURN_CANCELLED`, keeps nothing, and lets the next one in, whether the handler listens or not.
+   */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** A part of a message: text, or anything else that a protocol carries (A2A: file, data). */

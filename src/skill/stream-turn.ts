@@ -1,0 +1,75 @@
+import { AgentUpError } from '../errors.js';
+
+/** A handler's stream, on its way: `Chunk`s while it runs, its reply at the end. */
+export type ReplyStream<Reply = unknown> = AsyncGenerator<unknown, Reply, undefined>;
+
+/** Hands one chunk on, and waits until it is taken. */
+export type Emit = (chunk: unknown) => Promise<void>;
+
+/** Is this what an `async function*` returns? */
+export function isReplyStream(value: unknown): value is ReplyStream {
+  if (typeof value !== 'object' || value === null || !(Symbol.asyncIterator in value)) return false;
+  const { next, return: end, throw: fail } = value as Partial<ReplyStream>;
+  return [next, end, fail].every((method) => typeof method === 'function');
+}
+
+/** Was this written as `async function*`? */
+export function isStreaming(handler: (...args: never[]) => unknown): boolean {
+  return Object.prototype.toString.call(handler) === '[object AsyncGeneratorFunction]';
+}
+
+/**
+ * Runs a stream to its end. Its reply is what it returns; where it returns nothing, what it yielded: texts as one
+ * text, anything else as a list.
+ */
+export async function drain(stream: ReplyStream, emit?: Emit): Promise<unknown> {
+  const chunks: unknown[] = [];
+  for (;;) {
+    const { done, value } = await stream.next();
+    if (done) return value === undefined ? whole(chunks) : value;
+    chunks.push(value);
+    try {
+      await emit?.(value);
+    } catch (error) {
+      await stream.return(undefined);
+      throw error;
+    }
+  }
+}
+
+function whole(chunks: readonly unknown[]): unknown {
+  return chunks.every((chunk) => typeof chunk === 'string') ? chunks.join('') : chunks;
+}
+
+/**
+ * The stream of something that emits while it runs. It starts with the first chunk asked for; each waits until it is
+ * taken; who stops early makes the pending `emit` fail, so that the turn fails and keeps nothing.
+ */
+export async function* streamOf<Reply>(run: (emit: Emit) => Promise<Reply>): ReplyStream<Reply> {
+  let offer: ((chunk: { readonly value: unknown }) => void) | undefined;
+  let taken: { resolve(): void; reject(error: unknown): void } | undefined;
+  const next = (): Promise<{ readonly value: unknown }> =>
+    new Promise((resolve) => {
+      offer = resolve;
+    });
+  let offered = next();
+  const running = run((value) => {
+    offer?.({ value });
+    return new Promise((resolve, reject) => {
+      taken = { resolve, reject };
+    });
+  });
+  try {
+    for (;;) {
+      const step = await Promise.race([offered, running.then((reply) => ({ reply }))]);
+      if ('reply' in step) return step.reply;
+      yield step.value;
+      offered = next();
+      taken?.resolve();
+      taken = undefined;
+    }
+  } finally {
+    taken?.reject(new AgentUpError('TURN_CANCELLED', 'nobody listens to this stream any more'));
+    await running.catch(() => {});
+  }
+}
