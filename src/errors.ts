@@ -31,6 +31,11 @@ export type ErrorCode =
   | 'CONFIG_NOT_FOUND'
   | 'CONFIG_INVALID'
   | 'AGENT_CLOSED'
+  // server
+  | 'UNAUTHENTICATED'
+  | 'AUTH_UNAVAILABLE'
+  | 'SERVER_INSECURE'
+  | 'SERVER_FAILED'
   // command line
   | 'USAGE'
   | 'CANCELLED'

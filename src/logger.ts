@@ -1,3 +1,6 @@
+import { inspect } from 'node:util';
+import { redactText } from './redact.js';
+
 /** Where the library reports what it cannot return: `console` and pino fit as they are. */
 export interface Logger {
   debug(...args: unknown[]): void;
@@ -11,6 +14,12 @@ const silent = (): void => {};
 /** Says nothing. The default of a library: it never prints unless asked. */
 export const silentLogger: Logger = { debug: silent, info: silent, warn: silent, error: silent };
 
+/** Errors with all they say, passwords in them hidden. */
+function shown(value: unknown): string {
+  if (typeof value === 'string') return value;
+  return value instanceof Error ? redactText(inspect(value)) : JSON.stringify(value);
+}
+
 /**
  * Writes to standard error, from `level` on. The CLI uses it with the level in `AGENTUP_LOG`
  * (`debug`, `info`, `warn`, `error`, `silent`; default `warn`).
@@ -22,7 +31,7 @@ export function stderrLogger(level: string = process.env['AGENTUP_LOG'] ?? 'warn
     (name: string, rank: number) =>
     (...args: unknown[]): void => {
       if (rank < from) return;
-      const text = args.map((arg) => (typeof arg === 'string' ? arg : JSON.stringify(arg))).join(' ');
+      const text = args.map(shown).join(' ');
       process.stderr.write(`${name}: ${text}\n`);
     };
   return {

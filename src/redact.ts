@@ -5,7 +5,7 @@ const SECRET_PARAMETER = /([?&](?:pass(?:word|wd)?|pwd|secret|token|auth|api[_-]
 /** `host:word` where a port belongs: most likely a password whose host was forgotten. */
 const NO_PORT = /(:\/\/(?:\[[^\]\s]*\]|[^\s/?#@"':[\]{}]*)):(?!\d{1,5}(?:[\s/?#"',}\])]|$)|\$\{|\*\*\*|$)[^\s/?#"']+/g;
 // Names are bounded, so that a line made to be slow is not.
-const SECRET_NAME = String.raw`[\w-]{0,60}(?:passw(?:or)?d|passphrase|secret|token|api[_-]?key|private[_-]?key|credential)[\w-]{0,60}`;
+const SECRET_NAME = String.raw`(?:[\w-]{0,60}(?:passw(?:or)?d|passphrase|secret|token|api[_-]?key(?!s)|private[_-]?key|credential)[\w-]{0,60}|key)`;
 const REFERENCE = String.raw`["']?\$\{[A-Za-z_]\w*\}["']?\s*(?:$|[,}#])`;
 const SECRET_ENTRY = new RegExp(
   String.raw`((?:^|[\s{,"'])${SECRET_NAME}["']?\s*[:=]\s*)(?!${REFERENCE})(?:"[^"]*"?|'[^']*'?|[^\s,}"'][^,}]*)`,

@@ -30,6 +30,7 @@ export function resolveState(
       concurrency: options.concurrency ?? state?.concurrency,
       lease: state?.lease,
       wait: state?.wait,
+      maxWaiting: state?.queue,
       dedupe: state?.dedupe,
       onUnavailable: state?.on_unavailable,
     },

@@ -144,6 +144,19 @@ export async function runProgram(argv: readonly string[], terminal: Terminal): P
 
   define(
     program
+      .command('run')
+      .description('serve the agent over the A2A protocol until it is stopped')
+      .option('--host <address>', 'the address to listen on; default: server.host, 127.0.0.1')
+      .option('--port <number>', 'the port; default: server.port, 8000; 0: any free one')
+      .option('--allow-anonymous', 'with security.auth none, serve other machines too')
+      .option(...CONFIG)
+      .option(...CWD),
+    () => import('./commands/run.js'),
+    ['run', 'run --port 9000', 'run --host 0.0.0.0'],
+  );
+
+  define(
+    program
       .command('doctor')
       .description('check this machine and project: Node, configuration, TypeScript, storage, skills')
       .option(...JSON_FLAG)

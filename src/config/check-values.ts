@@ -1,3 +1,4 @@
+import { securityProblems } from './check-security.js';
 import { skillEntryProblems } from './check-skill-entries.js';
 import { stateProblems } from './check-state.js';
 import { coerce } from './coerce.js';
@@ -26,7 +27,7 @@ export interface ValueCheck {
 
 const NONE: ReadonlySet<string> = new Set();
 /** Sections for versions to come. */
-const LATER = ['security', 'sync'];
+const LATER = ['sync'];
 
 export interface CheckedValues {
   readonly problems: readonly Problem[];
@@ -56,6 +57,7 @@ export function checkValues({
     ...(parsed.error ? schemaProblems(value, parsed.error.issues, sourceAt) : []),
     ...(partial && valueAt(value, ['state']) === undefined ? [] : stateProblems({ value, isUnknown, directory })),
     ...skillEntryProblems(value, partial ? (path) => path[0] === 'agent' || isUnknown(path) : isUnknown),
+    ...securityProblems(value, interpolated),
     ...laterSections(value),
   ].filter(({ path }) => !isUnknown(path));
   return {

@@ -28,6 +28,8 @@ export {
   BACKEND_OPTIONS,
   BACKENDS,
   configSchema,
+  type SecurityConfig,
+  type ServerConfig,
   type SkillConfig,
   type SkillConfigInput,
   type StateConfig,

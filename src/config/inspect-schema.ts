@@ -1,6 +1,6 @@
 import type { z } from 'zod';
 import type { Path } from './finding.js';
-import { notes, type SchemaNote } from './schema.js';
+import { notes, type SchemaNote } from './schema-notes.js';
 
 type Schema = z.core.$ZodType;
 

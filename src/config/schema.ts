@@ -1,19 +1,8 @@
 import { z } from 'zod';
 import { SKILL_ID } from '../skill-id.js';
-import type { FindingCode } from './finding.js';
-
-/** What the messages and the reference say about a key beyond its type. */
-export interface SchemaNote {
-  /** Completes "must be …". Default: made from the schema. */
-  readonly expects?: string;
-  /** The finding for a value that does not fit. Default: `WRONG_TYPE` or `INVALID_VALUE`. */
-  readonly code?: FindingCode;
-  readonly unit?: 'seconds' | 'milliseconds';
-  /** What holds when the key is left out, where that is not a default value. */
-  readonly absent?: string;
-}
-
-export const notes = z.registry<SchemaNote>();
+import { notes, seconds, text } from './schema-notes.js';
+import { securitySchema } from './security-schema.js';
+import { serverSchema } from './server-schema.js';
 
 /** The backends, as `state.backend` spells them. */
 export const BACKENDS = ['memory', 'file', 'valkey'] as const;
@@ -30,13 +19,6 @@ export const URL_SCHEMES = ['valkey', 'valkeys', 'redis', 'rediss'] as const;
 
 /** A hundred years, the longest a storage takes. */
 const MAX_TTL = 3_153_600_000;
-/** A timer takes 24 days; nothing sensible waits a day. */
-const MAX_SECONDS = 86_400;
-
-const text = (description: string): z.ZodString => z.string().min(1).describe(description);
-const seconds = (description: string): z.ZodInt =>
-  z.int().min(1).max(MAX_SECONDS).describe(description).register(notes, { unit: 'seconds' });
-
 const agentSchema = z.strictObject({
   name: text('What the agent is called.').default('agent'),
   description: text('What it is for.').optional(),
@@ -175,6 +157,12 @@ const stateSchema = z.strictObject({
     ),
   lease: seconds('Seconds after which the turn of a process that died no longer blocks its conversation.').default(30),
   wait: seconds('Seconds a turn waits for the turns before it.').default(30),
+  queue: z
+    .int()
+    .min(1)
+    .max(10_000)
+    .default(100)
+    .describe('Most turns of one conversation that run or wait in one process; more are refused.'),
 });
 
 const laterSection = (description: string): z.ZodOptional<z.ZodRecord<z.ZodString, z.ZodUnknown>> =>
@@ -189,7 +177,8 @@ export const configSchema = z.strictObject({
     .default({})
     .describe('Servers that skills and caches use, by name. Never stands in for `state.url`.'),
   state: stateSchema.prefault({}).describe('Where conversations are kept.'),
-  security: laterSection('Accepted, but this version does not act on it.'),
+  server: serverSchema.prefault({}).describe('How `agentup run` serves the agent.'),
+  security: securitySchema.prefault({}).describe('Who may talk to the agent over the network.'),
   sync: laterSection('Accepted, but this version does not act on it.'),
 });
 
@@ -200,6 +189,8 @@ export type AgentConfigInput = z.input<typeof configSchema>;
 export type SkillConfig = AgentConfig['skills'][number];
 export type SkillConfigInput = z.input<typeof skillSchema>;
 export type StateConfig = AgentConfig['state'];
+export type ServerConfig = AgentConfig['server'];
+export type SecurityConfig = AgentConfig['security'];
 export type StateConfigInput = z.input<typeof stateSchema>;
 
 export { skillSchema, stateSchema };

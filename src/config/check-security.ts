@@ -1,0 +1,65 @@
+import { type Path, type Problem, pathKey } from './finding.js';
+import { valueAt } from './schema-problems.js';
+
+/** What the schema cannot say about `security`: what the chosen way needs, and where secrets belong. */
+export function securityProblems(value: unknown, interpolated: ReadonlySet<string>): Problem[] {
+  const security = valueAt(value, ['security']);
+  if (typeof security !== 'object' || security === null) return [];
+  const auth = valueAt(value, ['security', 'auth']);
+  const keys: unknown = valueAt(value, ['security', 'api_keys']) ?? [];
+  const bearer = valueAt(value, ['security', 'bearer']);
+  const problems: Problem[] = [];
+  if (auth === 'api_key' && Array.isArray(keys) && keys.length === 0) {
+    problems.push({
+      code: 'AUTH_INCOMPLETE',
+      path: ['security', 'auth'],
+      message: 'security.auth is api_key, and there is no key',
+      fix: 'add one: `api_keys: [{ key: "${AGENT_API_KEY}", user: someone }]`',
+    });
+  }
+  if (auth === 'bearer' && (typeof bearer !== 'object' || bearer === null)) {
+    problems.push({
+      code: 'AUTH_INCOMPLETE',
+      path: ['security', 'auth'],
+      message: 'security.auth is bearer, and security.bearer does not say how tokens are checked',
+      fix: 'add `bearer: { secret: "${JWT_SECRET}" }`, or `bearer: { jwks_url: … }`',
+    });
+  }
+  for (const index of Array.isArray(keys) ? keys.keys() : []) {
+    problems.push(...oneOf(value, ['security', 'api_keys', index], 'key', 'key_sha256'));
+    problems.push(...literal(value, ['security', 'api_keys', index, 'key'], interpolated));
+  }
+  if (typeof bearer === 'object' && bearer !== null) {
+    problems.push(...oneOf(value, ['security', 'bearer'], 'secret', 'jwks_url'));
+    problems.push(...literal(value, ['security', 'bearer', 'secret'], interpolated));
+  }
+  return problems;
+}
+
+/** Exactly one of two. */
+function oneOf(value: unknown, path: Path, one: string, other: string): Problem[] {
+  if (typeof valueAt(value, path) !== 'object') return [];
+  const given = [one, other].filter((name) => valueAt(value, [...path, name]) !== undefined);
+  if (given.length === 1) return [];
+  const both = given.length === 2;
+  return [
+    {
+      code: 'AUTH_INCOMPLETE',
+      path,
+      message: both ? `either ${one} or ${other}, not both` : `${one} or ${other} is missing`,
+      fix: both ? 'remove one of them' : `add \`${one}\` or \`${other}\``,
+    },
+  ];
+}
+
+function literal(value: unknown, path: Path, interpolated: ReadonlySet<string>): Problem[] {
+  if (typeof valueAt(value, path) !== 'string' || interpolated.has(pathKey(path))) return [];
+  return [
+    {
+      code: 'SECRET_IN_FILE',
+      path,
+      message: `${String(path.at(-1))} stands in the file in clear`,
+      fix: 'put it into the environment, and write `"${NAME}"` here',
+    },
+  ];
+}

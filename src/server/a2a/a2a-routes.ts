@@ -1,0 +1,89 @@
+import { AGENT_CARD_PATH } from '@a2a-js/sdk';
+import { V03PushNotificationSerializer } from '@a2a-js/sdk/compat/v0_3/server';
+import { type AgentExecutor, DefaultPushNotificationSender, DefaultRequestHandler } from '@a2a-js/sdk/server';
+import { agentCardHandler, jsonRpcHandler, restHandler } from '@a2a-js/sdk/server/express';
+import { type RequestHandler, Router } from 'express';
+import type { Agent } from '../../agent/agent.js';
+import type { Logger } from '../../logger.js';
+import { ANONYMOUS, type Identity } from '../identity.js';
+import { agentCardOf, PATHS } from './agent-card.js';
+import { StatefulExecutor } from './agent-executor.js';
+import { Caller, scopeOf } from './caller.js';
+import { ContextIds } from './context-ids.js';
+import { ConversationGate } from './conversation-gate.js';
+import { StatePushStore } from './push-store.js';
+import { GuardedRequestHandler } from './request-handler.js';
+import { StateTaskStore } from './task-store.js';
+
+export interface A2ARoutes {
+  /** The card, which everyone may see. */
+  readonly card: RequestHandler;
+  /** The transports. Whoever mounts them has set `req.identity` and read the body. */
+  readonly transports: RequestHandler;
+  readonly executor: StatefulExecutor;
+}
+
+/** A request whose sender is known. */
+export interface IdentifiedRequest {
+  identity?: Identity;
+}
+
+/** What an agent's A2A server consists of, over the storage of the agent. */
+export async function a2aRoutes(agent: Agent, url: () => string, logger: Logger): Promise<A2ARoutes> {
+  const { server, security, state } = agent.config;
+  const { storage } = agent.context;
+  const tasks = new StateTaskStore(storage, { ttl: server.task_ttl, historyLimit: server.history_limit });
+  const executor = new StatefulExecutor(agent, tasks, logger);
+  const gate = new ConversationGate(state.queue);
+  const push = server.push_hosts.length > 0 ? new StatePushStore(storage, server.push_hosts) : undefined;
+  const serializers = { '0.3': new V03PushNotificationSerializer() };
+  const requestHandler = new GuardedRequestHandler(
+    new DefaultRequestHandler(
+      agentCardOf(agent, url()),
+      tasks,
+      counted(executor, gate),
+      undefined,
+      push,
+      push && new DefaultPushNotificationSender(push, { serializers }),
+      undefined,
+      undefined,
+      // A task that waits for an answer may wait for days: nothing of it stays in this process.
+      { keepBusAliveStates: [] },
+    ),
+    {
+      contextIds: await ContextIds.over(storage),
+      freeContextIds: security.context_ids === 'client',
+      freeTenants: security.auth === 'none',
+      partsLimit: server.parts_limit,
+    },
+    gate,
+    logger,
+  );
+  const userBuilder = async (request: object): Promise<Caller> =>
+    new Caller((request as IdentifiedRequest).identity ?? ANONYMOUS);
+  const options = { requestHandler, userBuilder, legacyCompat: { enabled: true } };
+  const transports = Router();
+  transports.use(PATHS.jsonRpc, jsonRpcHandler(options));
+  transports.use(PATHS.rest, restHandler(options));
+  const card = Router();
+  card.use(
+    `/${AGENT_CARD_PATH}`,
+    agentCardHandler({ agentCardProvider: async () => agentCardOf(agent, url()), legacyCompat: { enabled: true } }),
+  );
+  return { card, transports, executor };
+}
+
+/** An executor whose runs the gate counts. */
+function counted(executor: StatefulExecutor, gate: ConversationGate): AgentExecutor {
+  return {
+    execute: async (request, bus) => {
+      const leave = gate.enter(scopeOf(request.context), request.contextId);
+      try {
+        await executor.execute(request, bus);
+      } finally {
+        leave();
+      }
+    },
+    cancelTask: (taskId) => executor.cancelTask(taskId),
+  };
+}

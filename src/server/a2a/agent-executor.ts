@@ -1,0 +1,233 @@
+import { type Message, type Task, TaskState, type TaskStatus } from '@a2a-js/sdk';
+import {
+  AgentEvent,
+  type AgentExecutor,
+  type ExecutionEventBus,
+  type RequestContext,
+  type TaskStore,
+} from '@a2a-js/sdk/server';
+import type { Agent, Reply } from '../../agent/agent.js';
+import { isAgentUpError } from '../../errors.js';
+import type { Logger } from '../../logger.js';
+import { isInputRequired } from '../../skill/input-required.js';
+import { textOf } from '../../skill/task.js';
+import { type CallScope, scopeOf } from './caller.js';
+import { failureOf } from './failure.js';
+import { agentMessage, partsOf, taskPartOf } from './parts.js';
+
+interface Running {
+  readonly abort: AbortController;
+  readonly ended: Promise<void>;
+}
+
+type Metadata = Record<string, unknown>;
+
+/** The entry of a task's metadata that says which skill asked. */
+const SKILL = 'skill';
+/** The artifact that the chunks of a handler that streams are put into. */
+const STREAM = 'reply';
+
+/**
+ * Runs what the A2A SDK hands on as turns of an agent, and tells it what came of them. A reply is a message; a task
+ * is made where there is more to say than one: a stream, a question, a failure, or an answer before the end.
+ */
+export class StatefulExecutor implements AgentExecutor {
+  readonly #agent: Agent;
+  readonly #tasks: TaskStore;
+  readonly #logger: Logger;
+  readonly #running = new Map<string, Running>();
+
+  constructor(agent: Agent, tasks: TaskStore, logger: Logger) {
+    this.#agent = agent;
+    this.#tasks = tasks;
+    this.#logger = logger;
+  }
+
+  async execute(request: RequestContext, bus: ExecutionEventBus): Promise<void> {
+    const abort = new AbortController();
+    const ended = this.#execute(request, bus, abort.signal);
+    const { taskId } = request;
+    const running = { abort, ended };
+    this.#running.set(taskId, running);
+    try {
+      await ended;
+    } finally {
+      if (this.#running.get(taskId) === running) this.#running.delete(taskId);
+    }
+  }
+
+  /** Ends the turn; how the task ended is told by the turn itself, which may have been over already. */
+  async cancelTask(taskId: string): Promise<void> {
+    const running = this.#running.get(taskId);
+    running?.abort.abort(new Error('the task was cancelled'));
+    await running?.ended;
+  }
+
+  /** Waits for the turns that run, and cancels those that take longer than `timeoutMs`. @returns how many those were */
+  async stop(timeoutMs: number): Promise<number> {
+    const all = (): Promise<unknown> => Promise.all([...this.#running.values()].map(({ ended }) => ended));
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise((resolve) => {
+      timer = setTimeout(resolve, timeoutMs);
+    });
+    await Promise.race([all(), late]);
+    clearTimeout(timer);
+    const left = [...this.#running.values()];
+    for (const { abort } of left) abort.abort(new Error('the server stops'));
+    await all();
+    return left.length;
+  }
+
+  /** Never fails: an error becomes an event. */
+  async #execute(request: RequestContext, bus: ExecutionEventBus, signal: AbortSignal): Promise<void> {
+    const scope = scopeOf(request.context);
+    const outlet = new Outlet(request, bus);
+    // Who does not wait for the end, or goes on with a task, hears of the task first.
+    if (request.task || request.request.configuration?.returnImmediately) outlet.open();
+    try {
+      const chunks: unknown[] = [];
+      const reply = await this.#agent.handle(taskOf(request, scope, signal), {
+        skill: this.#askedBy(request),
+        ...(scope.userId !== undefined && { scope: 'session' as const }),
+        onChunk: (chunk) => {
+          chunks.push(chunk);
+          outlet.chunk(chunk);
+        },
+      });
+      await this.#answer(reply, chunks, request, outlet);
+    } catch (error) {
+      if (isAgentUpError(error, 'TURN_CANCELLED')) return outlet.end(TaskState.TASK_STATE_CANCELED, 'Cancelled.');
+      this.#logger.error(`a turn of ${request.contextId} failed`, error);
+      const { text, code } = failureOf(error);
+      outlet.end(TaskState.TASK_STATE_FAILED, text, { code });
+    }
+  }
+
+  /** The skill whose question this message answers, whatever its words would lead to. */
+  #askedBy({ task }: RequestContext): string | undefined {
+    const id: unknown = task?.metadata?.[SKILL];
+    return this.#agent.skills.find((skill) => skill.id === id)?.id;
+  }
+
+  async #answer(
+    { value, redelivered, skillId }: Reply,
+    chunks: readonly unknown[],
+    request: RequestContext,
+    outlet: Outlet,
+  ) {
+    if (!isInputRequired(value)) {
+      if (!outlet.opened) return outlet.message(value);
+      return outlet.end(TaskState.TASK_STATE_COMPLETED, isAllOf(chunks, value) ? undefined : value);
+    }
+    const asked = redelivered ? value.taskId : undefined;
+    const metadata = { [SKILL]: skillId };
+    if (asked === undefined || asked === request.taskId) {
+      return outlet.end(TaskState.TASK_STATE_INPUT_REQUIRED, value, metadata);
+    }
+    // The question was asked before, and belongs to the task of then.
+    outlet.resume(asked, await this.#tasks.load(asked, request.context), value, metadata);
+  }
+}
+
+/** What one execution says. */
+class Outlet {
+  opened = false;
+  readonly #request: RequestContext;
+  readonly #bus: ExecutionEventBus;
+  #chunks = 0;
+
+  constructor(request: RequestContext, bus: ExecutionEventBus) {
+    this.#request = request;
+    this.#bus = bus;
+  }
+
+  open(): void {
+    if (this.opened) return;
+    this.opened = true;
+    const { taskId, contextId, task, userMessage } = this.#request;
+    this.#bus.publish(
+      AgentEvent.task({
+        id: taskId,
+        contextId,
+        status: statusOf(TaskState.TASK_STATE_WORKING),
+        artifacts: task?.artifacts ?? [],
+        history: task?.history ?? [userMessage],
+        metadata: task?.metadata,
+      }),
+    );
+  }
+
+  message(value: unknown): void {
+    const { contextId } = this.#request;
+    this.#bus.publish(AgentEvent.message(agentMessage(partsOf(value), contextId, '')));
+  }
+
+  chunk(value: unknown): void {
+    this.open();
+    const { taskId, contextId } = this.#request;
+    this.#bus.publish(
+      AgentEvent.artifactUpdate({
+        taskId,
+        contextId,
+        artifact: {
+          artifactId: STREAM,
+          name: '',
+          description: '',
+          parts: partsOf(value),
+          metadata: undefined,
+          extensions: [],
+        },
+        append: this.#chunks++ > 0,
+        lastChunk: false,
+        metadata: undefined,
+      }),
+    );
+  }
+
+  /** The last word on the task; nothing of it where `value` is `undefined`. */
+  end(state: TaskState, value: unknown, metadata?: Metadata): void {
+    this.open();
+    const { taskId, contextId } = this.#request;
+    const said = value === undefined ? undefined : agentMessage(partsOf(value), contextId, taskId);
+    this.#bus.publish(AgentEvent.statusUpdate({ taskId, contextId, status: statusOf(state, said), metadata }));
+  }
+
+  /** Answers with a task of before, or makes it again where it was never stored. */
+  resume(taskId: string, stored: Task | undefined, question: unknown, metadata: Metadata): void {
+    const { contextId, userMessage } = this.#request;
+    const asked = agentMessage(partsOf(question), contextId, taskId);
+    const status = stored?.status ?? statusOf(TaskState.TASK_STATE_INPUT_REQUIRED, asked);
+    const fresh = { id: taskId, contextId, status, artifacts: [], history: [userMessage], metadata };
+    this.opened = true;
+    this.#bus.publish(AgentEvent.task(stored ?? fresh));
+    this.#bus.publish(AgentEvent.statusUpdate({ taskId, contextId, status, metadata: undefined }));
+  }
+}
+
+function taskOf(request: RequestContext, { tenantId, userId }: CallScope, signal: AbortSignal) {
+  const { userMessage, taskId, contextId } = request;
+  const parts = userMessage.parts.map(taskPartOf);
+  const metadata = { ...request.request.metadata, ...userMessage.metadata };
+  return {
+    id: taskId,
+    contextId,
+    messageId: userMessage.messageId,
+    text: textOf({ parts }),
+    parts,
+    ...(userId !== undefined && { userId }),
+    ...(tenantId !== undefined && { tenantId }),
+    ...(Object.keys(metadata).length > 0 && { metadata }),
+    signal,
+  };
+}
+
+function statusOf(state: TaskState, message?: Message): TaskStatus {
+  return { state, message, timestamp: new Date().toISOString() };
+}
+
+/** Has the stream said all of the reply? */
+function isAllOf(chunks: readonly unknown[], value: unknown): boolean {
+  if (chunks.length === 0) return false;
+  if (typeof value === 'string') return value === chunks.join('');
+  return Array.isArray(value) && value.length === chunks.length && value.every((item, at) => item === chunks[at]);
+}

@@ -1,0 +1,40 @@
+import { A2AError } from '@a2a-js/sdk/errors';
+import { type ErrorCode, isAgentUpError } from '../../errors.js';
+
+/** What a caller is told, by the code of the error. Whatever is not listed is nobody else's business. */
+const SENTENCES: Partial<Record<ErrorCode, { readonly text: string; readonly status: number }>> = {
+  CONVERSATION_BUSY: { text: 'This conversation is busy. Try again later.', status: 429 },
+  STORAGE_UNAVAILABLE: { text: 'The memory of this agent cannot be reached. Try again later.', status: 503 },
+  AGENT_CLOSED: { text: 'This agent is stopping. Try again later.', status: 503 },
+  CONTEXT_FORBIDDEN: { text: 'This conversation belongs to somebody else.', status: 403 },
+  SKILL_NOT_FOUND: { text: 'No skill of this agent answers this message.', status: 404 },
+  REPLY_NOT_KEPT: { text: 'This message was handled before, and its reply was not kept.', status: 409 },
+  LIMIT_EXCEEDED: { text: 'Something in this message is larger than this agent takes.', status: 413 },
+};
+
+export interface Failure {
+  readonly text: string;
+  readonly status: number;
+  /** The code, where a caller may know it. */
+  readonly code: string;
+}
+
+/** The safe side of an error; the other side is for the log. */
+export function failureOf(error: unknown): Failure {
+  const known = isAgentUpError(error) ? SENTENCES[error.code] : undefined;
+  if (known && isAgentUpError(error)) return { ...known, code: error.code };
+  return { text: 'The agent could not handle this message.', status: 500, code: 'HANDLER_FAILED' };
+}
+
+/** A refusal of ours on the wire: over HTTP+JSON with its status, over JSON-RPC as an error with its reason. */
+export class RefusedError extends A2AError {
+  override readonly reason: string;
+  readonly transport = 'rest';
+  readonly statusCode: number;
+
+  constructor({ text, status, code }: Failure) {
+    super(text);
+    this.reason = code;
+    this.statusCode = status;
+  }
+}

@@ -1,0 +1,175 @@
+import type {
+  AgentCard,
+  CancelTaskRequest,
+  DeleteTaskPushNotificationConfigRequest,
+  GetExtendedAgentCardRequest,
+  GetTaskPushNotificationConfigRequest,
+  GetTaskRequest,
+  ListTaskPushNotificationConfigsRequest,
+  ListTaskPushNotificationConfigsResponse,
+  ListTasksRequest,
+  ListTasksResponse,
+  Message,
+  SendMessageRequest,
+  StreamResponse,
+  SubscribeToTaskRequest,
+  Task,
+  TaskPushNotificationConfig,
+} from '@a2a-js/sdk';
+import { A2AError, RequestMalformedError } from '@a2a-js/sdk/errors';
+import type { A2ARequestHandler, ServerCallContext } from '@a2a-js/sdk/server';
+import type { Logger } from '../../logger.js';
+import { Caller, scopeOf } from './caller.js';
+import type { ContextIds } from './context-ids.js';
+import type { ConversationGate } from './conversation-gate.js';
+import { failureOf, RefusedError } from './failure.js';
+
+export interface RequestPolicy {
+  readonly contextIds: ContextIds;
+  /** May an anonymous caller name conversations as it likes? */
+  readonly freeContextIds: boolean;
+  /** May an anonymous caller name a tenant? */
+  readonly freeTenants: boolean;
+  readonly partsLimit: number;
+}
+
+/** Stands before the SDK's handler: refuses what is not allowed, and lets no inner error out. */
+export class GuardedRequestHandler implements A2ARequestHandler {
+  readonly #inner: A2ARequestHandler;
+  readonly #policy: RequestPolicy;
+  readonly #gate: ConversationGate;
+  readonly #logger: Logger;
+
+  constructor(inner: A2ARequestHandler, policy: RequestPolicy, gate: ConversationGate, logger: Logger) {
+    this.#inner = inner;
+    this.#policy = policy;
+    this.#gate = gate;
+    this.#logger = logger;
+  }
+
+  getAgentCard(): Promise<AgentCard> {
+    return this.#inner.getAgentCard();
+  }
+
+  getAuthenticatedExtendedAgentCard(
+    params: GetExtendedAgentCardRequest,
+    context: ServerCallContext,
+  ): Promise<AgentCard> {
+    return this.#guard(context, () => this.#inner.getAuthenticatedExtendedAgentCard(params, context));
+  }
+
+  sendMessage(params: SendMessageRequest, context: ServerCallContext): Promise<Message | Task> {
+    return this.#guard(context, () => this.#inner.sendMessage(this.#admit(params, context), context));
+  }
+
+  sendMessageStream(
+    params: SendMessageRequest,
+    context: ServerCallContext,
+  ): AsyncGenerator<StreamResponse, void, undefined> {
+    return this.#guardStream(context, () => this.#inner.sendMessageStream(this.#admit(params, context), context));
+  }
+
+  getTask(params: GetTaskRequest, context: ServerCallContext): Promise<Task> {
+    return this.#guard(context, () => this.#inner.getTask(params, context));
+  }
+
+  cancelTask(params: CancelTaskRequest, context: ServerCallContext): Promise<Task> {
+    return this.#guard(context, () => this.#inner.cancelTask(params, context));
+  }
+
+  listTasks(params: ListTasksRequest, context: ServerCallContext): Promise<ListTasksResponse> {
+    return this.#guard(context, () => this.#inner.listTasks(params, context));
+  }
+
+  resubscribe(
+    params: SubscribeToTaskRequest,
+    context: ServerCallContext,
+  ): AsyncGenerator<StreamResponse, void, undefined> {
+    return this.#guardStream(context, () => this.#inner.resubscribe(params, context));
+  }
+
+  createTaskPushNotificationConfig(
+    params: TaskPushNotificationConfig,
+    context: ServerCallContext,
+  ): Promise<TaskPushNotificationConfig> {
+    return this.#guard(context, () => this.#inner.createTaskPushNotificationConfig(params, context));
+  }
+
+  getTaskPushNotificationConfig(
+    params: GetTaskPushNotificationConfigRequest,
+    context: ServerCallContext,
+  ): Promise<TaskPushNotificationConfig> {
+    return this.#guard(context, () => this.#inner.getTaskPushNotificationConfig(params, context));
+  }
+
+  listTaskPushNotificationConfigs(
+    params: ListTaskPushNotificationConfigsRequest,
+    context: ServerCallContext,
+  ): Promise<ListTaskPushNotificationConfigsResponse> {
+    return this.#guard(context, () => this.#inner.listTaskPushNotificationConfigs(params, context));
+  }
+
+  deleteTaskPushNotificationConfig(
+    params: DeleteTaskPushNotificationConfigRequest,
+    context: ServerCallContext,
+  ): Promise<void> {
+    return this.#guard(context, () => this.#inner.deleteTaskPushNotificationConfig(params, context));
+  }
+
+  async #guard<R>(context: ServerCallContext, call: () => Promise<R>): Promise<R> {
+    try {
+      this.#settleTenant(context);
+      return await call();
+    } catch (error) {
+      throw this.#outward(error);
+    }
+  }
+
+  async *#guardStream(
+    context: ServerCallContext,
+    call: () => AsyncGenerator<StreamResponse, void, undefined>,
+  ): AsyncGenerator<StreamResponse, void, undefined> {
+    try {
+      this.#settleTenant(context);
+      yield* call();
+    } catch (error) {
+      throw this.#outward(error);
+    }
+  }
+
+  /** What the SDK says of a request is meant for the caller; anything else is not. */
+  #outward(error: unknown): unknown {
+    if (error instanceof A2AError) return error;
+    this.#logger.error('a request failed', error);
+    return new RefusedError(failureOf(error));
+  }
+
+  /** The tenant is the caller's own, whatever the request says; only who is nobody may name one, if at all. */
+  #settleTenant(context: ServerCallContext): void {
+    const { tenantId, userId } = context.user instanceof Caller ? context.user.identity : scopeOf(context);
+    const named = context.tenant || undefined;
+    if (named === tenantId || (userId === undefined && this.#policy.freeTenants)) return;
+    if (named !== undefined) {
+      throw new RefusedError({ text: 'This tenant is not yours.', status: 403, code: 'TENANT_FORBIDDEN' });
+    }
+    if (tenantId !== undefined) context.setTenant(tenantId);
+  }
+
+  /** The request with a context id that its caller may use. */
+  #admit(params: SendMessageRequest, context: ServerCallContext): SendMessageRequest {
+    const { message } = params;
+    if (!message) return params;
+    const { partsLimit, contextIds, freeContextIds } = this.#policy;
+    if (message.parts.length > partsLimit) {
+      throw new RequestMalformedError(`a message has ${partsLimit} parts at most`);
+    }
+    const scope = scopeOf(context);
+    const { contextId, taskId } = message;
+    if (contextId === '' && taskId === '') return { ...params, message: { ...message, contextId: contextIds.make() } };
+    if (contextId !== '' && scope.userId === undefined && !freeContextIds && !contextIds.made(contextId)) {
+      throw new RequestMalformedError('this contextId was not made by this agent; send the first message without one');
+    }
+    this.#gate.check(scope, contextId || taskId);
+    return params;
+  }
+}

@@ -1,0 +1,120 @@
+import type { ListTasksRequest, ListTasksResponse } from '@a2a-js/sdk';
+import { Task, TaskState } from '@a2a-js/sdk';
+import type { ServerCallContext, TaskStore } from '@a2a-js/sdk/server';
+import { type Clock, systemClock } from '../../clock.js';
+import { decode, encode } from '../../json.js';
+import type { RecordInfo, StateRecord, StateStorage } from '../../storage/state-storage.js';
+import { scopeOf } from './caller.js';
+import { taskKey } from './task-keys.js';
+import { listTasks } from './task-listing.js';
+
+export interface TaskStoreOptions {
+  /** Seconds that a task is kept after it last changed. Default 604800, a week. */
+  readonly ttl?: number | 'none' | undefined;
+  /** Most messages kept with one task; the oldest are dropped. Default 200. */
+  readonly historyLimit?: number | undefined;
+  readonly clock?: Clock | undefined;
+}
+
+/** A task that works is written at most so often, in milliseconds. */
+const WORKING_EVERY_MS = 1000;
+
+interface Working {
+  readonly task: Task;
+  readonly version: number;
+  readonly writtenAt: number;
+}
+
+/**
+ * The tasks of an A2A server over any storage: each is a record of its tenant and owner, with its artifacts and raw
+ * bytes. While a task works, the newest state of it is in this process, and in the storage at most a second later;
+ * any other state is written before the caller hears of it. What another process did to it meanwhile, such as a
+ * cancellation, is not written over.
+ */
+export class StateTaskStore implements TaskStore {
+  readonly #storage: StateStorage | Promise<StateStorage>;
+  readonly #ttl: number | 'none';
+  readonly #historyLimit: number;
+  readonly #clock: Clock;
+  readonly #working = new Map<string, Working>();
+
+  constructor(
+    storage: StateStorage | Promise<StateStorage>,
+    { ttl = 604_800, historyLimit = 200, clock = systemClock }: TaskStoreOptions = {},
+  ) {
+    this.#storage = storage;
+    this.#ttl = ttl;
+    this.#historyLimit = historyLimit;
+    this.#clock = clock;
+  }
+
+  async save(task: Task, context: ServerCallContext): Promise<void> {
+    const key = taskKey(task.id, scopeOf(context));
+    const name = JSON.stringify([key.scope, key.id]);
+    const known = this.#working.get(name);
+    const works = task.status?.state === TaskState.TASK_STATE_WORKING;
+    const now = this.#clock.now();
+    if (task.history.length > this.#historyLimit) task.history = task.history.slice(-this.#historyLimit);
+    if (works && known && now - known.writtenAt < WORKING_EVERY_MS) {
+      this.#working.set(name, { ...known, task: structuredClone(task) });
+      return;
+    }
+    const changes = [
+      { op: 'set', field: 'task', value: encode(Task.toJSON(task)) },
+      { op: 'owner', owner: task.contextId || undefined },
+    ] as const;
+    const options = { expiry: { set: this.#ttl } } as const;
+    const storage = await this.#storage;
+    let saved = await storage.commit(key, changes, {
+      ...options,
+      ...(known && { condition: { version: known.version } }),
+    });
+    if (!saved.committed && !isOver(saved.record)) saved = await storage.commit(key, changes, options);
+    if (works && saved.committed) {
+      this.#working.set(name, { task: structuredClone(task), version: saved.version, writtenAt: now });
+    } else this.#working.delete(name);
+  }
+
+  async load(taskId: string, context: ServerCallContext): Promise<Task | undefined> {
+    const key = taskKey(taskId, scopeOf(context));
+    const working = this.#working.get(JSON.stringify([key.scope, key.id]));
+    if (working) return structuredClone(working.task);
+    return taskIn(await (await this.#storage).read(key, { fields: ['task'] }));
+  }
+
+  /** Closes the storage. */
+  async close(): Promise<void> {
+    await (await this.#storage).close();
+  }
+
+  /** By when they last changed, the newest first. An anonymous caller sees those of a conversation it names. */
+  async list(query: ListTasksRequest, context: ServerCallContext): Promise<ListTasksResponse> {
+    const scope = scopeOf(context);
+    const { contextId } = query;
+    if (scope.userId === undefined && !contextId) {
+      return { tasks: [], nextPageToken: '', pageSize: query.pageSize ?? 0, totalSize: 0 };
+    }
+    const { space, scope: container } = taskKey('any', scope);
+    const found: RecordInfo[] = [];
+    const listing = { space, scope: container, ...(contextId && { owner: contextId }) };
+    for await (const info of (await this.#storage).list(listing)) found.push(info);
+    return listTasks(found, query, (id) => this.load(id, context));
+  }
+}
+
+function taskIn(record: StateRecord | undefined): Task | undefined {
+  const token = record?.fields.get('task');
+  return token === undefined ? undefined : Task.fromJSON(decode(token));
+}
+
+const OVER: readonly TaskState[] = [
+  TaskState.TASK_STATE_COMPLETED,
+  TaskState.TASK_STATE_FAILED,
+  TaskState.TASK_STATE_CANCELED,
+  TaskState.TASK_STATE_REJECTED,
+];
+
+function isOver(record: StateRecord | undefined): boolean {
+  const state = taskIn(record)?.status?.state;
+  return state !== undefined && OVER.includes(state);
+}

@@ -1,0 +1,159 @@
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import express, { type Express, type NextFunction, type Request, type Response } from 'express';
+import type { Agent } from '../agent/agent.js';
+import { AgentUpError, messageOf } from '../errors.js';
+import { type Logger, silentLogger } from '../logger.js';
+import { type A2ARoutes, a2aRoutes } from './a2a/a2a-routes.js';
+import { authenticatorOf } from './auth/authenticator.js';
+import { healthRoutes } from './health.js';
+import { identify, rateLimited, readBody, sendProblem } from './middleware.js';
+
+export interface AgentServerOptions {
+  /** Instead of `server.host` of the configuration. */
+  readonly host?: string | undefined;
+  /** Instead of `server.port`. */
+  readonly port?: number | undefined;
+  /** Serve other machines without asking who calls; instead of `security.allow_anonymous`. */
+  readonly allowAnonymous?: boolean | undefined;
+  readonly logger?: Logger | undefined;
+}
+
+/** An agent on the network: its A2A transports, its card, its health. Made by `createAgentServer`. */
+export class AgentServer {
+  /** For a server of your own: mount it, and listen yourself. */
+  readonly app: Express;
+  readonly agent: Agent;
+  readonly #a2a: A2ARoutes;
+  readonly #http: Server;
+  readonly #host: string;
+  readonly #port: number;
+  readonly #logger: Logger;
+  readonly #state: ServerState;
+  #stopping: Promise<number> | undefined;
+
+  /** @internal */
+  constructor(agent: Agent, app: Express, a2a: A2ARoutes, state: ServerState, place: Place, logger: Logger) {
+    this.agent = agent;
+    this.app = app;
+    this.#a2a = a2a;
+    this.#state = state;
+    this.#host = place.host;
+    this.#port = place.port;
+    this.#logger = logger;
+    this.#http = createServer(app);
+  }
+
+  /** Where clients reach the agent: `server.url`, else the address listened on. */
+  get url(): string {
+    return this.#state.url();
+  }
+
+  /** @throws SERVER_FAILED when the address cannot be listened on */
+  async listen(): Promise<string> {
+    await new Promise<void>((resolve, reject) => {
+      this.#http.once('error', (cause: NodeJS.ErrnoException) => {
+        const inUse = cause.code === 'EADDRINUSE';
+        const message = `cannot listen on ${this.#host}:${this.#port}: ${inUse ? 'the port is in use' : messageOf(cause)}`;
+        const fix = inUse ? 'stop what listens there, or choose another --port' : 'choose another --host or --port';
+        reject(new AgentUpError('SERVER_FAILED', message, { cause, fix }));
+      });
+      this.#http.listen(this.#port, this.#host, resolve);
+    });
+    const { address, family, port } = this.#http.address() as AddressInfo;
+    this.#state.listening = `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
+    return this.url;
+  }
+
+  /**
+   * Takes no new work, lets running turns end, for `server.stop_timeout` at most, then cancels them; closes the agent.
+   * Idempotent.
+   * @returns how many turns had to be cancelled
+   */
+  stop(): Promise<number> {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+
+  async #stop(): Promise<number> {
+    this.#state.stopping = true;
+    const closed = new Promise<void>((resolve) => {
+      if (this.#http.listening) this.#http.close(() => resolve());
+      else resolve();
+    });
+    this.#http.closeIdleConnections();
+    const cancelled = await this.#a2a.executor.stop(this.agent.config.server.stop_timeout * 1000);
+    if (cancelled > 0) this.#logger.warn(`${cancelled} turns took too long to end and were cancelled`);
+    // What has been said reaches its reader before the connections go.
+    const goodbye = setTimeout(() => this.#http.closeAllConnections(), 1000);
+    const idle = setInterval(() => this.#http.closeIdleConnections(), 20);
+    await closed;
+    clearTimeout(goodbye);
+    clearInterval(idle);
+    await this.agent.close();
+    return cancelled;
+  }
+}
+
+interface Place {
+  readonly host: string;
+  readonly port: number;
+}
+
+interface ServerState {
+  stopping: boolean;
+  listening: string | undefined;
+  readonly url: () => string;
+}
+
+/**
+ * Puts an agent on the network, as `server` and `security` of its configuration say; `listen()` starts it. Closing it
+ * closes the agent.
+ * @throws SERVER_INSECURE where it would serve other machines without asking who calls; STORAGE_UNAVAILABLE
+ */
+export async function createAgentServer(agent: Agent, options: AgentServerOptions = {}): Promise<AgentServer> {
+  const { server, security } = agent.config;
+  const { host = server.host, port = server.port, logger = silentLogger } = options;
+  if (security.auth === 'none' && !(options.allowAnonymous ?? security.allow_anonymous) && !isLoopback(host)) {
+    throw new AgentUpError('SERVER_INSECURE', `${host} is reached by other machines, and security.auth is none`, {
+      fix: 'set security.auth, or say that everyone may use the agent: --allow-anonymous, security.allow_anonymous',
+    });
+  }
+  const state: ServerState = {
+    stopping: false,
+    listening: undefined,
+    url: () => server.url ?? state.listening ?? `http://${host}:${port}`,
+  };
+  const a2a = await a2aRoutes(agent, state.url, logger);
+  const app = express();
+  app.disable('x-powered-by');
+  app.set('trust proxy', server.proxies);
+  app.use(healthRoutes(agent, () => state.stopping));
+  app.use(a2a.card);
+  app.use((_request: Request, response: Response, next: NextFunction) => {
+    if (!state.stopping) return next();
+    response.set({ Connection: 'close', 'Retry-After': '5' });
+    sendProblem(response, { status: 503, code: 'AGENT_CLOSED', text: 'This agent is stopping. Try again later.' });
+  });
+  app.use(identify(authenticatorOf(security), security, logger));
+  if (security.rate_limit.requests > 0) app.use(rateLimited(security.rate_limit));
+  app.use(readBody(server.body_limit));
+  app.use(a2a.transports);
+  app.use((_request: Request, response: Response) =>
+    sendProblem(response, { status: 404, code: 'NOT_FOUND', text: 'There is nothing here.' }),
+  );
+  app.use((error: unknown, _request: Request, response: Response, next: NextFunction) => {
+    logger.error('a request failed', error);
+    if (response.headersSent) return next(error);
+    sendProblem(response, { status: 500, code: 'INTERNAL', text: 'Something went wrong.' });
+  });
+  return new AgentServer(agent, app, a2a, state, { host, port }, logger);
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127(?:\.\d{1,3}){3}$/.test(host);
+}

@@ -1,0 +1,18 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import type { SecurityConfig } from '../../config/index.js';
+import { ANONYMOUS, type Identity } from '../identity.js';
+import { apiKeyAuthenticator } from './api-keys.js';
+import { bearerAuthenticator } from './bearer.js';
+
+/**
+ * Tells from its headers who sent a request.
+ * @throws UNAUTHENTICATED
+ */
+export type Authenticator = (headers: IncomingHttpHeaders) => Identity | Promise<Identity>;
+
+/** The one that `security.auth` names. */
+export function authenticatorOf({ auth, api_keys, bearer }: SecurityConfig): Authenticator {
+  if (auth === 'api_key') return apiKeyAuthenticator(api_keys);
+  if (auth === 'bearer' && bearer) return bearerAuthenticator(bearer);
+  return () => ANONYMOUS;
+}

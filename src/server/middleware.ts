@@ -1,0 +1,79 @@
+import express, { type ErrorRequestHandler, type Request, type RequestHandler, type Response, Router } from 'express';
+import { ipKeyGenerator, rateLimit } from 'express-rate-limit';
+import type { SecurityConfig } from '../config/index.js';
+import { isAgentUpError } from '../errors.js';
+import type { Logger } from '../logger.js';
+import type { Authenticator } from './auth/authenticator.js';
+import type { Identity } from './identity.js';
+
+declare module 'express-serve-static-core' {
+  interface Request {
+    /** Who sent it, once that is known. */
+    identity?: Identity;
+  }
+}
+
+/** A refusal as a problem document (RFC 9457). */
+export interface Problem {
+  readonly status: number;
+  readonly code: string;
+  readonly text: string;
+}
+
+export function sendProblem(response: Response, { status, code, text }: Problem): void {
+  response.status(status).type('application/problem+json').json({ type: 'about:blank', title: text, status, code });
+}
+
+/** Finds out who asks, or refuses. */
+export function identify(authenticate: Authenticator, { auth }: SecurityConfig, logger: Logger): RequestHandler {
+  return async (request, response, next) => {
+    try {
+      request.identity = await authenticate(request.headers);
+    } catch (error) {
+      if (isAgentUpError(error, 'UNAUTHENTICATED')) {
+        response.set('WWW-Authenticate', auth === 'bearer' ? 'Bearer error="invalid_token"' : 'ApiKey');
+        return sendProblem(response, { status: 401, code: error.code, text: error.message });
+      }
+      logger.error('a caller could not be authenticated', error);
+      return sendProblem(response, {
+        status: 503,
+        code: 'AUTH_UNAVAILABLE',
+        text: 'Nobody can be let in right now. Try again later.',
+      });
+    }
+    next();
+  };
+}
+
+/** So many requests of one caller in so many seconds; of an address where callers have no name. */
+export function rateLimited({ requests, seconds }: SecurityConfig['rate_limit']): RequestHandler {
+  return rateLimit({
+    limit: requests,
+    windowMs: seconds * 1000,
+    standardHeaders: 'draft-7',
+    legacyHeaders: false,
+    keyGenerator: ({ identity, ip }: Request) =>
+      identity?.userId === undefined
+        ? `address ${ipKeyGenerator(ip ?? '')}`
+        : `user ${JSON.stringify([identity.tenantId, identity.userId])}`,
+    handler: (_request, response) =>
+      sendProblem(response, { status: 429, code: 'RATE_LIMITED', text: 'Too many requests. Try again later.' }),
+  });
+}
+
+/** Reads JSON bodies of at most `limit` bytes. What it has read nobody after it reads again. */
+export function readBody(limit: number): RequestHandler {
+  const router = Router();
+  router.use(express.json({ limit, strict: false, type: ['application/json', 'application/a2a+json'] }));
+  const refuse: ErrorRequestHandler = (error: { status?: number; type?: string }, _request, response, next) => {
+    if (response.headersSent || error.status === undefined) return next(error);
+    const tooLarge = error.type === 'entity.too.large';
+    sendProblem(response, {
+      status: error.status,
+      code: tooLarge ? 'BODY_TOO_LARGE' : 'BODY_MALFORMED',
+      text: tooLarge ? `The request is larger than ${limit} bytes.` : 'The request cannot be read as JSON.',
+    });
+  };
+  router.use(refuse);
+  return router;
+}

@@ -1,0 +1,236 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Task, TaskState } from '@a2a-js/sdk';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { StateConfigInput } from '../../src/config/index.js';
+import { a2aClient, isTask, request, say, textIn, textPart } from '../support/a2a-client.js';
+import { startValkey, type ValkeyServer } from '../support/index.js';
+import { serve } from './serving.js';
+import { closeGate, shared } from './skills.js';
+
+let valkey: ValkeyServer;
+let directory: string;
+let runs = 0;
+
+beforeAll(async () => {
+  valkey = await startValkey();
+  directory = await mkdtemp(join(tmpdir(), 'agentup-a2a-'));
+});
+
+afterAll(async () => {
+  await valkey.stop();
+  await rm(directory, { recursive: true, force: true });
+});
+
+function stateOf(backend: 'memory' | 'file' | 'valkey'): StateConfigInput {
+  const run = `run${runs++}`;
+  if (backend === 'valkey') return { backend, url: valkey.url, key_prefix: `${run}:` };
+  return backend === 'file' ? { backend, storage_dir: join(directory, run) } : { backend };
+}
+
+const task = (result: Awaited<ReturnType<typeof say>>): Task => {
+  if (!isTask(result)) expect.fail(`a message: ${textIn(result)}`);
+  return result;
+};
+
+describe.each(['memory', 'file', 'valkey'] as const)('an agent over A2A, on %s', (backend) => {
+  it('gives a conversation an id, remembers under it, and keeps others apart', async () => {
+    await using serving = await serve({ state: stateOf(backend) });
+    const client = await a2aClient(serving.url);
+    const first = await say(client, 'count');
+    expect(textIn(first)).toBe('1 nobody');
+    expect(first.contextId).toMatch(/^[\w-]{22}\.[\w-]{16}$/);
+    expect(textIn(await say(client, 'count', { contextId: first.contextId }))).toBe('2 nobody');
+    expect(textIn(await say(client, 'count'))).toBe('1 nobody');
+    // What another restart of the same agent made is known as well.
+    await expect(say(client, 'count', { contextId: 'mine' })).rejects.toMatchObject({ reason: 'INVALID_PARAMS' });
+    const forged = `${first.contextId.slice(0, -1)}${first.contextId.endsWith('A') ? 'B' : 'A'}`;
+    await expect(say(client, 'count', { contextId: forged })).rejects.toMatchObject({ reason: 'INVALID_PARAMS' });
+  });
+
+  it('runs three messages sent at once one after the other, in their order', async () => {
+    await using serving = await serve({ state: stateOf(backend) });
+    const client = await a2aClient(serving.url);
+    const { contextId } = await say(client, 'count');
+    const replies = await Promise.all(['a', 'b', 'c'].map((letter) => say(client, `slow ${letter}`, { contextId })));
+    expect(replies.map(textIn)).toEqual(['a', 'ab', 'abc']);
+  });
+
+  it('asks back, and goes on with the same task and the skill that asked', async () => {
+    await using serving = await serve({ state: stateOf(backend) });
+    const client = await a2aClient(serving.url);
+    const asked = task(await say(client, 'pizza'));
+    expect(asked.status?.state).toBe(TaskState.TASK_STATE_INPUT_REQUIRED);
+    expect(textIn(asked)).toBe('Which size?["S","L"]');
+    const done = task(await say(client, 'L', { taskId: asked.id, contextId: asked.contextId }));
+    expect([done.id, done.status?.state, textIn(done)]).toEqual([
+      asked.id,
+      TaskState.TASK_STATE_COMPLETED,
+      '{"size":"L"}',
+    ]);
+    expect(done.history.map(({ parts }) => textIn({ parts } as never))).toEqual([
+      'pizza',
+      'Which size?["S","L"]',
+      'L',
+      '{"size":"L"}',
+    ]);
+    const other = await say(client, 'count');
+    const wrong = { taskId: asked.id, contextId: other.contextId };
+    await expect(say(client, 'M', wrong)).rejects.toThrow();
+    await expect(say(client, 'M', { taskId: 'no-such-task', contextId: asked.contextId })).rejects.toMatchObject({
+      reason: 'TASK_NOT_FOUND',
+    });
+  });
+
+  it('answers a redelivered question with the task of then', async () => {
+    await using serving = await serve({ state: stateOf(backend) });
+    const client = await a2aClient(serving.url);
+    const { contextId } = await say(client, 'count');
+    const first = task(await say(client, 'pizza', { contextId, messageId: 'm1' }));
+    const again = task(await say(client, 'pizza', { contextId, messageId: 'm1' }));
+    expect([again.id, again.status?.state, textIn(again)]).toEqual([first.id, first.status?.state, textIn(first)]);
+    expect((await client.listTasks({ ...LIST, contextId })).totalSize).toBe(1);
+    const done = task(await say(client, 'S', { taskId: again.id, contextId }));
+    expect(textIn(done)).toBe('{"size":"S"}');
+  });
+
+  it('handles a redelivered message once', async () => {
+    await using serving = await serve({ state: stateOf(backend) });
+    const client = await a2aClient(serving.url);
+    const { contextId } = await say(client, 'count');
+    const message = { contextId, messageId: 'again' };
+    const replies = await Promise.all([1, 2, 3].map(() => say(client, 'count', message)));
+    expect(replies.map(textIn)).toEqual(['2 nobody', '2 nobody', '2 nobody']);
+    expect(textIn(await say(client, 'count', { contextId }))).toBe('3 nobody');
+  });
+
+  it('streams chunks as they come, into an artifact of a task', async () => {
+    await using serving = await serve({ state: stateOf(backend) });
+    const client = await a2aClient(serving.url);
+    closeGate();
+    const seen: string[] = [];
+    let id = '';
+    for await (const { payload } of client.sendMessageStream(request('story'))) {
+      if (payload?.$case === 'task') id = payload.value.id;
+      if (payload?.$case === 'artifactUpdate') {
+        seen.push(textIn({ parts: payload.value.artifact?.parts ?? [] } as never));
+        // Only when this has arrived does the handler go on.
+        shared.open();
+      }
+      if (payload?.$case === 'statusUpdate') seen.push(TaskState[payload.value.status?.state ?? 0] ?? '');
+    }
+    expect(seen).toEqual(['once ', 'upon', 'TASK_STATE_COMPLETED']);
+    const stored = await client.getTask({ tenant: '', id });
+    expect(stored.artifacts.map(({ parts }) => parts.map((part) => textIn({ parts: [part] } as never)))).toEqual([
+      ['once ', 'upon'],
+    ]);
+  });
+
+  it('tells a failure in a safe sentence, and the log the rest', async () => {
+    await using serving = await serve({ state: stateOf(backend) });
+    const client = await a2aClient(serving.url);
+    const failed = task(await say(client, 'boom'));
+    expect(failed.status?.state).toBe(TaskState.TASK_STATE_FAILED);
+    expect(textIn(failed)).toBe('The agent could not handle this message.');
+    expect(JSON.stringify(failed)).not.toMatch(/secret|passwd|\.ts/);
+    expect(serving.logged.join('\n')).toContain('secret: /etc/passwd');
+    const story = task(await say(client, 'story fail', { contextId: failed.contextId }));
+    expect(story.status?.state).toBe(TaskState.TASK_STATE_FAILED);
+    expect(JSON.stringify(story)).not.toMatch(/secret/);
+    expect(textIn(await say(client, 'count', { contextId: failed.contextId }))).toBe('1 nobody');
+  });
+
+  it('cancels a running turn: nothing of it is kept, and the conversation is free', async () => {
+    await using serving = await serve({ state: stateOf(backend) });
+    const client = await a2aClient(serving.url);
+    const { contextId } = await say(client, 'count');
+    closeGate();
+    const started = task(await say(client, 'hang', { contextId, returnImmediately: true }));
+    expect(started.status?.state).toBe(TaskState.TASK_STATE_WORKING);
+    await expect.poll(() => shared.log).toContain(`hang ${contextId}`);
+    const cancelled = await client.cancelTask({ tenant: '', id: started.id, metadata: undefined });
+    expect(cancelled.status?.state).toBe(TaskState.TASK_STATE_CANCELED);
+    expect(textIn(await say(client, 'count', { contextId }))).toBe('2 nobody');
+    shared.open();
+    expect((await client.getTask({ tenant: '', id: started.id })).status?.state).toBe(TaskState.TASK_STATE_CANCELED);
+    await expect(client.cancelTask({ tenant: '', id: 'none', metadata: undefined })).rejects.toMatchObject({
+      reason: 'TASK_NOT_FOUND',
+    });
+  });
+
+  it('lists the tasks of a conversation by page, the newest first; to nobody in particular no others', async () => {
+    await using serving = await serve({ state: stateOf(backend) });
+    const client = await a2aClient(serving.url);
+    const { contextId } = await say(client, 'count');
+    const made: string[] = [];
+    for (let n = 0; n < 5; n++) made.unshift(task(await say(client, 'boom', { contextId })).id);
+    await say(client, 'boom');
+    const ids: string[] = [];
+    for (let pageToken = ''; ; ) {
+      const page = await client.listTasks({ ...LIST, contextId, pageSize: 2, pageToken });
+      expect(page.totalSize).toBe(5);
+      ids.push(...page.tasks.map(({ id }) => id));
+      pageToken = page.nextPageToken;
+      if (pageToken === '') break;
+    }
+    expect(ids).toEqual(made);
+    const completed = await client.listTasks({ ...LIST, contextId, status: TaskState.TASK_STATE_COMPLETED });
+    expect(completed.tasks).toEqual([]);
+    expect((await client.listTasks(LIST)).tasks).toEqual([]);
+    await expect(client.listTasks({ ...LIST, contextId, pageToken: 'x' })).rejects.toMatchObject({
+      reason: 'INVALID_PARAMS',
+    });
+  });
+
+  it('takes files and data, and refuses more than it should', async () => {
+    await using serving = await serve({
+      state: stateOf(backend),
+      server: { body_limit: 100_000, parts_limit: 3 },
+    });
+    const client = await a2aClient(serving.url);
+    const bytes = Buffer.alloc(1000, 7);
+    const file = {
+      content: { $case: 'raw' as const, value: bytes },
+      metadata: undefined,
+      filename: 'a',
+      mediaType: '',
+    };
+    const data = {
+      content: { $case: 'data' as const, value: { a: 1 } },
+      metadata: undefined,
+      filename: '',
+      mediaType: '',
+    };
+    const parts = [textPart('echo'), file, data];
+    expect(textIn(await say(client, '', { parts }))).toBe('{"parts":["text","file","data"],"bytes":1000}');
+    await expect(say(client, '', { parts: [...parts, data] })).rejects.toMatchObject({ reason: 'INVALID_PARAMS' });
+    await expect(say(client, 'count '.repeat(20_000))).rejects.toThrow(/413|larger/);
+  });
+
+  it('speaks HTTP+JSON as well', async () => {
+    await using serving = await serve({ state: stateOf(backend) });
+    const client = await a2aClient(serving.url, { transport: 'rest' });
+    const { contextId } = await say(client, 'count');
+    expect(textIn(await say(client, 'count', { contextId }))).toBe('2 nobody');
+    const asked = task(await say(client, 'pizza', { contextId }));
+    expect((await client.getTask({ tenant: '', id: asked.id })).status?.state).toBe(
+      TaskState.TASK_STATE_INPUT_REQUIRED,
+    );
+    const seen: string[] = [];
+    for await (const { payload } of client.sendMessageStream(request('story', { contextId }))) {
+      if (payload) seen.push(payload.$case);
+    }
+    expect(seen).toEqual(['task', 'artifactUpdate', 'artifactUpdate', 'statusUpdate']);
+    const refused = await fetch(`${serving.url}/a2a/rest/tasks/none`, { headers: { 'A2A-Version': '1.0' } });
+    expect(refused.status).toBe(404);
+  });
+});
+
+const LIST = {
+  tenant: '',
+  contextId: '',
+  status: TaskState.TASK_STATE_UNSPECIFIED,
+  pageToken: '',
+  statusTimestampAfter: undefined,
+};

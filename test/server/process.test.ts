@@ -1,0 +1,237 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { resolve } from 'node:path';
+import { createInterface } from 'node:readline';
+import { TaskState } from '@a2a-js/sdk';
+import { LegacyJsonRpcTransport } from '@a2a-js/sdk/compat/v0_3/client';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { a2aClient, isTask, request, say, textIn } from '../support/a2a-client.js';
+import { startValkey, type ValkeyServer } from '../support/index.js';
+import { type LinkedProject, linkedProject } from '../support/linked-project.js';
+
+const BIN = resolve(import.meta.dirname, '../../bin/agentup.js');
+const SKILLS = `
+import { inputRequired, withState } from 'agentup';
+import { existsSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
+
+export const count = withState(async function count(task, context, id) {
+  return String(await context.incrementVariable(id, 'n'));
+});
+export const pizza = withState(async function pizza(task, context, id) {
+  if (!(await context.getVariable(id, 'asked'))) {
+    await context.setVariable(id, 'asked', true);
+    return inputRequired('Which size?');
+  }
+  return { size: task.text };
+});
+// Hangs as long as the file is there.
+export const hang = withState(async function hang(task, context, id) {
+  const runs = await context.incrementVariable(id, 'hung');
+  console.error('hanging');
+  while (existsSync('hang')) await delay(5);
+  return 'hung ' + runs;
+});
+`;
+
+let valkey: ValkeyServer;
+let project: LinkedProject;
+const children = new Set<ChildProcess>();
+
+beforeAll(async () => {
+  valkey = await startValkey();
+});
+
+afterAll(async () => {
+  await valkey.stop();
+});
+
+beforeEach(async () => {
+  project = await linkedProject();
+});
+
+afterEach(async () => {
+  for (const child of children) child.kill('SIGKILL');
+  children.clear();
+  await project.remove();
+});
+
+interface Running {
+  readonly url: string;
+  readonly child: ChildProcess;
+  /** Waits for a text on stderr. */
+  said(text: string): Promise<void>;
+  ended(): Promise<number | null>;
+}
+
+/** `agentup run` in the project. */
+async function start(backend: string, args: readonly string[] = ['--port', '0']): Promise<Running> {
+  const state =
+    backend === 'valkey'
+      ? `{ backend: valkey, url: "${valkey.url}", key_prefix: "${project.directory}:", lease: 2 }`
+      : `{ backend: ${backend}, lease: 2 }`;
+  const skills = ['count', 'pizza', 'hang'].map(
+    (id) => `  - { id: ${id}, handler: ./skills.mjs#${id}, keywords: [${id}] }`,
+  );
+  await project.write({
+    'skills.mjs': SKILLS,
+    'agent_config.yaml': `agent: { default_skill: count }\nskills:\n${skills.join('\n')}\nstate: ${state}\nserver: { stop_timeout: 2 }\n`,
+  });
+  const child = spawn(process.execPath, [BIN, 'run', ...args], { cwd: project.directory, stdio: 'pipe' });
+  children.add(child);
+  let errors = '';
+  child.stderr.on('data', (data) => {
+    errors += data;
+  });
+  const ended = once(child, 'exit').then(([code]) => code as number | null);
+  const lines = createInterface(child.stdout)[Symbol.asyncIterator]();
+  const first = await lines.next();
+  if (first.done) expect.fail(`it ended with ${await ended}: ${errors}`);
+  return {
+    url: first.value,
+    child,
+    said: async (text) => expect.poll(() => errors, { timeout: 10_000 }).toContain(text),
+    ended: () => ended,
+  };
+}
+
+describe.each(['file', 'valkey'])('agentup run, on %s', (backend) => {
+  it('remembers over a restart: conversations, open tasks, its own context ids', async () => {
+    const first = await start(backend);
+    const before = await a2aClient(first.url);
+    const { contextId } = await say(before, 'count');
+    const asked = await say(before, 'pizza', { contextId });
+    if (!isTask(asked)) expect.fail('no task');
+    first.child.kill('SIGTERM');
+    expect(await first.ended()).toBe(0);
+    const second = await start(backend);
+    const after = await a2aClient(second.url);
+    expect(textIn(await say(after, 'count', { contextId }))).toBe('2');
+    expect((await after.getTask({ tenant: '', id: asked.id })).status?.state).toBe(TaskState.TASK_STATE_INPUT_REQUIRED);
+    for await (const { payload } of after.resubscribeTask({ tenant: '', id: asked.id })) {
+      expect(payload?.$case === 'task' && payload.value.id).toBe(asked.id);
+    }
+    expect(textIn(await say(after, 'L', { taskId: asked.id, contextId }))).toBe('{"size":"L"}');
+    const left = await say(after, 'pizza');
+    if (!isTask(left)) expect.fail('no task');
+    const cancelled = await after.cancelTask({ tenant: '', id: left.id, metadata: undefined });
+    expect(cancelled.status?.state).toBe(TaskState.TASK_STATE_CANCELED);
+  });
+
+  it('killed in a turn and started again, answers the message that is sent again, once', async () => {
+    const first = await start(backend);
+    const before = await a2aClient(first.url);
+    const { contextId } = await say(before, 'count');
+    await project.write({ hang: '' });
+    const message = { contextId, messageId: 'm1' };
+    const lost = say(before, 'hang', message).catch(() => 'lost');
+    await first.said('hanging');
+    first.child.kill('SIGKILL');
+    expect(await lost).toBe('lost');
+    await first.ended();
+    const second = await start(backend);
+    const after = await a2aClient(second.url);
+    const again = [say(after, 'hang', message), say(after, 'hang', message)];
+    await second.said('hanging');
+    await project.node(['-e', 'require("fs").rmSync("hang")']);
+    // What the killed turn had changed is gone, and the one that counts ran once.
+    expect((await Promise.all(again)).map(textIn)).toEqual(['hung 1', 'hung 1']);
+    expect(textIn(await say(after, 'hang', message))).toBe('hung 1');
+    expect(textIn(await say(after, 'count', { contextId }))).toBe('2');
+  });
+
+  it('told to stop, lets a running turn end, takes no new ones, and leaves no lease', async () => {
+    const first = await start(backend);
+    const client = await a2aClient(first.url);
+    const { contextId } = await say(client, 'count');
+    await project.write({ hang: '' });
+    const running = say(client, 'hang', { contextId });
+    await first.said('hanging');
+    first.child.kill('SIGTERM');
+    await first.said('stopping');
+    await expect(say(client, 'count')).rejects.toThrow();
+    await project.node(['-e', 'require("fs").rmSync("hang")']);
+    expect(textIn(await running)).toBe('hung 1');
+    expect(await first.ended()).toBe(0);
+    const second = await start(backend);
+    const begin = performance.now();
+    expect(textIn(await say(await a2aClient(second.url), 'count', { contextId }))).toBe('2');
+    expect(performance.now() - begin).toBeLessThan(1500);
+  });
+
+  it('cancels a turn that does not end in time, gives its lease back, and still ends well', async () => {
+    const first = await start(backend);
+    const client = await a2aClient(first.url);
+    const { contextId } = await say(client, 'count');
+    await project.write({ hang: '' });
+    const running = say(client, 'hang', { contextId });
+    await first.said('hanging');
+    first.child.kill('SIGTERM');
+    const cancelled = await running;
+    expect(isTask(cancelled) && cancelled.status?.state).toBe(TaskState.TASK_STATE_CANCELED);
+    expect(await first.ended()).toBe(0);
+    const second = await start(backend);
+    const begin = performance.now();
+    expect(textIn(await say(await a2aClient(second.url), 'count', { contextId }))).toBe('2');
+    expect(performance.now() - begin).toBeLessThan(1500);
+  });
+});
+
+describe('agentup run', () => {
+  it('ends at once at the second signal', async () => {
+    const running = await start('memory');
+    const client = await a2aClient(running.url);
+    await project.write({ hang: '' });
+    const lost = say(client, 'hang').catch(() => 'lost');
+    await running.said('hanging');
+    running.child.kill('SIGINT');
+    await running.said('stopping');
+    running.child.kill('SIGINT');
+    expect(await running.ended()).toBe(130);
+    expect(await lost).toBe('lost');
+  });
+
+  it('says what is in the way when it cannot listen, or must not', async () => {
+    const running = await start('memory');
+    const { port } = new URL(running.url);
+    const taken = await project.agentup(['run', '--port', port]);
+    expect(taken).toMatchObject({ code: 1, stdout: '' });
+    expect(taken.stderr).toContain('the port is in use');
+    const open = await project.agentup(['run', '--host', '0.0.0.0', '--port', '0']);
+    expect(open).toMatchObject({ code: 1, stdout: '' });
+    expect(open.stderr).toContain('--allow-anonymous');
+    expect(await project.agentup(['run', '--port', 'x'])).toMatchObject({ code: 2 });
+    expect(await project.agentup(['run', '--config', 'none.yaml'])).toMatchObject({ code: 3 });
+  });
+
+  it('serves a client of protocol 0.3', async () => {
+    const running = await start('memory');
+    const card = await (await fetch(`${running.url}/.well-known/agent-card.json`)).json();
+    expect(card).toMatchObject({ protocolVersion: '0.3' });
+    const transport = new LegacyJsonRpcTransport({ endpoint: (card as { url: string }).url });
+    const first = await transport.sendMessage(request('count'));
+    expect(textIn(first)).toBe('1');
+    expect(textIn(await transport.sendMessage(request('count', { contextId: first.contextId })))).toBe('2');
+  });
+
+  it('tells whether it lives and whether it can work', async () => {
+    const own = await startValkey();
+    const kept = valkey;
+    valkey = own;
+    const running = await start('valkey').finally(() => {
+      valkey = kept;
+    });
+    const ask = async (path: string) => {
+      const answer = await fetch(`${running.url}${path}`);
+      return [answer.status, await answer.json()];
+    };
+    expect(await ask('/healthz')).toEqual([200, { status: 'ok' }]);
+    expect(await ask('/readyz')).toEqual([200, { status: 'ready' }]);
+    await own.stop();
+    expect(await ask('/healthz')).toEqual([200, { status: 'ok' }]);
+    expect(await ask('/readyz')).toEqual([503, { status: 'storage unavailable' }]);
+    const client = await a2aClient(running.url);
+    const failed = await say(client, 'count').catch((error: Error) => error);
+    expect(JSON.stringify(failed instanceof Error ? failed.message : failed)).toContain('The memory of this agent');
+  });
+});

@@ -1,0 +1,229 @@
+import { createHash } from 'node:crypto';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { exportJWK, generateKeyPair, SignJWT } from 'jose';
+import { afterEach, describe, expect, it } from 'vitest';
+import { createAgent } from '../../src/agent/create-agent.js';
+import { createAgentServer } from '../../src/server/agent-server.js';
+import { a2aClient, isTask, say, textIn } from '../support/a2a-client.js';
+import { serve } from './serving.js';
+import { closeGate, shared } from './skills.js';
+
+const ANA = { 'X-API-Key': 'the key of ana' };
+const BEN = { 'X-API-Key': 'the key of ben' };
+const KEYS = {
+  auth: 'api_key' as const,
+  api_keys: [
+    { key: 'the key of ana', user: 'ana', tenant: 'north' },
+    { key_sha256: createHash('sha256').update('the key of ben').digest('hex'), user: 'ben', tenant: 'south' },
+  ],
+};
+const SECRET = 'a secret of at least thirty-two characters';
+
+let jwks: Server | undefined;
+
+afterEach(() => {
+  jwks?.close();
+  jwks = undefined;
+});
+
+const status = async (url: string, headers: Record<string, string>): Promise<number> =>
+  (await fetch(`${url}/a2a/jsonrpc`, { method: 'POST', headers })).status;
+const bearer = (token: string): Record<string, string> => ({ Authorization: `Bearer ${token}` });
+const token = (claims: object, secret = SECRET, alg = 'HS256'): Promise<string> =>
+  new SignJWT({ sub: 'ana', ...claims })
+    .setProtectedHeader({ alg })
+    .setIssuer('issuer')
+    .setAudience('agent')
+    .setExpirationTime('5m')
+    .sign(new TextEncoder().encode(secret));
+
+describe('API keys', () => {
+  it('let in whom they belong to, each to conversations of their own under the same id', async () => {
+    await using serving = await serve({ security: KEYS });
+    const [ana, ben] = [await a2aClient(serving.url, { headers: ANA }), await a2aClient(serving.url, { headers: BEN })];
+    const room = { contextId: 'room' };
+    expect(textIn(await say(ana, 'count', room))).toBe('1 ana');
+    expect(textIn(await say(ana, 'count', room))).toBe('2 ana');
+    expect(textIn(await say(ben, 'count', room))).toBe('1 ben');
+    expect(textIn(await say(ana, 'count', room))).toBe('3 ana');
+  });
+
+  it('keep the tasks of one from another', async () => {
+    await using serving = await serve({ security: KEYS });
+    const [ana, ben] = [await a2aClient(serving.url, { headers: ANA }), await a2aClient(serving.url, { headers: BEN })];
+    const asked = await say(ana, 'pizza', { contextId: 'room' });
+    if (!isTask(asked)) expect.fail('no task');
+    const query = { tenant: '', contextId: '', status: 0, pageToken: '', statusTimestampAfter: undefined };
+    expect((await ana.listTasks(query)).tasks.map(({ id }) => id)).toEqual([asked.id]);
+    expect((await ben.listTasks(query)).tasks).toEqual([]);
+    const missing = { reason: 'TASK_NOT_FOUND' };
+    await expect(ben.getTask({ tenant: '', id: asked.id })).rejects.toMatchObject(missing);
+    await expect(ben.cancelTask({ tenant: '', id: asked.id, metadata: undefined })).rejects.toMatchObject(missing);
+    await expect(say(ben, 'L', { taskId: asked.id, contextId: 'room' })).rejects.toMatchObject(missing);
+  });
+
+  it('bind their tenant: naming another is refused', async () => {
+    await using serving = await serve({ security: KEYS });
+    const ana = await a2aClient(serving.url, { headers: ANA });
+    await say(ana, 'count', { contextId: 'room', tenant: 'north' });
+    await expect(say(ana, 'count', { contextId: 'room', tenant: 'south' })).rejects.toMatchObject({
+      message: expect.stringContaining('This tenant is not yours.'),
+    });
+  });
+
+  it('are asked of everything but the card and the health, and never shown', async () => {
+    await using serving = await serve({ security: KEYS });
+    expect(await status(serving.url, {})).toBe(401);
+    expect(await status(serving.url, { 'X-API-Key': 'the key of an' })).toBe(401);
+    expect(
+      await status(serving.url, { 'X-API-Key': createHash('sha256').update('the key of ben').digest('hex') }),
+    ).toBe(401);
+    const refused = await fetch(`${serving.url}/a2a/rest/tasks`, { headers: { 'X-API-Key': 'nonsense' } });
+    expect([refused.status, refused.headers.get('www-authenticate')]).toEqual([401, 'ApiKey']);
+    expect(await refused.text()).not.toContain('nonsense');
+    const card = await (await fetch(`${serving.url}/.well-known/agent-card.json`)).text();
+    expect(card).toContain('X-API-Key');
+    expect(card).not.toContain('the key of');
+    expect(serving.logged.join('\n')).not.toContain('the key of');
+    for (const path of ['/healthz', '/readyz']) expect((await fetch(`${serving.url}${path}`)).status).toBe(200);
+  });
+});
+
+describe('bearer tokens', () => {
+  const config = {
+    auth: 'bearer' as const,
+    bearer: { secret: SECRET, issuer: 'issuer', audience: 'agent', tenant_claim: 'org' },
+  };
+
+  it('let in their subject, of the tenant that the configured claim names', async () => {
+    await using serving = await serve({ security: config });
+    const ana = await a2aClient(serving.url, { headers: bearer(await token({ org: 'north' })) });
+    expect(textIn(await say(ana, 'count', { contextId: 'room' }))).toBe('1 ana');
+    const elsewhere = await a2aClient(serving.url, { headers: bearer(await token({ org: 'south' })) });
+    expect(textIn(await say(elsewhere, 'count', { contextId: 'room' }))).toBe('1 ana');
+  });
+
+  it('are refused when signed otherwise, expired, endless, of another issuer or audience, or without their claims', async () => {
+    await using serving = await serve({ security: config });
+    const good = await token({ org: 'north' });
+    const [head, body, mark] = good.split('.');
+    const none = Buffer.from('{"alg":"none"}').toString('base64url');
+    const endless = await new SignJWT({ sub: 'ana', org: 'north', iss: 'issuer', aud: 'agent' })
+      .setProtectedHeader({ alg: 'HS256' })
+      .sign(new TextEncoder().encode(SECRET));
+    for (const bad of [
+      await token({ org: 'north' }, `${SECRET}!`),
+      await token({ org: 'north' }, SECRET.padEnd(64, '.'), 'HS512'),
+      await token({ org: 'north', iss: 'other' }).then((text) => text.replace(/.$/, 'x')),
+      await token({}),
+      await token({ org: 'north', sub: '' }),
+      endless,
+      `${none}.${body}.`,
+      `${head}.${body}.${mark?.slice(1)}`,
+      '',
+    ]) {
+      expect(await status(serving.url, bad === '' ? {} : bearer(bad)), bad).toBe(401);
+    }
+    const expired = await new SignJWT({ sub: 'ana', org: 'north', iss: 'issuer', aud: 'agent' })
+      .setProtectedHeader({ alg: 'HS256' })
+      .setExpirationTime(Math.floor(Date.now() / 1000) - 60)
+      .sign(new TextEncoder().encode(SECRET));
+    expect(await status(serving.url, bearer(expired))).toBe(401);
+    expect(await status(serving.url, bearer(good))).not.toBe(401);
+  });
+
+  it('are checked with the keys of their issuer; a public key is no secret; no keys, no answer', async () => {
+    const { publicKey, privateKey } = await generateKeyPair('ES256');
+    const key = { ...(await exportJWK(publicKey)), kid: 'k1', alg: 'ES256' };
+    jwks = createServer((_request, response) => response.end(JSON.stringify({ keys: [key] })));
+    await new Promise<void>((resolve) => jwks?.listen(0, '127.0.0.1', resolve));
+    const jwks_url = `http://127.0.0.1:${(jwks.address() as AddressInfo).port}/jwks.json`;
+    await using serving = await serve({ security: { auth: 'bearer', bearer: { jwks_url } } });
+    const signed = await new SignJWT({ sub: 'ana' })
+      .setProtectedHeader({ alg: 'ES256', kid: 'k1' })
+      .setExpirationTime('5m')
+      .sign(privateKey);
+    const ana = await a2aClient(serving.url, { headers: bearer(signed) });
+    expect(textIn(await say(ana, 'count', { contextId: 'room' }))).toBe('1 ana');
+    expect(await status(serving.url, bearer(await token({}, JSON.stringify(key))))).toBe(401);
+    await using deaf = await serve({ security: { auth: 'bearer', bearer: { jwks_url: 'http://127.0.0.1:9/jwks' } } });
+    expect(await status(deaf.url, bearer(signed))).toBe(503);
+  });
+});
+
+describe('a server', () => {
+  it('refuses to serve other machines without asking who calls, unless that is said to be wanted', async () => {
+    const agent = await createAgent({ state: { backend: 'memory' } });
+    await expect(createAgentServer(agent, { host: '0.0.0.0' })).rejects.toMatchObject({ code: 'SERVER_INSECURE' });
+    await expect(createAgentServer(agent, { host: '10.0.0.1' })).rejects.toMatchObject({ code: 'SERVER_INSECURE' });
+    await expect(createAgentServer(agent, { host: '127.evil.example' })).rejects.toMatchObject({
+      code: 'SERVER_INSECURE',
+    });
+    const server = await createAgentServer(agent, { host: '0.0.0.0', port: 0, allowAnonymous: true });
+    await server.stop();
+  });
+
+  it('lets nobody in particular name conversations where the configuration says so', async () => {
+    await using serving = await serve({ security: { context_ids: 'client' } });
+    const client = await a2aClient(serving.url);
+    expect(textIn(await say(client, 'count', { contextId: 'mine' }))).toBe('1 nobody');
+    expect(textIn(await say(client, 'count', { contextId: 'mine' }))).toBe('2 nobody');
+  });
+
+  it('limits how often one caller may ask, and not the others', async () => {
+    await using serving = await serve({ security: { ...KEYS, rate_limit: { requests: 3, seconds: 60 } } });
+    const codes = [];
+    for (let n = 0; n < 5; n++) codes.push(await status(serving.url, ANA));
+    expect(codes.map((code) => code === 429)).toEqual([false, false, false, true, true]);
+    expect(await status(serving.url, BEN)).not.toBe(429);
+    expect((await fetch(`${serving.url}/healthz`)).status).toBe(200);
+  });
+
+  it('says that a conversation is busy when as many messages wait as may, and then goes on', async () => {
+    await using serving = await serve({ state: { backend: 'memory', queue: 2 } });
+    const client = await a2aClient(serving.url);
+    const rest = await a2aClient(serving.url, { transport: 'rest' });
+    const { contextId } = await say(client, 'count');
+    closeGate();
+    const first = say(client, 'hang', { contextId });
+    await expect.poll(() => shared.log).toContain(`hang ${contextId}`);
+    const second = say(client, 'count', { contextId });
+    await expect
+      .poll(() => say(client, 'count', { contextId }).catch((error: Error) => error.message))
+      .toContain('This conversation is busy. Try again later.');
+    await expect(say(rest, 'count', { contextId })).rejects.toThrow('This conversation is busy.');
+    expect(textIn(await say(client, 'count'))).toBe('1 nobody');
+    shared.open();
+    expect([textIn(await first), textIn(await second)]).toEqual(['let go', '2 nobody']);
+    expect(textIn(await say(client, 'count', { contextId }))).toBe('3 nobody');
+  });
+
+  it('answers what is no request of the protocol without telling anything', async () => {
+    await using serving = await serve();
+    const post = async (path: string, body: string, type = 'application/json') => {
+      const answer = await fetch(`${serving.url}${path}`, {
+        method: 'POST',
+        headers: { 'Content-Type': type, 'A2A-Version': '1.0' },
+        body,
+      });
+      return { status: answer.status, text: await answer.text() };
+    };
+    const answers = [
+      await post('/a2a/jsonrpc', '{'),
+      await post('/a2a/jsonrpc', '[]'),
+      await post('/a2a/jsonrpc', '"x"'),
+      await post('/a2a/jsonrpc', '{"jsonrpc":"2.0","id":1,"method":"no/such"}'),
+      await post('/a2a/jsonrpc', '{"jsonrpc":"2.0","id":1,"method":"SendMessage","params":{"message":{"parts":5}}}'),
+      await post('/a2a/jsonrpc', '{"jsonrpc":"2.0","id":1,"method":"SendMessage","params":null}'),
+      await post('/a2a/jsonrpc', 'x', 'text/plain'),
+      await post('/a2a/rest/message:send', '{"message":{"messageId":7}}'),
+      await post('/nothing', '{}'),
+    ];
+    for (const { status, text } of answers) {
+      expect(status).toBeLessThan(500);
+      expect(text).not.toMatch(/node_modules|\.ts|\.js:|at /);
+    }
+    expect((await fetch(`${serving.url}/nothing`)).status).toBe(404);
+  });
+});
