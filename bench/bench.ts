@@ -9,6 +9,7 @@ import { down } from './sections/down.js';
 import { listing } from './sections/listing.js';
 import { lost } from './sections/lost.js';
 import { replication } from './sections/replication.js';
+import { server } from './sections/server.js';
 import { throughput } from './sections/throughput.js';
 import { traffic } from './sections/traffic.js';
 import { turn } from './sections/turn.js';
@@ -24,6 +25,7 @@ const SECTIONS: Record<SectionName, { readonly title: string; readonly run: Sect
   listing: { title: 'Listing and cleaning up', run: listing },
   caches: { title: 'Caches', run: caches },
   replication: { title: 'Replication', run: replication },
+  server: { title: 'Over HTTP', run: server },
   down: { title: 'Server down', run: down },
 };
 

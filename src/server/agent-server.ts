@@ -7,7 +7,7 @@ import { type Logger, silentLogger } from '../logger.js';
 import { type A2ARoutes, a2aRoutes } from './a2a/a2a-routes.js';
 import { authenticatorOf } from './auth/authenticator.js';
 import { healthRoutes } from './health.js';
-import { identify, rateLimited, readBody, sendProblem } from './middleware.js';
+import { identify, rateLimited, readBody, refuseWhen, sendProblem } from './middleware.js';
 
 export interface AgentServerOptions {
   /** Instead of `server.host` of the configuration. */
@@ -132,17 +132,16 @@ export async function createAgentServer(agent: Agent, options: AgentServerOption
   const app = express();
   app.disable('x-powered-by');
   app.set('trust proxy', server.proxies);
-  app.use(healthRoutes(agent, () => state.stopping));
+  const admit = [
+    refuseWhen(() => state.stopping),
+    identify(authenticatorOf(security), security, logger),
+    ...(security.rate_limit.requests > 0 ? [rateLimited(security.rate_limit)] : []),
+    ...readBody(server.body_limit),
+  ];
+  // What is asked for most comes first: each entry before it is looked at for every request.
+  for (const [path, handler] of a2a.transports) app.use(path, ...admit, handler);
   app.use(a2a.card);
-  app.use((_request: Request, response: Response, next: NextFunction) => {
-    if (!state.stopping) return next();
-    response.set({ Connection: 'close', 'Retry-After': '5' });
-    sendProblem(response, { status: 503, code: 'AGENT_CLOSED', text: 'This agent is stopping. Try again later.' });
-  });
-  app.use(identify(authenticatorOf(security), security, logger));
-  if (security.rate_limit.requests > 0) app.use(rateLimited(security.rate_limit));
-  app.use(readBody(server.body_limit));
-  app.use(a2a.transports);
+  app.use(healthRoutes(agent, () => state.stopping));
   app.use((_request: Request, response: Response) =>
     sendProblem(response, { status: 404, code: 'NOT_FOUND', text: 'There is nothing here.' }),
   );

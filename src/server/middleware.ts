@@ -1,4 +1,4 @@
-import express, { type ErrorRequestHandler, type Request, type RequestHandler, type Response, Router } from 'express';
+import express, { type ErrorRequestHandler, type Request, type RequestHandler, type Response } from 'express';
 import { ipKeyGenerator, rateLimit } from 'express-rate-limit';
 import type { SecurityConfig } from '../config/index.js';
 import { isAgentUpError } from '../errors.js';
@@ -61,19 +61,27 @@ export function rateLimited({ requests, seconds }: SecurityConfig['rate_limit'])
   });
 }
 
-/** Reads JSON bodies of at most `limit` bytes. What it has read nobody after it reads again. */
-export function readBody(limit: number): RequestHandler {
-  const router = Router();
-  router.use(express.json({ limit, strict: false, type: ['application/json', 'application/a2a+json'] }));
-  const refuse: ErrorRequestHandler = (error: { status?: number; type?: string }, _request, response, next) => {
-    if (response.headersSent || error.status === undefined) return next(error);
-    const tooLarge = error.type === 'entity.too.large';
-    sendProblem(response, {
-      status: error.status,
-      code: tooLarge ? 'BODY_TOO_LARGE' : 'BODY_MALFORMED',
-      text: tooLarge ? `The request is larger than ${limit} bytes.` : 'The request cannot be read as JSON.',
-    });
+/** Nothing new while the server stops. */
+export function refuseWhen(isStopping: () => boolean): RequestHandler {
+  return (_request, response, next) => {
+    if (!isStopping()) return next();
+    response.set({ Connection: 'close', 'Retry-After': '5' });
+    sendProblem(response, { status: 503, code: 'AGENT_CLOSED', text: 'This agent is stopping. Try again later.' });
   };
-  router.use(refuse);
-  return router;
+}
+
+/** Reads JSON bodies of at most `limit` bytes. What it has read nobody after it reads again. */
+export function readBody(limit: number): [RequestHandler, ErrorRequestHandler] {
+  return [
+    express.json({ limit, strict: false, type: ['application/json', 'application/a2a+json'] }),
+    (error: { status?: number; type?: string }, _request, response, next) => {
+      if (response.headersSent || error.status === undefined) return next(error);
+      const tooLarge = error.type === 'entity.too.large';
+      sendProblem(response, {
+        status: error.status,
+        code: tooLarge ? 'BODY_TOO_LARGE' : 'BODY_MALFORMED',
+        text: tooLarge ? `The request is larger than ${limit} bytes.` : 'The request cannot be read as JSON.',
+      });
+    },
+  ];
 }

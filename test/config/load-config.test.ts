@@ -73,7 +73,7 @@ describe('loadConfig', () => {
   });
 
   it('fails with all findings, listed in its message, without secrets', async () => {
-    const file = await write('state:\n  backend: valky\n  url: http://ana:s3cret@h\n  ttl: 0\nsecurity: {}\n');
+    const file = await write('state:\n  backend: valky\n  url: http://ana:s3cret@h\n  ttl: 0\nsync: {}\n');
     const error = await failureOf(loadConfig({ cwd: directory, env: {} }));
     expect(error).toMatchObject({ code: 'CONFIG_INVALID', details: { file, line: 2, column: 12 } });
     expect((error.details.issues as Finding[]).map(({ code }) => code)).toEqual([

@@ -22,6 +22,24 @@ describe('a configuration that is right', () => {
     expect(findings).toEqual([]);
     expect(config).toEqual({
       agent: { name: 'agent' },
+      server: {
+        host: '127.0.0.1',
+        port: 8000,
+        proxies: 0,
+        body_limit: 1_048_576,
+        parts_limit: 100,
+        history_limit: 200,
+        task_ttl: 604_800,
+        push_hosts: [],
+        stop_timeout: 10,
+      },
+      security: {
+        auth: 'none',
+        allow_anonymous: false,
+        api_keys: [],
+        context_ids: 'server',
+        rate_limit: { requests: 600, seconds: 60 },
+      },
       skills: [],
       services: {},
       state: {
@@ -36,6 +54,7 @@ describe('a configuration that is right', () => {
         dedupe: 32,
         lease: 30,
         wait: 30,
+        queue: 100,
       },
     });
   });
@@ -200,7 +219,7 @@ describe('findings', () => {
       ['INVALID_VALUE', 'state.history.load', 19, 'error'],
       ['INVALID_VALUE', 'state.history.max', 19, 'error'],
       ['UNKNOWN_KEY', 'state.history.more', 19, 'error'],
-      ['SECTION_UNUSED', 'security', 20, 'warning'],
+      ['INVALID_VALUE', 'security.auth', 20, 'error'],
       ['UNKNOWN_KEY', 'telemetry', 21, 'error'],
     ]);
     for (const finding of findings) {
@@ -362,7 +381,7 @@ describe('unknown keys', () => {
     ['backend: file', '`backend` belongs under `state`'],
     [
       'state: { zzz: 1 }',
-      'its keys are backend, url, cluster, key_prefix, ttl, storage_dir, durability, timeout, history, concurrency, on_unavailable, dedupe, lease, wait',
+      'its keys are backend, url, cluster, key_prefix, ttl, storage_dir, durability, timeout, history, concurrency, on_unavailable, dedupe, lease, wait, queue',
     ],
     ['skills: [{ id: a, handler: x, keyword: [y] }]', 'did you mean `keywords`?'],
     ['agent: { __proto__: { name: x } }', 'its keys are name, description, version, default_skill'],
@@ -370,9 +389,9 @@ describe('unknown keys', () => {
     expect(only(text)).toMatchObject({ code: 'UNKNOWN_KEY', fix });
   });
 
-  it('may be anything in services, security and sync', () => {
+  it('may be anything in services and sync', () => {
     expect(codesOf('services: { a: { type: x, y: 1, config: { z: [1] } } }')).toEqual([]);
-    expect(codesOf('security: { a: 1 }\nsync: { b: { c: 2 } }')).toEqual(['SECTION_UNUSED', 'SECTION_UNUSED']);
+    expect(codesOf('sync: { b: { c: 2 } }')).toEqual(['SECTION_UNUSED']);
   });
 });
 
@@ -403,6 +422,17 @@ describe('values', () => {
     ['state: { durability: 1 }', 'WRONG_TYPE', 'state.durability'],
     ['state: { backend: valkey, url: "valkey://h", key_prefix: "a{}" }', 'INVALID_VALUE', 'state.key_prefix'],
     ['security: 5', 'WRONG_TYPE', 'security'],
+    ['security: { auth: token }', 'INVALID_VALUE', 'security.auth'],
+    ['security: { auth: api_key }', 'AUTH_INCOMPLETE', 'security.auth'],
+    ['security: { auth: bearer }', 'AUTH_INCOMPLETE', 'security.auth'],
+    ['security: { auth: bearer, bearer: {} }', 'AUTH_INCOMPLETE', 'security.bearer'],
+    ['security: { api_keys: [{ user: a }] }', 'AUTH_INCOMPLETE', 'security.api_keys[0]'],
+    ['security: { api_keys: [{ key_sha256: 12ab, user: a }] }', 'INVALID_VALUE', 'security.api_keys[0].key_sha256'],
+    ['security: { bearer: { secret: "${SHORT:too short}" } }', 'INVALID_VALUE', 'security.bearer.secret'],
+    ['security: { bearer: { jwks_url: "file:///etc" } }', 'INVALID_VALUE', 'security.bearer.jwks_url'],
+    ['server: { port: 70000 }', 'INVALID_VALUE', 'server.port'],
+    ['server: { url: "localhost:80" }', 'INVALID_VALUE', 'server.url'],
+    ['server: { task_ttl: 0 }', 'INVALID_VALUE', 'server.task_ttl'],
   ])('%s', (text, code, path) => {
     const found = check(text).findings.filter(({ severity }) => severity === 'error');
     expect(found).toMatchObject([{ code, path }]);

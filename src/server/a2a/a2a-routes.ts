@@ -19,7 +19,7 @@ export interface A2ARoutes {
   /** The card, which everyone may see. */
   readonly card: RequestHandler;
   /** The transports. Whoever mounts them has set `req.identity` and read the body. */
-  readonly transports: RequestHandler;
+  readonly transports: readonly (readonly [path: string, handler: RequestHandler])[];
   readonly executor: StatefulExecutor;
 }
 
@@ -62,9 +62,10 @@ export async function a2aRoutes(agent: Agent, url: () => string, logger: Logger)
   const userBuilder = async (request: object): Promise<Caller> =>
     new Caller((request as IdentifiedRequest).identity ?? ANONYMOUS);
   const options = { requestHandler, userBuilder, legacyCompat: { enabled: true } };
-  const transports = Router();
-  transports.use(PATHS.jsonRpc, jsonRpcHandler(options));
-  transports.use(PATHS.rest, restHandler(options));
+  const transports = [
+    [PATHS.jsonRpc, jsonRpcHandler(options)],
+    [PATHS.rest, restHandler(options)],
+  ] as const;
   const card = Router();
   card.use(
     `/${AGENT_CARD_PATH}`,

@@ -1,0 +1,86 @@
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { a2aClient, isTask, request, say } from '../support/a2a-client.js';
+import { serve } from './serving.js';
+
+let hook: Server;
+let url: string;
+const received: { token: string | undefined; body: string }[] = [];
+
+beforeEach(async () => {
+  received.length = 0;
+  hook = createServer(async (incoming, response) => {
+    let body = '';
+    for await (const chunk of incoming) body += chunk;
+    received.push({ token: incoming.headers['authorization'], body });
+    response.end();
+  });
+  await new Promise<void>((resolve) => hook.listen(0, '127.0.0.1', resolve));
+  url = `http://127.0.0.1:${(hook.address() as AddressInfo).port}/hook`;
+});
+
+afterEach(() => {
+  hook.close();
+});
+
+const config = (taskId: string, target = url) => ({
+  tenant: '',
+  id: '',
+  taskId,
+  url: target,
+  token: '',
+  authentication: { scheme: 'Bearer', credentials: 'for-the-hook' },
+});
+
+describe('push notifications', () => {
+  it('are kept with their task, sent to hosts that the configuration names, and taken back', async () => {
+    await using serving = await serve({ server: { push_hosts: ['127.0.0.1'] } });
+    const client = await a2aClient(serving.url);
+    const asked = await say(client, 'pizza');
+    if (!isTask(asked)) expect.fail('no task');
+    const made = await client.createTaskPushNotificationConfig(config(asked.id));
+    expect(made.id).not.toBe('');
+    const query = { tenant: '', taskId: asked.id, pageSize: 0, pageToken: '' };
+    expect((await client.listTaskPushNotificationConfig(query)).configs.map((one) => one.url)).toEqual([url]);
+    await say(client, 'L', { taskId: asked.id, contextId: asked.contextId });
+    await expect.poll(() => received.map(({ body }) => body).join('\n')).toContain('TASK_STATE_COMPLETED');
+    expect(received[0]?.token).toBe('Bearer for-the-hook');
+    await client.deleteTaskPushNotificationConfig({ tenant: '', taskId: asked.id, id: made.id });
+    expect((await client.listTaskPushNotificationConfig(query)).configs).toEqual([]);
+    // The task itself is as it was.
+    expect((await client.getTask({ tenant: '', id: asked.id })).artifacts).toEqual([]);
+  });
+
+  it('come with the message that makes the task', async () => {
+    await using serving = await serve({ server: { push_hosts: ['127.0.0.1'] } });
+    const client = await a2aClient(serving.url);
+    const wanted = request('pizza');
+    await client.sendMessage({
+      ...wanted,
+      configuration: {
+        acceptedOutputModes: [],
+        returnImmediately: false,
+        taskPushNotificationConfig: config(''),
+      },
+    });
+    await expect.poll(() => received.map(({ body }) => body).join('\n')).toContain('TASK_STATE_INPUT_REQUIRED');
+  });
+
+  it('are refused to other hosts, and not offered where there are none', async () => {
+    await using serving = await serve({ server: { push_hosts: ['hooks.example.com'] } });
+    const client = await a2aClient(serving.url);
+    const asked = await say(client, 'pizza');
+    if (!isTask(asked)) expect.fail('no task');
+    for (const target of [url, 'file:///etc/passwd', 'http://hooks.example.com.evil.example/', 'nonsense']) {
+      await expect(client.createTaskPushNotificationConfig(config(asked.id, target))).rejects.toMatchObject({
+        reason: 'INVALID_PARAMS',
+      });
+    }
+    await using without = await serve();
+    const other = await a2aClient(without.url);
+    const made = await say(other, 'pizza');
+    if (!isTask(made)) expect.fail('no task');
+    await expect(async () => other.createTaskPushNotificationConfig(config(made.id))).rejects.toThrow(/supported/i);
+  });
+});
