@@ -1,10 +1,11 @@
-import { createServer, type Server } from 'node:http';
+import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import express, { type Express, type NextFunction, type Request, type Response } from 'express';
+import express, { type NextFunction, type Request, type Response } from 'express';
 import type { Agent } from '../agent/agent.js';
 import { AgentUpError, messageOf } from '../errors.js';
 import { type Logger, silentLogger } from '../logger.js';
-import { type A2ARoutes, a2aRoutes } from './a2a/a2a-routes.js';
+import { a2aRoutes } from './a2a/a2a-routes.js';
+import type { StatefulExecutor } from './a2a/agent-executor.js';
 import { authenticatorOf } from './auth/authenticator.js';
 import { healthRoutes } from './health.js';
 import { identify, rateLimited, readBody, refuseWhen, sendProblem } from './middleware.js';
@@ -21,10 +22,10 @@ export interface AgentServerOptions {
 
 /** An agent on the network: its A2A transports, its card, its health. Made by `createAgentServer`. */
 export class AgentServer {
-  /** For a server of your own: mount it, and listen yourself. */
-  readonly app: Express;
+  /** For a server of your own: mount it (it is an express application), and listen yourself. */
+  readonly app: RequestListener;
   readonly agent: Agent;
-  readonly #a2a: A2ARoutes;
+  readonly #executor: StatefulExecutor;
   readonly #http: Server;
   readonly #host: string;
   readonly #port: number;
@@ -33,10 +34,17 @@ export class AgentServer {
   #stopping: Promise<number> | undefined;
 
   /** @internal */
-  constructor(agent: Agent, app: Express, a2a: A2ARoutes, state: ServerState, place: Place, logger: Logger) {
+  constructor(
+    agent: Agent,
+    app: RequestListener,
+    executor: StatefulExecutor,
+    state: ServerState,
+    place: Place,
+    logger: Logger,
+  ) {
     this.agent = agent;
     this.app = app;
-    this.#a2a = a2a;
+    this.#executor = executor;
     this.#state = state;
     this.#host = place.host;
     this.#port = place.port;
@@ -86,7 +94,7 @@ export class AgentServer {
       else resolve();
     });
     this.#http.closeIdleConnections();
-    const cancelled = await this.#a2a.executor.stop(this.agent.config.server.stop_timeout * 1000);
+    const cancelled = await this.#executor.stop(this.agent.config.server.stop_timeout * 1000);
     if (cancelled > 0) this.#logger.warn(`${cancelled} turns took too long to end and were cancelled`);
     // What has been said reaches its reader before the connections go.
     const goodbye = setTimeout(() => this.#http.closeAllConnections(), 1000);
@@ -150,7 +158,7 @@ export async function createAgentServer(agent: Agent, options: AgentServerOption
     if (response.headersSent) return next(error);
     sendProblem(response, { status: 500, code: 'INTERNAL', text: 'Something went wrong.' });
   });
-  return new AgentServer(agent, app, a2a, state, { host, port }, logger);
+  return new AgentServer(agent, app, a2a.executor, state, { host, port }, logger);
 }
 
 function isLoopback(host: string): boolean {
