@@ -1,4 +1,11 @@
 export { Agent, type Reply } from './agent/agent.js';
+export type {
+  AgentConversations,
+  ConversationPlace,
+  EndOptions,
+  StartOptions,
+  WatchOptions,
+} from './agent/agent-conversations.js';
 export { type CreateAgentOptions, createAgent } from './agent/create-agent.js';
 export { closeStorages } from './agent/default-runtime.js';
 export type { LoadedSkill, SkillTarget } from './agent/load-skill.js';
@@ -24,11 +31,36 @@ export type { JsonValue } from './json.js';
 export { type Logger, silentLogger, stderrLogger } from './logger.js';
 export { handler } from './skill/handler.js';
 export { type HandlerMetadata, handlerMetadata } from './skill/handler-metadata.js';
+export {
+  type ConversationEvent,
+  type EndedEvent,
+  type ErrorEvent,
+  type HookDecorator,
+  type HookMethod,
+  onConversationEnded,
+  onConversationStarted,
+  onError,
+  onToolCalled,
+  onToolCompleted,
+  type StartedEvent,
+  type ToolCalledEvent,
+  type ToolCompletedEvent,
+} from './skill/hooks.js';
 export { injected } from './skill/injected.js';
 export { skill } from './skill/skill.js';
 export { type StatefulDecorator, type StatefulMethod, stateful } from './skill/stateful.js';
 export type { StatefulOptions } from './skill/stateful-options.js';
 export { type Task, type TaskPart, textOf } from './skill/task.js';
+export { type ToolDecorator, type ToolMethod, tool } from './skill/tool.js';
+export { type ToolBox, type ToolCallOptions, toolsOf } from './skill/tool-box.js';
+export {
+  type JsonSchema,
+  type ToolInfo,
+  type ToolOptions,
+  type ToolStateOptions,
+  toOpenAiTool,
+  toolResultText,
+} from './skill/tool-metadata.js';
 export { type StatefulFunction, withState } from './skill/with-state.js';
 export type { OutputOf, StandardSchema } from './standard-schema.js';
 export { FileStorage, type FileStorageOptions } from './storage/file/file-storage.js';

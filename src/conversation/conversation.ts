@@ -8,6 +8,7 @@ import { checkId } from '../storage/keys.js';
 import type { LogPage } from '../storage/state-storage.js';
 import type { Access, Answer, Attributes } from './access.js';
 import { forbidden } from './forbidden.js';
+import { GRACE, LIFE, lifeOf, outlived } from './life.js';
 import { type ConversationLimits, checkName, checkSize } from './limits.js';
 import { decodeMessages, encodeMessage, type Message, type RoleInput } from './message.js';
 
@@ -63,6 +64,8 @@ export interface ConversationParts {
   readonly historyLoad: number;
   /** Asked at every call: a turn may run, or have ended. */
   readonly access: () => Access;
+  /** Has its end looked at then, epoch milliseconds. */
+  readonly dueAt: (at: number) => Promise<void>;
 }
 
 /**
@@ -256,7 +259,13 @@ export class Conversation {
    */
   async setTtl(ttl: number | 'none'): Promise<boolean> {
     checkTtl(ttl);
-    return this.#access().expire({ set: ttl });
+    const access = this.#access();
+    const before = await access.attributes();
+    const life = before && lifeOf(before.life);
+    if (life?.ttl === undefined) return access.expire({ set: ttl });
+    if (ttl !== 'none') await this.#parts.dueAt(this.#parts.clock.now() + ttl * 1000);
+    await access.apply([{ op: 'set', field: LIFE, value: encode({ ...life, ttl }) }]);
+    return access.expire({ set: outlived(ttl) });
   }
 
   #log(options: HistoryOptions): Answer<LogPage> {
@@ -273,9 +282,10 @@ export class Conversation {
     return { contextId: this.contextId };
   }
 
-  #expiresAt({ ttl, expiresAt }: Attributes): number | undefined {
-    if (ttl === undefined) return expiresAt;
-    return ttl === 'none' ? undefined : this.#parts.clock.now() + ttl * 1000;
+  #expiresAt({ ttl, expiresAt, life }: Attributes): number | undefined {
+    const grace = lifeOf(life)?.ttl === undefined ? 0 : GRACE * 1000;
+    if (ttl === undefined) return expiresAt === undefined ? undefined : expiresAt - grace;
+    return ttl === 'none' ? undefined : this.#parts.clock.now() + ttl * 1000 - grace;
   }
 
   #permit({ owner }: Attributes, userId: string | undefined): void {
