@@ -75,8 +75,7 @@ export class Turn implements Access {
   #ended = false;
   /** What its handler was given: a tool that is called from it works on the same conversation. */
   context: ConversationContext | undefined;
-  /** Its handler was given up while it ran: nothing that it still does may become part of an outer turn. */
-  givenUp = false;
+  #givenUp = false;
   /** A save under way: what comes meanwhile waits, or it would be taken for saved. */
   #saving: Promise<void> | undefined;
   /** A save of which nobody knows whether it was written: it is sent again, as it was, before anything else. */
@@ -250,6 +249,17 @@ export class Turn implements Access {
   finish(): Promise<void> {
     this.#end();
     return this.#saving ? this.#saving.then(() => this.#commit(false)) : this.#commit(false);
+  }
+
+  /** Its handler was given up while it ran: nothing that it still does may become part of an outer turn. */
+  get givenUp(): boolean {
+    return this.#givenUp;
+  }
+
+  /** The handler is not waited for any longer: from now on it changes nothing. Whoever says so throws. */
+  giveUp(): void {
+    this.#givenUp = true;
+    this.#end();
   }
 
   /** The handler threw, or the commit was refused: nothing more is written, the lease is released. */

@@ -159,7 +159,7 @@ async function inTime(
   const givenUp = new Promise<never>((_, reject) => {
     const giveUp = (error: unknown, reason: unknown): void => {
       // What the tool does from now on must not become part of an outer turn.
-      turn.givenUp = true;
+      turn.giveUp();
       aborter.abort(reason);
       reject(error);
     };
