@@ -12,6 +12,7 @@ export type { LoadedSkill, SkillTarget } from './agent/load-skill.js';
 export { type Clock, systemClock } from './clock.js';
 export type { AgentConfig, AgentConfigInput, Finding } from './config/index.js';
 export {
+  type BudgetedHistoryOptions,
   Conversation,
   type ConversationState,
   type HistoryOptions,
@@ -26,6 +27,17 @@ export {
 } from './conversation/conversation-context.js';
 export type { ConversationLimits } from './conversation/limits.js';
 export type { Message, Role, RoleInput } from './conversation/message.js';
+export {
+  type AiSdkAssistantPart,
+  type AiSdkMessage,
+  type AiSdkToolResult,
+  type ModelMessagesOptions,
+  type OpenAiMessage,
+  type OpenAiToolCall,
+  type ToolCall,
+  toModelMessages,
+} from './conversation/model-messages.js';
+export { estimateTokens, type TokenCounter } from './conversation/token-budget.js';
 export { AgentUpError, type ErrorCode, type ErrorDetails, isAgentUpError } from './errors.js';
 export type { JsonValue } from './json.js';
 export { type Logger, silentLogger, stderrLogger } from './logger.js';

@@ -9,6 +9,7 @@ import { checkId, keyText, type RecordKey } from '../storage/keys.js';
 import type { StateStorage } from '../storage/state-storage.js';
 import type { Access } from './access.js';
 import {
+  type BudgetedHistoryOptions,
   Conversation,
   type ConversationState,
   type HistoryOptions,
@@ -265,7 +266,7 @@ export class ConversationContext {
     return this.conversation(contextId).addToHistory(role, content, metadata);
   }
 
-  getHistory<Content = string>(contextId: string, options?: HistoryOptions): Promise<Message<Content>[]> {
+  getHistory<Content = string>(contextId: string, options?: BudgetedHistoryOptions): Promise<Message<Content>[]> {
     return this.conversation(contextId).getHistory<Content>(options);
   }
 

@@ -11,6 +11,7 @@ import { forbidden } from './forbidden.js';
 import { GRACE, LIFE, lifeOf, outlived } from './life.js';
 import { type ConversationLimits, checkName, checkSize } from './limits.js';
 import { decodeMessages, encodeMessage, type Message, type RoleInput } from './message.js';
+import { type TokenCounter, withinTokens } from './token-budget.js';
 
 /** A conversation as it was at one moment. Times are ISO 8601 UTC. */
 export interface ConversationState {
@@ -43,6 +44,13 @@ export interface HistoryOptions {
   readonly limit?: number;
   /** Only messages before this position. */
   readonly before?: number;
+}
+
+export interface BudgetedHistoryOptions extends HistoryOptions {
+  /** Only the newest messages that together have at most so many tokens. */
+  readonly maxTokens?: number;
+  /** Counts those of one message. Default: `estimateTokens`, which guesses. */
+  readonly countTokens?: TokenCounter;
 }
 
 export interface SchemaOptions<S extends StandardSchema, Default> {
@@ -182,8 +190,12 @@ export class Conversation {
     if (applied instanceof Promise) await applied;
   }
 
-  /** Messages, oldest first. */
-  async getHistory<Content = string>(options: HistoryOptions = {}): Promise<Message<Content>[]> {
+  /** Messages, oldest first. With `maxTokens` older ones are read only as far as they fit. */
+  async getHistory<Content = string>(options: BudgetedHistoryOptions = {}): Promise<Message<Content>[]> {
+    const { maxTokens } = options;
+    if (maxTokens !== undefined) {
+      return withinTokens<Content>({ ...options, maxTokens }, (page) => this.getHistoryPage<Content>(page));
+    }
     const answer = this.#log(options);
     return decodeMessages<Content>((answer instanceof Promise ? await answer : answer).entries);
   }
