@@ -23,7 +23,7 @@ export async function announceEnd(
   { key, at, now, tries = 0 }: { key: RecordKey; at: number; now: number; tries?: number },
 ): Promise<void> {
   // The id of a conversation may be as long as one can be, and the entry has the moment in its own as well.
-  const name = createHash('sha256').update(keyText(key)).digest('base64url');
+  const name = createHash('sha256').update(keyText(key)).digest('hex');
   await new DueList(storage, SPACE).add(
     at,
     name,
