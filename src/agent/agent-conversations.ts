@@ -8,6 +8,7 @@ import { encode } from '../json.js';
 import type { Hooks } from '../skill/hooks.js';
 import { permit } from '../skill/invoke-stateful.js';
 import { endOf, enter, idsOf, meetsOver, reportError, runEnded } from '../skill/lifecycle.js';
+import type { StatefulOptions } from '../skill/stateful-options.js';
 import type { CallRunner } from '../skill/tool-box.js';
 import type { RecordKey } from '../storage/keys.js';
 import type { StateStorage } from '../storage/state-storage.js';
@@ -20,6 +21,8 @@ export interface ConversationPlace {
   readonly tenantId?: string | undefined;
   /** Only on the storage and in the scope of this skill. Default: of every skill that has hooks for it. */
   readonly skill?: string | undefined;
+  /** The scope of skills that name none. Default `conversation`. */
+  readonly scope?: StatefulOptions['scope'];
 }
 
 export interface StartOptions extends ConversationPlace {
@@ -140,8 +143,8 @@ export class AgentConversations {
   ): AsyncGenerator<ConversationInfo, void, undefined> {
     const { userId, tenantId, updatedBefore } = query;
     const context = await this.#contextOf(query.skill);
-    const kind = query.skill === undefined ? 'conversation' : this.#skill(query.skill).handler.options.scope;
-    const listed = context.scoped({ ...(kind && { kind }), userId, tenantId });
+    const own = query.skill === undefined ? undefined : this.#skill(query.skill).handler.options.scope;
+    const listed = context.scoped({ kind: own ?? query.scope ?? 'conversation', userId, tenantId });
     const now = context.clock.now();
     for await (const info of listed.listContexts({
       ...(userId !== undefined && { userId }),
@@ -192,6 +195,7 @@ export class AgentConversations {
       try {
         await this.runDue();
       } catch (error) {
+        if (isAgentUpError(error, 'AGENT_CLOSED')) stopped = true;
         if (!stopped) this.#parts.context.logger.error('conversations that are over could not be looked after', error);
       }
       if (stopped) return;
@@ -337,7 +341,7 @@ export class AgentConversations {
   /** What the context id means to the skills that have hooks, or to all of `candidates`. */
   async #places(
     contextId: string,
-    { skill, userId, tenantId }: ConversationPlace,
+    { skill, userId, tenantId, scope = 'conversation' }: ConversationPlace,
     candidates: readonly LoadedSkill[],
   ): Promise<Place[]> {
     const places: Place[] = [];
@@ -356,9 +360,9 @@ export class AgentConversations {
     for (const loaded of skill === undefined ? candidates : [this.#skill(skill)]) {
       if (loaded.handler.kind !== 'stateful') continue;
       const base = await this.#parts.runtime.contextFor(loaded.handler.options);
-      add(base, loaded.handler.options.scope ?? 'conversation', loaded);
+      add(base, loaded.handler.options.scope ?? scope, loaded);
     }
-    if (skill === undefined && places.length === 0) add(this.#parts.context, 'conversation');
+    if (skill === undefined && places.length === 0) add(this.#parts.context, scope);
     return places;
   }
 }

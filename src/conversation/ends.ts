@@ -8,6 +8,9 @@ import { GRACE } from './life.js';
 /** Entries of conversations whose end is to be looked at, of all tenants. */
 const SPACE = 'conversation-ends';
 
+/** Conversations looked at in one round: also where as many belong to other agents, one's own come up. */
+const ROUND = 20_000;
+
 /** A conversation that may be over. */
 export interface DueEnd {
   readonly key: RecordKey;
@@ -40,7 +43,7 @@ export async function announceEnd(
 export async function dueEnds(storage: StateStorage, now: number): Promise<DueEnd[]> {
   const list = new DueList(storage, SPACE);
   const ends: DueEnd[] = [];
-  for (const entry of await list.due(now, { contents: true })) {
+  for (const entry of await list.due(now, { contents: true, limit: ROUND })) {
     const key = entry.record?.fields.get('key');
     if (key === undefined) continue;
     const tries = integerOf(entry.record?.fields.get('tries') ?? '0') ?? 0;

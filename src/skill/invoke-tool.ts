@@ -7,6 +7,7 @@ import { type Hooks, hooksOf, runHooks } from './hooks.js';
 import { permit } from './invoke-stateful.js';
 import { EnterFirst, enter, enterAlone, idsOf, meetsOver, reportError } from './lifecycle.js';
 import { currentRuntime } from './state-runtime.js';
+import type { StatefulOptions } from './stateful-options.js';
 import { stateOptionsOf, type ToolMetadata } from './tool-metadata.js';
 
 /** A tool that can be called. */
@@ -23,6 +24,7 @@ export interface ToolPlace {
   readonly contextId?: string | undefined;
   readonly userId?: string | undefined;
   readonly tenantId?: string | undefined;
+  readonly scope?: StatefulOptions['scope'];
   /** Gives the tool up when it is aborted. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -127,7 +129,7 @@ async function locate(
   const inherited = given?.scope ?? from?.scope;
   const userId = place.userId ?? inherited?.userId;
   const tenantId = place.tenantId ?? inherited?.tenantId;
-  const kind = options.scope ?? 'conversation';
+  const kind = options.scope ?? place.scope ?? inherited?.kind ?? 'conversation';
   const contextId = kind === 'user' ? userId : (place.contextId ?? around?.key.id);
   if (contextId === undefined || contextId === '') {
     throw new AgentUpError(

@@ -2,6 +2,7 @@ import { AgentUpError, messageOf } from '../errors.js';
 import { classOf } from './handler-metadata.js';
 import { ownerName } from './handler-name.js';
 import { type CallableTool, callTool, type ToolPlace, ToolThrew } from './invoke-tool.js';
+import type { StatefulOptions } from './stateful-options.js';
 import { type BoundTool, inputSchemaOf, type ToolInfo, toOpenAiTool, toolsOn } from './tool-metadata.js';
 
 /** Where a tool is called, by name. */
@@ -10,6 +11,8 @@ export interface ToolCallOptions {
   readonly contextId?: string | undefined;
   readonly userId?: string | undefined;
   readonly tenantId?: string | undefined;
+  /** The scope of a tool whose skill names none. Default: that of the turn it is called from, else `conversation`. */
+  readonly scope?: StatefulOptions['scope'];
   /** Gives the tool up when it is aborted. */
   readonly signal?: AbortSignal | undefined;
 }

@@ -105,7 +105,19 @@ const NO_OPTIONS: ToolStateOptions = {};
  * The JSON Schema of a tool's arguments: the one given, else what its schema says of itself, else of no arguments.
  * @throws INVALID_ARGUMENT where the schema cannot say
  */
-export function inputSchemaOf({ name, input, inputSchema }: ToolMetadata): JsonSchema {
+export function inputSchemaOf(metadata: ToolMetadata): JsonSchema {
+  let schema = schemas.get(metadata);
+  if (!schema) {
+    schema = makeInputSchema(metadata);
+    schemas.set(metadata, schema);
+  }
+  return schema;
+}
+
+/** Making one costs a schema library as much as a turn costs us, and a model is told of its tools every time. */
+const schemas = new WeakMap<ToolMetadata, JsonSchema>();
+
+function makeInputSchema({ name, input, inputSchema }: ToolMetadata): JsonSchema {
   if (inputSchema) return inputSchema;
   if (!input) return { type: 'object', properties: {} };
   const refuse = (why: string, cause?: unknown): AgentUpError =>

@@ -40,8 +40,8 @@ export class DueList {
     await this.#storage.commit(this.#key(at, name), changes, ttl === undefined ? {} : { expiry: { set: ttl } });
   }
 
-  /** What is due at `now`, the oldest first, at most a thousand. */
-  async due(now: number, options: { readonly contents?: boolean } = {}): Promise<DueEntry[]> {
+  /** What is due at `now`, the oldest first, at most `limit` (1000). */
+  async due(now: number, options: { readonly contents?: boolean; readonly limit?: number } = {}): Promise<DueEntry[]> {
     const due: DueEntry[] = [];
     const query = { space: this.#space, scope: this.#scope, limit: ROUND, ...options };
     for await (const { key, record } of this.#storage.list(query) as AsyncIterable<RecordInfo>) {

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import type { Agent } from '../../src/agent/agent.js';
 import { createAgent } from '../../src/agent/create-agent.js';
-import type { ConversationContext } from '../../src/conversation/conversation-context.js';
+import { createCaches } from '../../src/caches/index.js';
+import { ConversationContext } from '../../src/conversation/conversation-context.js';
 import type { Logger } from '../../src/logger.js';
 import {
   type EndedEvent,
@@ -16,7 +17,11 @@ import { skill } from '../../src/skill/skill.js';
 import { stateful } from '../../src/skill/stateful.js';
 import type { StatefulOptions } from '../../src/skill/stateful-options.js';
 import type { Task } from '../../src/skill/task.js';
+import { withState } from '../../src/skill/with-state.js';
+import { MemoryStorage } from '../../src/storage/memory-storage.js';
 import { onEachBackend } from '../caches/backends.js';
+import { RecordingStorage } from '../support/recording-storage.js';
+import { TestClock } from '../support/test-clock.js';
 
 type Seen = { readonly hook: string; readonly event: StartedEvent | EndedEvent | ErrorEvent; readonly n?: unknown };
 
@@ -168,7 +173,6 @@ onEachBackend('the lifecycle of a conversation', ({ storage, pass, clock }) => {
       event: { reason: 'ended', detail: 'goodbye', contextId: id, ...who },
     });
     expect(await memory?.getVariables()).toEqual({});
-    const { createCaches } = await import('../../src/caches/index.js');
     expect(await createCaches({ storage: storage(), ...who }).userCache.get()).toEqual({ last: 1 });
   });
 
@@ -307,8 +311,6 @@ onEachBackend('the lifecycle of a conversation', ({ storage, pass, clock }) => {
 
 describe('hooks of several skills', () => {
   it('each begin with their first message; all of them hear of the end, also where another skill meets it', async () => {
-    const { MemoryStorage } = await import('../../src/storage/memory-storage.js');
-    const { TestClock } = await import('../support/test-clock.js');
     const clock = new TestClock();
     const storage = new MemoryStorage({ clock });
     const script = scripted();
@@ -332,8 +334,41 @@ describe('hooks of several skills', () => {
     expect(script.seen[2]).toMatchObject({ n: 4 });
   });
 
+  it('cost one commit at the start and one for the due entry, and later turns nothing', async () => {
+    const storage = new RecordingStorage(new MemoryStorage());
+    const script = scripted();
+    const skills = [greeter(script, { storage, ttl: 60 })];
+    await using agent = await createAgent({ state: { backend: 'memory' } }, { skills });
+    const cost = async () => {
+      storage.calls.length = 0;
+      await agent.handle(task());
+      return storage.calls.map(({ name }) => name);
+    };
+    expect(await cost()).toEqual(['begin', 'commit', 'commit', 'commit']);
+    expect(await cost()).toEqual(['begin', 'commit']);
+  });
+
+  it('are part of the outer turn where their skill is called from another: half of that is not written down', async () => {
+    const storage = new MemoryStorage();
+    const script = scripted();
+    const Greeter = greeter(script, { storage });
+    const outer = withState(
+      async function outer(given, context, id) {
+        await context.setVariable(id, 'half', true);
+        const reply = await new Greeter().handle(given);
+        if (given.text === 'fail') throw new Error('after all');
+        return reply;
+      },
+      { storage },
+    );
+    await using agent = await createAgent({ state: { backend: 'memory' } }, { skills: [outer] });
+    await expect(agent.handle(task('fail'))).rejects.toThrow('after all');
+    expect(await new ConversationContext(storage).getVariables('c1')).toEqual({});
+    expect(await agent.handle(task('go'))).toMatchObject({ value: '1 greeter' });
+    expect(names(script)).toEqual(['greeter started', 'greeter started']);
+  });
+
   it('outlive no time to live of conversations without hooks', async () => {
-    const { TestClock } = await import('../support/test-clock.js');
     const clock = new TestClock();
     const script = scripted();
     const skills = [Plain, greeter(script, {})];
