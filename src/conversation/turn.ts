@@ -111,9 +111,9 @@ export class Turn implements Access {
     return this.#parent !== undefined;
   }
 
-  /** Does no other turn of its conversation run now? */
-  get exclusive(): boolean {
-    return this.#lease !== undefined || this.#parent?.exclusive === true;
+  /** Does it hold the lease of its conversation? A turn inside another one does not. */
+  get leased(): boolean {
+    return this.#lease !== undefined;
   }
 
   /** What the lifecycle of the conversation has noted: see `Life`. */

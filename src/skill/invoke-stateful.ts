@@ -79,6 +79,7 @@ export async function invokeStateful<T extends Task, R>(
       return replyOf(await run(context, false));
     } catch (error) {
       if (!(error instanceof EnterFirst)) throw error;
+      progress = 'before';
       phase = 'started';
       await enterAlone(context, contextId, { hooks, owner, event: { task } });
       phase = 'handler';

@@ -39,7 +39,7 @@ export function enter(entry: Entry): Promise<void> | undefined {
   const over = meetsOver(turn, context);
   const starts = waits && (over || lifeOf(turn.life)?.started[hooks.owner] === undefined);
   if (!over && !starts) return undefined;
-  if (!turn.exclusive) throw new EnterFirst();
+  if (!turn.leased && !turn.joined) throw new EnterFirst();
   return over ? endThenStart(entry, starts) : start(entry);
 }
 

@@ -348,6 +348,21 @@ describe('hooks of several skills', () => {
     expect(await cost()).toEqual(['begin', 'commit']);
   });
 
+  it('run inside a parallel turn of another skill', async () => {
+    const storage = new MemoryStorage();
+    const script = scripted();
+    const Greeter = greeter(script, { storage });
+    const outer = withState(
+      async function outer(given) {
+        return new Greeter().handle(given);
+      },
+      { storage, concurrency: 'parallel' },
+    );
+    await using agent = await createAgent({ state: { backend: 'memory' } }, { skills: [outer] });
+    expect(await agent.handle(task())).toMatchObject({ value: '1 greeter' });
+    expect(names(script)).toEqual(['greeter started']);
+  });
+
   it('are part of the outer turn where their skill is called from another: half of that is not written down', async () => {
     const storage = new MemoryStorage();
     const script = scripted();
