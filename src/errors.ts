@@ -27,6 +27,11 @@ export type ErrorCode =
   | 'NOT_INJECTED'
   | 'SKILL_LOAD_FAILED'
   | 'SKILL_NOT_FOUND'
+  // tools
+  | 'TOOL_NOT_FOUND'
+  | 'TOOL_INPUT_INVALID'
+  | 'TOOL_FAILED'
+  | 'TOOL_TIMEOUT'
   // configuration and agent
   | 'CONFIG_NOT_FOUND'
   | 'CONFIG_INVALID'
@@ -67,6 +72,8 @@ export interface ErrorDetails {
   max?: number;
   actual?: number;
   skillId?: string;
+  /** Name of the tool. */
+  tool?: string;
   backend?: string;
   /** What the caller can do about it, one sentence. */
   fix?: string;

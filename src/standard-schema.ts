@@ -10,6 +10,10 @@ export interface StandardSchema<Input = unknown, Output = Input> {
     readonly vendor: string;
     readonly validate: (value: unknown) => SchemaResult<Output> | Promise<SchemaResult<Output>>;
     readonly types?: { readonly input: Input; readonly output: Output } | undefined;
+    /** Standard JSON Schema, which newer versions of the same libraries have. */
+    readonly jsonSchema?:
+      | { readonly input: (options: { readonly target: 'draft-2020-12' }) => Record<string, unknown> }
+      | undefined;
   };
 }
 
@@ -46,15 +50,19 @@ export async function validate<S extends StandardSchema>(
 ): Promise<OutputOf<S>> {
   const result = await schema['~standard'].validate(value);
   if (!result.issues) return result.value as OutputOf<S>;
-  const shown = result.issues
+  throw new AgentUpError('SCHEMA_INVALID', `${what} does not fit its schema: ${issuesText(result.issues)}`, {
+    field: what,
+    issues: result.issues,
+  });
+}
+
+/** The first issues of a schema in one sentence. */
+export function issuesText(issues: readonly SchemaIssue[]): string {
+  return issues
     .slice(0, 3)
     .map(({ message, path }) => {
       const steps = path?.map((step) => String(typeof step === 'object' ? step.key : step)) ?? [];
       return steps.length > 0 ? `${steps.join('.')}: ${message}` : message;
     })
     .join('; ');
-  throw new AgentUpError('SCHEMA_INVALID', `${what} does not fit its schema: ${shown}`, {
-    field: what,
-    issues: result.issues,
-  });
 }

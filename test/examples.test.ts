@@ -54,6 +54,37 @@ describe('the examples', () => {
     expect(stdout).toMatch(/\{ rate: 1\.1, calls: 1 \} ?\] 1|\] 1\n/);
   });
 
+  it('customer service: tools work on the conversation, what matters of it outlives its end', async () => {
+    const { code, stdout, stderr } = await project.tsx('examples/customer-service/main.ts');
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    for (const said of [
+      'tools   login, logout, get_order, add_to_cart, get_cart_total',
+      'Please log in first',
+      '{"orderId":"ORD-789","status":"sent","items":["P123"]}',
+      'There is no order ORD-800 of yours',
+      'the arguments of the tool get_order do not fit: orderId: an order is called ORD- and its number',
+      'the tool add_to_cart failed: there is no product P999',
+      '{"total":209.9,"items":2}',
+      'call-2  hello                  Hello, welcome back (visit 2)!',
+      '"lastCart":[{"productId":"P123","quantity":2},{"productId":"P456","quantity":1}],"lastEnd":"ended"',
+    ]) {
+      expect(stdout).toContain(said);
+    }
+    expect(stdout).toMatch(/call-2 {2}where is ORD-789\? +\{"error":"Please log in first"\}/);
+    const kept = await readdir(join(project.directory, 'examples/customer-service/conversation_states'), {
+      recursive: true,
+    });
+    expect(kept.filter((file) => /^contexts.*jsonl$/.test(file))).toEqual([]);
+  });
+
+  it('model chat: runs without a key', async () => {
+    const { code, stdout, stderr } = await project.tsx('examples/model-chat/main.ts');
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(stdout).toContain('agent  I found this: {"city":"Lisbon","sky":"sunny","celsius":16}');
+    expect(stdout).toContain('You have said 2 things before.');
+    expect(stdout).toContain('knows  ["Lisbon"]');
+  });
+
   it('multi-session task: each session is a process and a conversation of its own, the task goes on to its end', async () => {
     const run = () => project.tsx('examples/multi-session-task/main.ts');
     const said: string[] = [];

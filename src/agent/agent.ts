@@ -2,13 +2,16 @@ import { inspect } from 'node:util';
 import type { AgentConfig } from '../config/index.js';
 import type { Conversation } from '../conversation/conversation.js';
 import type { ConversationContext } from '../conversation/conversation-context.js';
+import { isInTurn } from '../conversation/run-turn.js';
 import { AgentUpError } from '../errors.js';
 import { isInputRequired } from '../skill/input-required.js';
 import { contextIdOf, conversationOf } from '../skill/invoke-stateful.js';
-import { withRuntime } from '../skill/state-runtime.js';
+import { type CallNotes, withRuntime } from '../skill/state-runtime.js';
 import type { StatefulOptions } from '../skill/stateful-options.js';
 import { drain, isReplyStream } from '../skill/stream-turn.js';
 import type { Task } from '../skill/task.js';
+import { type CallRunner, ToolBox } from '../skill/tool-box.js';
+import { AgentConversations } from './agent-conversations.js';
 import type { ConfigRuntime } from './config-runtime.js';
 import type { LoadedSkill } from './load-skill.js';
 import { Router } from './route.js';
@@ -51,6 +54,10 @@ export class Agent {
   readonly skills: readonly LoadedSkill[];
   /** The conversations on the configured storage, for code outside a handler. */
   readonly context: ConversationContext;
+  /** The tools of all skills. */
+  readonly tools: ToolBox;
+  /** Conversations as wholes: started, ended, listed. */
+  readonly conversations: AgentConversations;
   readonly #runtime: ConfigRuntime;
   readonly #router: Router;
   readonly #running = new Set<Promise<unknown>>();
@@ -62,6 +69,9 @@ export class Agent {
     this.context = context;
     this.#runtime = runtime;
     this.#router = new Router(skills, config.agent.default_skill);
+    const run: CallRunner = (call) => this.#inRuntime({ redelivered: false }, call);
+    this.tools = new ToolBox(skills, run);
+    this.conversations = new AgentConversations({ skills, runtime, context, run });
   }
 
   get name(): string {
@@ -74,22 +84,15 @@ export class Agent {
    * @throws SKILL_NOT_FOUND, AGENT_CLOSED, whatever the turn fails with, and what the handler threw
    */
   async handle(task: Task, options: HandleOptions = {}): Promise<Reply> {
-    if (this.#closing) throw new AgentUpError('AGENT_CLOSED', 'the agent has been closed');
     const skill = this.#router.route(task.text, options.skill);
     const { kind, options: stateful } = skill.handler;
     const contextId = kind === 'stateful' ? contextIdOf(stateful, task, options.scope) : (task.contextId ?? task.id);
-    const notes = { redelivered: false, scope: options.scope };
-    const running = withRuntime(this.#runtime, notes, async () => {
+    const notes: CallNotes = { redelivered: false, scope: options.scope };
+    const value = await this.#inRuntime(notes, async () => {
       const reply = skill.call(task);
       return isReplyStream(reply) ? drain(reply, async (chunk) => options.onChunk?.(chunk)) : reply;
     });
-    this.#running.add(running);
-    try {
-      const value = await running;
-      return { skillId: skill.id, contextId, value, text: textOfValue(value), redelivered: notes.redelivered };
-    } finally {
-      this.#running.delete(running);
-    }
+    return { skillId: skill.id, contextId, value, text: textOfValue(value), redelivered: notes.redelivered };
   }
 
   /**
@@ -106,6 +109,7 @@ export class Agent {
   /** Takes no more tasks, waits for those that run, and releases storages and connections. Idempotent. */
   close(): Promise<void> {
     this.#closing ??= (async () => {
+      await this.conversations.stop();
       await Promise.allSettled(this.#running);
       await this.#runtime.close();
     })();
@@ -114,6 +118,18 @@ export class Agent {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+
+  /** @throws AGENT_CLOSED, but not for what a handler that still runs calls */
+  async #inRuntime<R>(notes: CallNotes, call: () => Promise<R>): Promise<R> {
+    if (this.#closing && !isInTurn()) throw new AgentUpError('AGENT_CLOSED', 'the agent has been closed');
+    const running = withRuntime(this.#runtime, notes, call);
+    this.#running.add(running);
+    try {
+      return await running;
+    } finally {
+      this.#running.delete(running);
+    }
   }
 }
 

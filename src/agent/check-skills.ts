@@ -27,8 +27,9 @@ export interface SkillsToCheck {
  */
 export async function checkSkills({ directory, document, config, skills, state }: SkillsToCheck): Promise<Finding[]> {
   const problems: Problem[] = [];
+  const tools = new Map<string, string>();
   for (const [index, skill] of (skills ?? config?.skills ?? []).entries()) {
-    if (skill) problems.push(...(await checkSkill(skill, index, directory, state ?? config?.state)));
+    if (skill) problems.push(...(await checkSkill(skill, index, directory, state ?? config?.state, tools)));
   }
   return problems.map((problem) => document.finding(problem));
 }
@@ -38,11 +39,16 @@ async function checkSkill(
   index: number,
   directory: string,
   state: StateConfig | undefined,
+  tools: Map<string, string>,
 ): Promise<Problem[]> {
   const path = ['skills', index, 'handler'];
   const loaded = await load(skill, directory);
   if ('code' in loaded) return [{ path, ...loaded, message: redactText(loaded.message) }];
-  return [...idProblems(loaded, index), ...checkStateOptions(loaded, path, state, directory)];
+  return [
+    ...idProblems(loaded, index),
+    ...toolProblems(loaded, path, tools),
+    ...checkStateOptions(loaded, path, state, directory),
+  ];
 }
 
 type Failure = Omit<Problem, 'path'>;
@@ -106,6 +112,24 @@ function idProblems(loaded: LoadedSkill, index: number): Problem[] {
       fix: `write \`id: ${declaredId}\` here, or @skill({ id: '${id}' }) there`,
     },
   ];
+}
+
+/** @param owners the skill of each tool seen so far */
+function toolProblems({ id, tools }: LoadedSkill, path: Problem['path'], owners: Map<string, string>): Problem[] {
+  const problems: Problem[] = [];
+  for (const { metadata } of tools) {
+    const other = owners.get(metadata.name);
+    if (other === undefined) owners.set(metadata.name, id);
+    else {
+      problems.push({
+        code: 'TOOL_NAME_TAKEN',
+        path,
+        message: `the skill ${id}: its tool ${metadata.name} is called like one of the skill ${other}`,
+        fix: `give it a name of its own: @tool({ name: '${id}_${metadata.name}' })`,
+      });
+    }
+  }
+  return problems;
 }
 
 function isFile(file: string): boolean {

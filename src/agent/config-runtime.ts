@@ -2,8 +2,10 @@ import type { Clock } from '../clock.js';
 import type { StateConfig } from '../config/index.js';
 import { ConversationContext } from '../conversation/conversation-context.js';
 import type { Logger } from '../logger.js';
+import type { Hooks } from '../skill/hooks.js';
 import type { StateRuntime } from '../skill/state-runtime.js';
 import type { StatefulOptions } from '../skill/stateful-options.js';
+import type { LoadedSkill } from './load-skill.js';
 import { resolveState } from './resolve-state.js';
 import { StoragePool } from './storage-pool.js';
 
@@ -13,16 +15,19 @@ export interface ConfigRuntimeParts {
   readonly directory: string;
   readonly logger?: Logger | undefined;
   readonly clock?: Clock | undefined;
+  readonly skills?: readonly LoadedSkill[] | undefined;
 }
 
 /** Gives handlers their state as one configuration says. */
 export class ConfigRuntime implements StateRuntime {
+  readonly skills: ReadonlyMap<string, Hooks>;
   readonly #parts: ConfigRuntimeParts;
   readonly #pool: StoragePool;
   readonly #contexts = new WeakMap<object, ConversationContext | Promise<ConversationContext>>();
 
   constructor(parts: ConfigRuntimeParts) {
     this.#parts = parts;
+    this.skills = new Map((parts.skills ?? []).flatMap(({ hooks }) => (hooks ? [[hooks.owner, hooks]] : [])));
     this.#pool = new StoragePool(parts);
   }
 

@@ -1,8 +1,9 @@
 import type { Clock } from '../clock.js';
 import type { AgentConfig, AgentConfigInput, SkillConfig } from '../config/index.js';
-import { AgentUpError } from '../errors.js';
+import { AgentUpError, isAgentUpError } from '../errors.js';
 import type { Logger } from '../logger.js';
 import { skillMetadata } from '../skill/handler-metadata.js';
+import { ToolBox } from '../skill/tool-box.js';
 import { Agent } from './agent.js';
 import { ConfigRuntime } from './config-runtime.js';
 import { bindSkill, type LoadedSkill, loadSkill, type SkillTarget } from './load-skill.js';
@@ -31,9 +32,19 @@ export async function createAgent(
   const skills: LoadedSkill[] = [];
   for (const skill of config.skills) skills.push(await loadSkill(skill, directory));
   for (const target of options.skills ?? []) skills.push(register(target, skills));
+  refuseSharedTools(skills);
   const { logger, clock } = options;
-  const runtime = new ConfigRuntime({ state: config.state, directory, logger, clock });
+  const runtime = new ConfigRuntime({ state: config.state, directory, logger, clock, skills });
   return new Agent({ config, skills, runtime, context: await runtime.contextFor({}) });
+}
+
+function refuseSharedTools(skills: readonly LoadedSkill[]): void {
+  try {
+    new ToolBox(skills);
+  } catch (error) {
+    if (!isAgentUpError(error)) throw error;
+    throw new AgentUpError('SKILL_LOAD_FAILED', error.message, { ...error.details, cause: error });
+  }
 }
 
 async function configOf(

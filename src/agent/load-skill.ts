@@ -1,9 +1,18 @@
 import { existsSync } from 'node:fs';
 import { relative, resolve } from 'node:path';
 import type { SkillConfig } from '../config/index.js';
-import { AgentUpError, messageOf } from '../errors.js';
-import { type HandlerMetadata, handlerMetadata, handlersOf, skillMetadata } from '../skill/handler-metadata.js';
+import { AgentUpError, isAgentUpError, messageOf } from '../errors.js';
+import {
+  type HandlerMetadata,
+  handlerMetadata,
+  handlersOf,
+  mainHandler,
+  skillMetadata,
+} from '../skill/handler-metadata.js';
+import { type Hooks, hooksOf } from '../skill/hooks.js';
 import type { Task } from '../skill/task.js';
+import { ToolBox } from '../skill/tool-box.js';
+import { type BoundTool, toolsOn } from '../skill/tool-metadata.js';
 import { importModule } from './import-module.js';
 import { placeOf } from './place-of.js';
 
@@ -17,6 +26,10 @@ export interface LoadedSkill {
   /** What `@skill()` says its id is, where the handler is a class that has one. */
   readonly declaredId: string | undefined;
   readonly call: (task: Task) => unknown;
+  /** Of the class; a function has neither tools nor hooks. */
+  readonly instance: object | undefined;
+  readonly tools: readonly BoundTool[];
+  readonly hooks: Hooks | undefined;
 }
 
 /** A class with decorated methods, or a function made by `withState()`. */
@@ -81,9 +94,12 @@ export function bindSkill(
     declaredId: declared?.id,
   };
   const own = handlerMetadata(target);
-  if (own) return { ...common, handler: own, call: target as LoadedSkill['call'] };
+  if (own) {
+    const call = target as LoadedSkill['call'];
+    return { ...common, handler: own, call, instance: undefined, tools: [], hooks: undefined };
+  }
   const handlers = isClass(target) ? handlersOf(target) : [];
-  const chosen = handlers.find(({ name }) => name === 'handle') ?? (handlers.length === 1 ? handlers[0] : undefined);
+  const chosen = mainHandler(handlers);
   if (!chosen || !isClass(target)) {
     throw handlers.length > 1
       ? fail(
@@ -101,7 +117,29 @@ export function bindSkill(
   } catch (error) {
     throw fail(`its constructor threw: ${messageOf(error)}`, 'a skill is made without arguments', error);
   }
-  return { ...common, handler: chosen.metadata, call: (task) => instance[chosen.name]?.(task) };
+  return {
+    ...common,
+    handler: chosen.metadata,
+    call: (task) => instance[chosen.name]?.(task),
+    instance,
+    tools: soundTools(instance, fail),
+    hooks: hooksOf(instance),
+  };
+}
+
+/** The tools of a skill, each of which can be described to a model. */
+function soundTools(
+  instance: object,
+  fail: (message: string, fix: string, cause?: unknown) => AgentUpError,
+): readonly BoundTool[] {
+  const tools = toolsOn(instance);
+  try {
+    new ToolBox([{ id: 'this skill', tools }]).list();
+  } catch (error) {
+    if (!isAgentUpError(error)) throw error;
+    throw fail(error.message, error.details.fix ?? 'correct @tool()', error);
+  }
+  return tools;
 }
 
 function pick(module: Record<string, unknown>, name: string | undefined, id: string): unknown {

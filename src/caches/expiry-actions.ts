@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { AgentUpError } from '../errors.js';
 import { decode, encode, integerOf, type Token } from '../json.js';
 import { checkTtl } from '../storage/changes.js';
+import { type DueEntry, DueList } from '../storage/due-list.js';
 import type { RecordKey } from '../storage/keys.js';
 import type { Change, StateRecord } from '../storage/state-storage.js';
 import { checkName } from './cache-keys.js';
@@ -10,12 +11,8 @@ import type { CacheParts } from './cache-options.js';
 /** What is to be done, by action and identifier; and the same by time, as hints to it. */
 const ACTIONS = 'cache-actions';
 const DUE = 'cache-due';
-/** Due entries looked at in one round. */
-const ROUND = 1_000;
 /** A hint without its action is left alone for so long. */
 const UNFINISHED_MS = 60_000;
-/** Digits of a moment in the name of a hint, so that names sort by time. */
-const DIGITS = 15;
 
 /** One entry whose time is up. */
 export interface ExpiredEntry {
@@ -112,27 +109,21 @@ export class ExpiryActions {
 
   /** Runs what is due now, once. @returns how many handlers ran to their end */
   async runDue(action: string, handler: ExpiryHandler, options: ExpiryWorkerOptions = {}): Promise<number> {
-    const { storage, now } = this.#parts;
-    const scope = [this.#tenantId, action];
     let ran = 0;
-    const due: RecordKey[] = [];
-    for await (const { key } of storage.list({ space: DUE, scope, limit: ROUND })) {
-      if (Number(key.id.slice(0, DIGITS)) > now()) break;
-      due.push(key);
+    for (const hint of await this.#due(action).due(this.#parts.now())) {
+      if (await this.#run(action, hint, handler, options)) ran++;
     }
-    for (const hint of due) if (await this.#run(action, hint, handler, options)) ran++;
     return ran;
   }
 
   async #run(
     action: string,
-    hint: RecordKey,
+    hint: DueEntry,
     handler: ExpiryHandler,
     { leaseMs = 30_000, retryMs = 30_000 }: ExpiryWorkerOptions,
   ): Promise<boolean> {
     const { storage, logger } = this.#parts;
-    const identifier = hint.id.slice(DIGITS + 1);
-    const due = Number(hint.id.slice(0, DIGITS));
+    const { name: identifier, at: due } = hint;
     const key = this.#key(action, identifier);
     const token = randomBytes(12).toString('hex');
     const begun = await storage.begin(key, { token, leaseMs });
@@ -142,7 +133,7 @@ export class ExpiryActions {
     if (dueOf(record) !== due) {
       // It was moved, stopped, or is done; or whoever makes it has come as far as the hint.
       await storage.commit(key, [], { lease: { token } });
-      if (due < this.#parts.now() - UNFINISHED_MS) await storage.delete(hint);
+      if (due < this.#parts.now() - UNFINISHED_MS) await this.#due(action).remove(hint);
       return false;
     }
     const renewal = setInterval(() => {
@@ -168,14 +159,14 @@ export class ExpiryActions {
       expiry: { set: 1 },
     });
     if (!done.committed) await storage.commit(key, [], { lease: { token } });
-    await storage.delete(hint);
+    await this.#due(action).remove(hint);
     return true;
   }
 
-  async #later(key: RecordKey, hint: RecordKey, record: StateRecord, token: string, at: number, tries: number) {
+  async #later(key: RecordKey, hint: DueEntry, record: StateRecord, token: string, at: number, tries: number) {
     const { storage } = this.#parts;
     const [, action = ''] = key.scope;
-    await storage.commit(this.#hint(action, key.id, at), [{ op: 'touch' }]);
+    await this.#due(action).add(at, key.id);
     const condition = { fields: new Map([['due', record.fields.get('due')]]) };
     const changes: Change[] = [
       { op: 'set', field: 'due', value: String(at) },
@@ -183,14 +174,14 @@ export class ExpiryActions {
     ];
     const moved = await storage.commit(key, changes, { lease: { token }, condition });
     if (!moved.committed) await storage.commit(key, [], { lease: { token } });
-    await storage.delete(hint);
+    await this.#due(action).remove(hint);
   }
 
   async #schedule(action: string, identifier: string, at: number, changes: readonly Change[]): Promise<void> {
     const { storage } = this.#parts;
     const key = this.#key(action, identifier);
     // The hint first: one that leads nowhere is found out, an action without one would never run.
-    await storage.commit(this.#hint(action, identifier, at), [{ op: 'touch' }]);
+    await this.#due(action).add(at, identifier);
     await storage.commit(key, [{ op: 'set', field: 'due', value: String(at) }, ...changes], {
       expiry: { set: 'none' },
     });
@@ -202,9 +193,8 @@ export class ExpiryActions {
     return { space: ACTIONS, scope: [this.#tenantId, action], id: identifier };
   }
 
-  #hint(action: string, identifier: string, at: number): RecordKey {
-    const moment = String(at).padStart(DIGITS, '0');
-    return { space: DUE, scope: [this.#tenantId, action], id: `${moment}:${identifier}` };
+  #due(action: string): DueList {
+    return new DueList(this.#parts.storage, DUE, [this.#tenantId, action]);
   }
 }
 

@@ -39,6 +39,7 @@ export const FINDING_CODES = {
   HANDLER_LOAD_FAILED: ['error', 'The file of a handler cannot be loaded, or its class not be made.'],
   EXPORT_NOT_FOUND: ['error', 'The file of a handler has no export of the name behind `#`.'],
   HANDLER_NOT_DECORATED: ['error', 'No method of the handler is decorated, or it is not clear which one to call.'],
+  TOOL_NAME_TAKEN: ['error', 'Two tools have the same name.'],
   SKILL_ID_MISMATCH: ['warning', 'The id in `@skill({ id })` is not the one in the configuration.'],
   STATE_OVERRIDDEN: ['warning', 'A handler keeps its state otherwise than the `state` section says.'],
   STATE_UNRESOLVED: ['error', 'The options of a handler and the `state` section do not make a storage together.'],

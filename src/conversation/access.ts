@@ -9,6 +9,8 @@ export interface Attributes {
   readonly expiresAt: number | undefined;
   /** In a turn: the time to live that its commit will give, in seconds; then `expiresAt` is out of date. */
   readonly ttl?: number | 'none' | undefined;
+  /** What its lifecycle has noted: see `Life`. */
+  readonly life?: Token | undefined;
 }
 
 /** Everything of a conversation at one moment. */

@@ -9,6 +9,7 @@ import { checkId, keyText, type RecordKey } from '../storage/keys.js';
 import type { StateStorage } from '../storage/state-storage.js';
 import type { Access } from './access.js';
 import {
+  type BudgetedHistoryOptions,
   Conversation,
   type ConversationState,
   type HistoryOptions,
@@ -16,6 +17,7 @@ import {
   type SchemaOptions,
 } from './conversation.js';
 import { DirectAccess } from './direct-access.js';
+import { announceEnd } from './ends.js';
 import { type ConversationLimits, DEFAULT_LIMITS } from './limits.js';
 import type { Message, RoleInput } from './message.js';
 import { currentTurn, type TurnSettings } from './run-turn.js';
@@ -135,6 +137,10 @@ export class ConversationContext {
     return this.#scope;
   }
 
+  get clock(): Clock {
+    return this.#common.clock;
+  }
+
   get logger(): Logger {
     return this.options.logger ?? silentLogger;
   }
@@ -165,7 +171,9 @@ export class ConversationContext {
   /** This context as a running turn sees it. @internal */
   inTurn(turn: Turn, contextId: string, degraded: boolean): ConversationContext {
     const bound: Bound = { turn, contextId, degraded, handle: undefined };
-    return new ConversationContext(this.storage, this.options, { common: this.#common, scope: this.#scope, bound });
+    const derived = { common: this.#common, scope: this.#scope, bound };
+    turn.context = new ConversationContext(this.storage, this.options, derived);
+    return turn.context;
   }
 
   /** The same settings over another storage. @internal */
@@ -258,7 +266,7 @@ export class ConversationContext {
     return this.conversation(contextId).addToHistory(role, content, metadata);
   }
 
-  getHistory<Content = string>(contextId: string, options?: HistoryOptions): Promise<Message<Content>[]> {
+  getHistory<Content = string>(contextId: string, options?: BudgetedHistoryOptions): Promise<Message<Content>[]> {
     return this.conversation(contextId).getHistory<Content>(options);
   }
 
@@ -336,6 +344,7 @@ export class ConversationContext {
       userId: this.#scope.userId,
       historyLoad: settings.historyLoad,
       access: () => this.#access(contextId),
+      dueAt: (at) => announceEnd(this.storage, { key: this.keyOf(contextId), at, now: clock.now() }),
     });
   }
 

@@ -8,8 +8,10 @@ import { checkId } from '../storage/keys.js';
 import type { LogPage } from '../storage/state-storage.js';
 import type { Access, Answer, Attributes } from './access.js';
 import { forbidden } from './forbidden.js';
+import { GRACE, LIFE, lifeOf, outlived } from './life.js';
 import { type ConversationLimits, checkName, checkSize } from './limits.js';
 import { decodeMessages, encodeMessage, type Message, type RoleInput } from './message.js';
+import { type TokenCounter, withinTokens } from './token-budget.js';
 
 /** A conversation as it was at one moment. Times are ISO 8601 UTC. */
 export interface ConversationState {
@@ -44,6 +46,13 @@ export interface HistoryOptions {
   readonly before?: number;
 }
 
+export interface BudgetedHistoryOptions extends HistoryOptions {
+  /** Only the newest messages that together have at most so many tokens. */
+  readonly maxTokens?: number;
+  /** Counts those of one message. Default: `estimateTokens`, which guesses. */
+  readonly countTokens?: TokenCounter;
+}
+
 export interface SchemaOptions<S extends StandardSchema, Default> {
   readonly schema: S;
   /** Returned, without validation, where there is nothing. */
@@ -63,6 +72,8 @@ export interface ConversationParts {
   readonly historyLoad: number;
   /** Asked at every call: a turn may run, or have ended. */
   readonly access: () => Access;
+  /** Has its end looked at then, epoch milliseconds. */
+  readonly dueAt: (at: number) => Promise<void>;
 }
 
 /**
@@ -179,8 +190,12 @@ export class Conversation {
     if (applied instanceof Promise) await applied;
   }
 
-  /** Messages, oldest first. */
-  async getHistory<Content = string>(options: HistoryOptions = {}): Promise<Message<Content>[]> {
+  /** Messages, oldest first. With `maxTokens` older ones are read only as far as they fit. */
+  async getHistory<Content = string>(options: BudgetedHistoryOptions = {}): Promise<Message<Content>[]> {
+    const { maxTokens } = options;
+    if (maxTokens !== undefined) {
+      return withinTokens<Content>({ ...options, maxTokens }, (page) => this.getHistoryPage<Content>(page));
+    }
     const answer = this.#log(options);
     return decodeMessages<Content>((answer instanceof Promise ? await answer : answer).entries);
   }
@@ -256,7 +271,13 @@ export class Conversation {
    */
   async setTtl(ttl: number | 'none'): Promise<boolean> {
     checkTtl(ttl);
-    return this.#access().expire({ set: ttl });
+    const access = this.#access();
+    const before = await access.attributes();
+    const life = before && lifeOf(before.life);
+    if (life?.ttl === undefined) return access.expire({ set: ttl });
+    if (ttl !== 'none') await this.#parts.dueAt(this.#parts.clock.now() + ttl * 1000);
+    await access.apply([{ op: 'set', field: LIFE, value: encode({ ...life, ttl }) }]);
+    return access.expire({ set: outlived(ttl) });
   }
 
   #log(options: HistoryOptions): Answer<LogPage> {
@@ -273,9 +294,10 @@ export class Conversation {
     return { contextId: this.contextId };
   }
 
-  #expiresAt({ ttl, expiresAt }: Attributes): number | undefined {
-    if (ttl === undefined) return expiresAt;
-    return ttl === 'none' ? undefined : this.#parts.clock.now() + ttl * 1000;
+  #expiresAt({ ttl, expiresAt, life }: Attributes): number | undefined {
+    const grace = lifeOf(life)?.ttl === undefined ? 0 : GRACE * 1000;
+    if (ttl === undefined) return expiresAt === undefined ? undefined : expiresAt - grace;
+    return ttl === 'none' ? undefined : this.#parts.clock.now() + ttl * 1000 - grace;
   }
 
   #permit({ owner }: Attributes, userId: string | undefined): void {

@@ -4,6 +4,7 @@ import type { RecordKey } from '../storage/keys.js';
 import type { Change, Expiry, LogOptions, LogPage, StateStorage } from '../storage/state-storage.js';
 import type { Access, Attributes, Contents } from './access.js';
 import { type CommitSettings, commitOptions } from './commit-settings.js';
+import { LIFE } from './life.js';
 
 /** Outside a turn: every operation is one atomic delta on the storage, whoever holds the lease. */
 export class DirectAccess implements Access {
@@ -27,14 +28,15 @@ export class DirectAccess implements Access {
   }
 
   async attributes(): Promise<Attributes | undefined> {
-    return this.storage.read(this.key, { fields: [] });
+    const record = await this.storage.read(this.key, { fields: [LIFE] });
+    return record && { ...record, life: record.fields.get(LIFE) };
   }
 
   async contents(log: number): Promise<Contents | undefined> {
     const record = await this.storage.read(this.key, { log });
     return (
       record && {
-        attributes: record,
+        attributes: { ...record, life: record.fields.get(LIFE) },
         fields: record.fields,
         log: {
           entries: record.log,

@@ -8,7 +8,7 @@ import { RESERVATION_MS, type ReadOptions, type StateStorage } from '../storage/
 import { uniqueId } from '../unique-id.js';
 import type { Answer } from './access.js';
 import type { CommitSettings } from './commit-settings.js';
-import { Turn } from './turn.js';
+import { Turn, turnEnded } from './turn.js';
 import { busy, TurnQueue } from './turn-queue.js';
 import { WorkingCopy } from './working-copy.js';
 
@@ -40,9 +40,15 @@ const shared: Shared = (globals[SHARED] ??= { frames: new AsyncLocalStorage(), q
 /** The running turn, on this storage and record, that the calling code is part of. */
 export function currentTurn(storage: StateStorage, text: string): Turn | undefined {
   for (let frame = shared.frames.getStore(); frame; frame = frame.outer) {
+    if (frame.turn.givenUp) throw turnEnded(frame.turn.key.id);
     if (frame.turn.storage === storage && frame.turn.text === text && !frame.turn.ended) return frame.turn;
   }
   return undefined;
+}
+
+/** The turn whose handler the calling code is part of, whatever it is about. It may have ended. */
+export function enclosingTurn(): Turn | undefined {
+  return shared.frames.getStore()?.turn;
 }
 
 /** Is the calling code part of a running turn, of whatever record? */

@@ -14,8 +14,10 @@ import type {
 } from '../storage/state-storage.js';
 import type { Access, Answer, Attributes, Contents } from './access.js';
 import { type CommitSettings, commitOptions } from './commit-settings.js';
+import type { ConversationContext } from './conversation-context.js';
 import { forbidden } from './forbidden.js';
 import { leaseKeeper } from './lease-keeper.js';
+import { LIFE } from './life.js';
 import { type Tail, WorkingCopy } from './working-copy.js';
 
 /** The right to commit exclusively, with how long it lasts without a renewal. */
@@ -71,6 +73,9 @@ export class Turn implements Access {
   #reply: Token | undefined;
   #newReply: Token | undefined;
   #ended = false;
+  /** What its handler was given: a tool that is called from it works on the same conversation. */
+  context: ConversationContext | undefined;
+  #givenUp = false;
   /** A save under way: what comes meanwhile waits, or it would be taken for saved. */
   #saving: Promise<void> | undefined;
   /** A save of which nobody knows whether it was written: it is sent again, as it was, before anything else. */
@@ -94,6 +99,31 @@ export class Turn implements Access {
 
   get owner(): string | undefined {
     return this.#copy.owner;
+  }
+
+  /** The user this turn is for, whoever owns the conversation. */
+  get user(): string | undefined {
+    return this.#subject.owner;
+  }
+
+  /** Does it run inside another turn of its conversation, and become part of it? */
+  get joined(): boolean {
+    return this.#parent !== undefined;
+  }
+
+  /** Does it hold the lease of its conversation? A turn inside another one does not. */
+  get leased(): boolean {
+    return this.#lease !== undefined;
+  }
+
+  /** What the lifecycle of the conversation has noted: see `Life`. */
+  get life(): Token | undefined {
+    return this.#copy.fields.get(LIFE);
+  }
+
+  /** When the conversation was last written to, before this turn. Epoch milliseconds. */
+  get updatedAt(): number | undefined {
+    return this.#copy.updatedAt;
   }
 
   /** What came of an earlier turn for the same message: it stands, and this one changes nothing. */
@@ -151,7 +181,7 @@ export class Turn implements Access {
   attributes(): Attributes | undefined {
     this.#live();
     const { exists, owner, createdAt = 0, updatedAt = 0, expiresAt } = this.#copy;
-    return exists ? { owner, createdAt, updatedAt, expiresAt, ttl: this.pendingTtl } : undefined;
+    return exists ? { owner, createdAt, updatedAt, expiresAt, ttl: this.pendingTtl, life: this.life } : undefined;
   }
 
   async contents(log: number): Promise<Contents | undefined> {
@@ -221,6 +251,17 @@ export class Turn implements Access {
     return this.#saving ? this.#saving.then(() => this.#commit(false)) : this.#commit(false);
   }
 
+  /** Its handler was given up while it ran: nothing that it still does may become part of an outer turn. */
+  get givenUp(): boolean {
+    return this.#givenUp;
+  }
+
+  /** The handler is not waited for any longer: from now on it changes nothing. Whoever says so throws. */
+  giveUp(): void {
+    this.#givenUp = true;
+    this.#end();
+  }
+
   /** The handler threw, or the commit was refused: nothing more is written, the lease is released. */
   async abandon(): Promise<void> {
     this.#end();
@@ -241,11 +282,7 @@ export class Turn implements Access {
   }
 
   #live(): void {
-    if (!this.#ended) return;
-    throw new AgentUpError('TURN_ENDED', 'the turn of this context has ended; is an await missing in the handler?', {
-      recordId: this.key.id,
-      fix: 'await every call on the context before the handler returns; outside a turn use a context of your own',
-    });
+    if (this.#ended) throw turnEnded(this.key.id);
   }
 
   /** The time to live that the commit will give, where this turn has anything to do with it. */
@@ -353,4 +390,12 @@ export class Turn implements Access {
       }
     }
   }
+}
+
+/** The error for what a handler does after its turn. */
+export function turnEnded(recordId: string): AgentUpError {
+  return new AgentUpError('TURN_ENDED', 'the turn of this context has ended; is an await missing in the handler?', {
+    recordId,
+    fix: 'await every call on the context before the handler returns; outside a turn use a context of your own',
+  });
 }

@@ -38,17 +38,38 @@ export function skillMetadata(target: unknown): SkillMetadata | undefined {
     : undefined;
 }
 
-/** The decorated methods of a class, its own before inherited ones, each name once. */
+/** The handler methods of a class, its own before inherited ones, each name once. */
 export function handlersOf(target: { readonly prototype: object }): { name: string; metadata: HandlerMetadata }[] {
-  const found = new Map<string, HandlerMetadata | undefined>();
+  return methodsWith(target, handlerMetadata);
+}
+
+/** The handler that answers messages, of those that a class has: `handle`, or the only one. */
+export function mainHandler(
+  handlers: { name: string; metadata: HandlerMetadata }[],
+): { name: string; metadata: HandlerMetadata } | undefined {
+  return handlers.find(({ name }) => name === 'handle') ?? (handlers.length === 1 ? handlers[0] : undefined);
+}
+
+/** The methods of a class that `read` finds something recorded on, as `handlersOf` does. */
+export function methodsWith<Metadata>(
+  target: { readonly prototype: object },
+  read: (fn: unknown) => Metadata | undefined,
+): { name: string; metadata: Metadata }[] {
+  const found = new Map<string, Metadata | undefined>();
   for (
     let level: object | null = target.prototype;
     level && level !== Object.prototype;
     level = Object.getPrototypeOf(level)
   ) {
     for (const [name, property] of Object.entries(Object.getOwnPropertyDescriptors(level))) {
-      if (!found.has(name)) found.set(name, handlerMetadata(property.value));
+      if (!found.has(name)) found.set(name, read(property.value));
     }
   }
   return [...found].flatMap(([name, metadata]) => (metadata ? [{ name, metadata }] : []));
+}
+
+/** The class of an instance. */
+export function classOf(self: unknown): { readonly prototype: object; readonly name: string } | undefined {
+  const type = typeof self === 'object' && self !== null ? self.constructor : undefined;
+  return typeof type === 'function' ? type : undefined;
 }

@@ -5,8 +5,10 @@ import { isInTurn, runTurn, type TurnOutcome } from '../conversation/run-turn.js
 import type { Turn } from '../conversation/turn.js';
 import { AgentUpError, isAgentUpError } from '../errors.js';
 import { openStorage } from '../storage/open-storage.js';
+import type { Hooks } from './hooks.js';
 import { idempotencyKeyOf } from './idempotency-key.js';
 import { isInputRequired } from './input-required.js';
+import { EnterFirst, enter, enterAlone, idsOf, meetsOver, reportError } from './lifecycle.js';
 import { currentNotes, currentRuntime, currentScope } from './state-runtime.js';
 import type { StatefulOptions } from './stateful-options.js';
 import { decodeReply, encodeReply, isKept } from './stored-reply.js';
@@ -17,7 +19,7 @@ type Handler<T, R> = (task: T, context: ConversationContext, contextId: string) 
 
 /**
  * One turn of a stateful handler: finds its context, begins, injects, commits. `given` is a context that the caller
- * passed instead of the one the configuration names, as tests do; `name` is the handler's, the same in every process.
+ * passed instead of the one the configuration names, as tests do; `name` is the handler's, the same in every process, and `hooks` are its skill's.
  */
 export async function invokeStateful<T extends Task, R>(
   options: StatefulOptions<T>,
@@ -25,6 +27,7 @@ export async function invokeStateful<T extends Task, R>(
   task: T,
   given: unknown,
   name: string,
+  hooks?: Hooks,
 ): Promise<R> {
   if (typeof task !== 'object' || task === null) {
     throw new AgentUpError('INVALID_ARGUMENT', 'a handler takes a task: an object with id and text', {
@@ -40,17 +43,27 @@ export async function invokeStateful<T extends Task, R>(
   const owner = task.userId;
   const key = settings.dedupe === 0 ? undefined : idempotencyKeyOf(options, task, name);
   const notes = key === undefined || isInTurn() ? undefined : currentNotes();
+  let phase: 'handler' | 'started' = 'handler';
   let progress: 'before' | 'running' | { result: R } = 'before';
 
   const run = (on: ConversationContext, degraded: boolean): Promise<TurnOutcome<R>> =>
     runTurn<R>(
       { storage: on.storage, key: on.keyOf(contextId), settings, logger, owner, idempotencyKey: key },
       (turn) => {
-        permit(turn, contextId, owner);
+        if (!meetsOver(turn, on)) permit(turn, contextId, owner);
         if (turn.reply !== undefined) return undefined as R;
         throwIfCancelled(task);
         progress = 'running';
-        return cancellable(task, () => handler(task, on.inTurn(turn, contextId, degraded), contextId));
+        const inside = on.inTurn(turn, contextId, degraded);
+        const entering = degraded ? undefined : enter({ turn, context: inside, contextId, hooks, event: { task } });
+        return cancellable(task, () => {
+          if (entering === undefined) return handler(task, inside, contextId);
+          phase = 'started';
+          return entering.then(() => {
+            phase = 'handler';
+            return handler(task, inside, contextId);
+          });
+        });
       },
       (turn, result) => {
         throwIfCancelled(task);
@@ -70,8 +83,20 @@ export async function invokeStateful<T extends Task, R>(
   };
 
   try {
-    return replyOf(await run(context, false));
+    try {
+      return replyOf(await run(context, false));
+    } catch (error) {
+      if (!(error instanceof EnterFirst)) throw error;
+      progress = 'before';
+      phase = 'started';
+      await enterAlone(context, contextId, { hooks, owner, event: { task } });
+      phase = 'handler';
+      return replyOf(await run(context, false));
+    }
   } catch (error) {
+    if (hooks && (progress as string) === 'running' && !isAgentUpError(error, 'TURN_CANCELLED')) {
+      await reportError(hooks, { ...idsOf(context, contextId), phase, error }, context);
+    }
     if ((options.onUnavailable ?? base.options.onUnavailable) !== 'degrade') throw error;
     const reached = progress as 'before' | 'running' | { result: R };
     if (!isAgentUpError(error, 'STORAGE_UNAVAILABLE') || reached === 'running') throw error;
@@ -107,7 +132,8 @@ export function contextIdOf<T extends Task>(
   return place(options, task, scope).contextId;
 }
 
-function permit({ owner }: Turn, contextId: string, userId: string | undefined): void {
+/** @throws CONTEXT_FORBIDDEN where the conversation belongs to another user */
+export function permit({ owner }: Turn, contextId: string, userId: string | undefined): void {
   if (userId === undefined) return;
   if (owner !== undefined && owner !== userId) throw forbidden(contextId, userId);
 }

@@ -1,12 +1,15 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { ConversationContext } from '../conversation/conversation-context.js';
 import { AgentUpError } from '../errors.js';
+import type { Hooks } from './hooks.js';
 import type { StatefulOptions } from './stateful-options.js';
 
 /** Turns a handler's options into a context over an open storage. An agent is one; the process has a default one. */
 export interface StateRuntime {
   // biome-ignore lint/suspicious/noExplicitAny: options of handlers with tasks of any type
   contextFor(options: StatefulOptions<any>): ConversationContext | Promise<ConversationContext>;
+  /** The skills that have hooks, by their owner's name: a turn may meet the end of another's conversation. */
+  readonly skills?: ReadonlyMap<string, Hooks> | undefined;
 }
 
 /** What whoever calls a handler asks of it, and wants to know beside its reply. */
@@ -54,4 +57,9 @@ export function currentRuntime(): StateRuntime {
   const runtime = shared.current.getStore()?.runtime ?? shared.default;
   if (!runtime) throw new AgentUpError('CONFIG_NOT_FOUND', 'no agent runs here and nothing resolves handlers');
   return runtime;
+}
+
+/** The skills with hooks of the agent that runs this. */
+export function currentSkills(): ReadonlyMap<string, Hooks> | undefined {
+  return shared.current.getStore()?.runtime.skills;
 }

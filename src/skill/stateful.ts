@@ -1,6 +1,7 @@
 import type { ConversationContext } from '../conversation/conversation-context.js';
 import { recordHandler } from './handler-metadata.js';
 import { methodName } from './handler-name.js';
+import { hooksOf } from './hooks.js';
 import { invokeStateful } from './invoke-stateful.js';
 import { decorateMethod } from './method-decorator.js';
 import type { StatefulOptions } from './stateful-options.js';
@@ -50,6 +51,7 @@ export function stateful<T extends Task = Task>(options: StatefulOptions<T> = {}
             task,
             given,
             methodName(this, method),
+            hooksOf(this),
           );
         return streams ? streamOf(run) : run();
       }

@@ -23,6 +23,7 @@ async function write(name: string, text: string): Promise<void> {
 }
 
 const source = (file: string) => JSON.stringify(join(process.cwd(), 'src/skill', file));
+const zod = JSON.stringify(import.meta.resolve('zod'));
 const IMPORT = `
 import { handler } from ${source('handler.js')};
 import { injected } from ${source('injected.js')};
@@ -106,6 +107,26 @@ describe('checkSkills', () => {
     expect(findings[2]?.message).toContain('gone.js');
     expect(findings[3]?.message).toMatch(/cannot be made \(maker\.ts:9:\d+\)/);
     expect(JSON.stringify(findings)).not.toContain('s3cret');
+  });
+
+  it('reports tools of one name in two skills, and one that no model could be told of', async () => {
+    const toolFile = (id: string, options: string) =>
+      `import { tool } from ${source('tool.js')};\nimport { z } from ${zod};\n${handlerFile('', id).replace(
+        /\}\s*$/,
+        `  @tool({ description: 'Searches'${options} }) async search() { return ''; }\n}\n`,
+      )}`;
+    await write('a.ts', toolFile('one', ''));
+    await write('b.ts', toolFile('two', ''));
+    const two =
+      'skills:\n  - { id: one, handler: ./a.ts }\n  - { id: two, handler: ./b.ts }\nstate: { backend: memory }\n';
+    const [taken, ...others] = await check(two);
+    expect(others).toEqual([]);
+    expect(taken).toMatchObject({ code: 'TOOL_NAME_TAKEN', severity: 'error', path: 'skills[1].handler', line: 3 });
+    expect(taken?.fix).toContain("name: 'two_search'");
+    await write('d.ts', toolFile('one', ', input: z.object({ day: z.date() })'));
+    expect(await check(one('./d.ts'))).toMatchObject([
+      { code: 'HANDLER_LOAD_FAILED', message: expect.stringContaining('search has no JSON Schema') },
+    ]);
   });
 
   it('warns when a class calls itself otherwise', async () => {

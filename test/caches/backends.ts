@@ -21,6 +21,8 @@ export interface CacheBench {
   /** Lets time pass: moves the clock, or waits where it is the server's. */
   pass(ms: number): Promise<void>;
   now(): number;
+  /** What moves time; `undefined` where it is the server's. */
+  readonly clock: TestClock | undefined;
 }
 
 let tenants = 0;
@@ -59,6 +61,7 @@ export function onEachBackend(
         if (real) await delay(ms);
         else clock.advance(ms);
       },
+      clock: real ? undefined : clock,
       now: () => (real ? Date.now() : clock.now()),
     });
     beforeAll(async () => {

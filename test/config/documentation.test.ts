@@ -59,6 +59,10 @@ describe('docs/configuration.md', () => {
         async handle(task: any, context: any = injected(), contextId: string = injected()) { return ''; }
       }`;
 
+    const toolFile = (id: string) => `
+      import { tool } from ${source('tool.js')};
+      ${statefulFile(id, '').replace(/\}\s*$/, "@tool({ description: 'Searches' }) async search() { return ''; } }")}`;
+
     beforeAll(async () => {
       directory = await realpath(await mkdtemp(join(tmpdir(), 'agentup-docs-')));
       await mkdir(join(directory, 'skills'));
@@ -67,6 +71,8 @@ describe('docs/configuration.md', () => {
         'skills/memory.ts': statefulFile('memory', ''),
         'skills/forgetful.ts': statefulFile('forgetful', "{ storage: 'memory' }"),
         'skills/shared.ts': statefulFile('shared', "{ storage: 'valkey' }"),
+        'skills/orders.ts': toolFile('orders'),
+        'skills/products.ts': toolFile('products'),
         'skills/plain.ts': 'export class Plain {}',
         'skills/broken.ts': 'export class Broken {',
       };

@@ -85,13 +85,16 @@ describe('the README', async () => {
   });
 });
 
-describe.each(['docs/conversations.md'])('%s', async (document) => {
-  const snippets = (await snippetsOf(document)).filter(({ language }) => language === 'ts');
+describe.each(['docs/conversations.md', 'docs/lifecycle.md', 'docs/tools.md', 'docs/models.md'])(
+  '%s',
+  async (document) => {
+    const snippets = (await snippetsOf(document)).filter(({ language }) => language === 'ts');
 
-  it.each(snippets)('runs the snippet at line $line', async ({ code }) => {
-    await project.write({ 'snippet.ts': code });
-    const { code: exit, stdout, stderr } = await project.tsx('snippet.ts');
-    expect({ exit, stderr }).toEqual({ exit: 0, stderr: '' });
-    for (const line of promised(code)) expect(stdout.split('\n')).toContain(line);
-  });
-});
+    it.each(snippets)('runs the snippet at line $line', async ({ code }) => {
+      await project.write({ 'snippet.ts': code });
+      const { code: exit, stdout, stderr } = await project.tsx('snippet.ts');
+      expect({ exit, stderr }).toEqual({ exit: 0, stderr: '' });
+      for (const line of promised(code)) expect(stdout.split('\n')).toContain(line);
+    });
+  },
+);

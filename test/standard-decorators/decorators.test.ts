@@ -1,9 +1,11 @@
 import { describe } from 'vitest';
 import type { ConversationContext } from '../../src/conversation/conversation-context.js';
+import { onConversationStarted, onToolCalled } from '../../src/skill/hooks.js';
 import { injected } from '../../src/skill/injected.js';
 import { skill } from '../../src/skill/skill.js';
 import { stateful } from '../../src/skill/stateful.js';
 import type { Task } from '../../src/skill/task.js';
+import { tool } from '../../src/skill/tool.js';
 import { decoratorCases } from '../support/decorator-cases.js';
 
 @skill({ id: 'counter', description: 'Counts' })
@@ -24,6 +26,25 @@ class Child extends Counter {
   override greeting = 'child';
 }
 
+@skill({ id: 'shop' })
+class Shop {
+  @stateful()
+  async handle(_task: Task, _context: ConversationContext = injected()): Promise<unknown> {
+    return this.price({ product: 'tea' });
+  }
+
+  @tool({ description: 'A price' })
+  async price({ product }: { product: string }): Promise<string> {
+    return `${product} costs 3`;
+  }
+
+  @onConversationStarted()
+  @onToolCalled()
+  async begin(_event: object, context: ConversationContext, contextId: string): Promise<void> {
+    await context.incrementVariable(contextId, 'hooks');
+  }
+}
+
 // biome-ignore lint/suspicious/noExplicitAny: the mistakes below do not compile otherwise
 const anywhere = stateful as () => any;
 
@@ -31,6 +52,7 @@ describe('standard decorators', () => {
   decoratorCases({
     Counter,
     Child,
+    Shop,
     misuse: {
       class: () => {
         @anywhere()

@@ -1,7 +1,9 @@
 import { expect, it } from 'vitest';
 import { ConversationContext } from '../../src/conversation/conversation-context.js';
 import { handlerMetadata, handlersOf, skillMetadata } from '../../src/skill/handler-metadata.js';
+import { hooksOf } from '../../src/skill/hooks.js';
 import type { Task } from '../../src/skill/task.js';
+import { toolsOf } from '../../src/skill/tool-box.js';
 import { MemoryStorage } from '../../src/storage/memory-storage.js';
 
 interface CounterSkill {
@@ -9,15 +11,21 @@ interface CounterSkill {
   greeting: string;
 }
 
+interface ShopSkill {
+  handle(task: Task, context?: ConversationContext): Promise<unknown>;
+}
+
 /** What each decorator dialect made of the same class and of the same mistakes. */
 export interface Dialect {
   Counter: new () => CounterSkill;
   Child: new () => CounterSkill;
+  /** With a tool `price`, and hooks for a start and for that tool. */
+  Shop: new () => ShopSkill;
   misuse: Record<'class' | 'field' | 'accessor' | 'getter', () => unknown>;
 }
 
 /** The cases that must hold in both dialects. */
-export function decoratorCases({ Counter, Child, misuse }: Dialect): void {
+export function decoratorCases({ Counter, Child, Shop, misuse }: Dialect): void {
   const fresh = () => new ConversationContext(new MemoryStorage());
   const task = { id: 't1', contextId: 'c1', text: 'hi' };
 
@@ -50,6 +58,14 @@ export function decoratorCases({ Counter, Child, misuse }: Dialect): void {
     expect(handlersOf(Child)).toMatchObject([{ name: 'handle' }]);
     expect(skillMetadata(Child)).toBeUndefined();
     expect(await new Child().handle(task, fresh())).toBe('child c1 1');
+  });
+
+  it('makes tools and hooks of methods', async () => {
+    expect(toolsOf(new Shop()).list()).toMatchObject([{ name: 'price', skillId: 'shop', description: 'A price' }]);
+    expect(hooksOf(new Shop())?.methods).toMatchObject({ started: ['begin'], toolCalled: ['begin'], ended: [] });
+    const context = fresh();
+    expect(await new Shop().handle(task, context)).toBe('tea costs 3');
+    expect(await context.getVariable('c1', 'hooks')).toBe(2);
   });
 
   it.each(['class', 'field', 'accessor', 'getter'] as const)('refuses to stand on a %s', (kind) => {

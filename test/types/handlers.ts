@@ -1,6 +1,23 @@
 // Compiled in both decorator dialects, never run: each @ts-expect-error below is a mistake that must not compile.
 import 'reflect-metadata';
-import { type ConversationContext, handler, injected, skill, stateful, type Task, withState } from '../../src/index.js';
+import { z } from 'zod';
+import {
+  type ConversationContext,
+  type EndedEvent,
+  handler,
+  injected,
+  onConversationEnded,
+  onConversationStarted,
+  type StartedEvent,
+  skill,
+  stateful,
+  type Task,
+  type ToolCalledEvent,
+  tool,
+  withState,
+} from '../../src/index.js';
+
+const Sum = z.object({ a: z.coerce.number(), b: z.number().default(1) });
 
 @skill({ id: 'typed' })
 export class Typed {
@@ -61,6 +78,60 @@ export class Typed {
   @stateful({ ttl: '1h' })
   async wrongTtl(task: Task) {
     return task;
+  }
+
+  @tool({ description: 'Adds', input: Sum })
+  async add({ a, b }: { a: number; b: number }, context: ConversationContext = injected()) {
+    return a + b + (await context.incrementVariable('c', 'n'));
+  }
+
+  @tool({ description: 'Without a schema the arguments are what the method says' })
+  async loose(args: { city?: string }, _context: ConversationContext = injected(), id: string = injected()) {
+    return [args.city, id];
+  }
+
+  @tool({ description: 'Stops when told to', timeout: 5, scope: 'user' })
+  async slow(
+    _args: object,
+    _context: ConversationContext = injected(),
+    _id: string = injected(),
+    signal: AbortSignal = injected(),
+  ) {
+    return signal.aborted;
+  }
+
+  // @ts-expect-error the schema puts out numbers
+  @tool({ description: 'Adds', input: Sum })
+  async wrongArgs({ a }: { a: string }) {
+    return a;
+  }
+
+  // @ts-expect-error a tool takes time
+  @tool({ description: 'Adds', input: Sum })
+  syncTool({ a }: { a: number }) {
+    return a;
+  }
+
+  // @ts-expect-error a model has to be told what it is for
+  @tool({ input: Sum })
+  async undescribed({ a }: { a: number }) {
+    return a;
+  }
+
+  @onConversationStarted()
+  async begin(event: StartedEvent, context: ConversationContext, contextId: string) {
+    await context.setVariable(contextId, 'by', event.userId ?? null);
+  }
+
+  @onConversationEnded()
+  finish({ reason }: EndedEvent) {
+    return reason;
+  }
+
+  // @ts-expect-error an end has no tool
+  @onConversationEnded()
+  wrongEvent(event: ToolCalledEvent) {
+    return event.tool;
   }
 
   // @ts-expect-error a field is no method

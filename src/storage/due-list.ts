@@ -1,0 +1,62 @@
+import type { RecordKey } from './keys.js';
+import type { Change, RecordInfo, StateRecord, StateStorage } from './state-storage.js';
+
+/** Digits of a moment in the name of an entry, so that names sort by time. */
+const DIGITS = 15;
+/** Entries looked at in one round. */
+const ROUND = 1_000;
+
+/** Something to be looked at at a moment. */
+export interface DueEntry {
+  readonly key: RecordKey;
+  /** Epoch milliseconds. */
+  readonly at: number;
+  readonly name: string;
+  /** What was noted with it, where that was asked for. */
+  readonly record: StateRecord | undefined;
+}
+
+/**
+ * An index by time: what is to be looked at when. Entries are hints; what is to be done and whether it still is, the
+ * record says that they lead to. So they are made before that record is written, and may be left behind.
+ */
+export class DueList {
+  readonly #storage: StateStorage;
+  readonly #space: string;
+  readonly #scope: readonly string[];
+
+  constructor(storage: StateStorage, space: string, scope: readonly string[] = []) {
+    this.#storage = storage;
+    this.#space = space;
+    this.#scope = scope;
+  }
+
+  /**
+   * Makes an entry; the same again changes nothing.
+   * @param ttl seconds until it goes by itself
+   */
+  async add(at: number, name: string, notes: readonly Change[] = [], ttl?: number): Promise<void> {
+    const changes: readonly Change[] = notes.length > 0 ? notes : [{ op: 'touch' }];
+    await this.#storage.commit(this.#key(at, name), changes, ttl === undefined ? {} : { expiry: { set: ttl } });
+  }
+
+  /** What is due at `now`, the oldest first, at most `limit` (1000). */
+  async due(now: number, options: { readonly contents?: boolean; readonly limit?: number } = {}): Promise<DueEntry[]> {
+    const due: DueEntry[] = [];
+    const query = { space: this.#space, scope: this.#scope, limit: ROUND, ...options };
+    for await (const { key, record } of this.#storage.list(query) as AsyncIterable<RecordInfo>) {
+      const at = Number(key.id.slice(0, DIGITS));
+      if (at > now) break;
+      due.push({ key, at, name: key.id.slice(DIGITS + 1), record });
+    }
+    return due;
+  }
+
+  async remove({ key }: Pick<DueEntry, 'key'>): Promise<void> {
+    await this.#storage.delete(key);
+  }
+
+  #key(at: number, name: string): RecordKey {
+    return { space: this.#space, scope: this.#scope, id: `${String(at).padStart(DIGITS, '0')}:${name}` };
+  }
+}
