@@ -57,7 +57,10 @@ export class AgentServer {
     return this.#state.url();
   }
 
-  /** @throws SERVER_FAILED when the address cannot be listened on */
+  /**
+   * Starts listening, and looking for conversations that are over.
+   * @throws SERVER_FAILED when the address cannot be listened on
+   */
   async listen(): Promise<string> {
     await new Promise<void>((resolve, reject) => {
       this.#http.once('error', (cause: NodeJS.ErrnoException) => {
@@ -69,6 +72,7 @@ export class AgentServer {
       this.#http.listen(this.#port, this.#host, resolve);
     });
     const { address, family, port } = this.#http.address() as AddressInfo;
+    this.agent.conversations.watch();
     this.#state.listening = `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
     return this.url;
   }
