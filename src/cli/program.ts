@@ -149,10 +149,27 @@ export async function runProgram(argv: readonly string[], terminal: Terminal): P
       .option('--host <address>', 'the address to listen on; default: server.host, 127.0.0.1')
       .option('--port <number>', 'the port; default: server.port, 8000; 0: any free one')
       .option('--allow-anonymous', 'with security.auth none, serve other machines too')
+      .option('--mcp', 'serve MCP too, at /mcp; default: server.mcp')
       .option(...CONFIG)
       .option(...CWD),
     () => import('./commands/run.js'),
-    ['run', 'run --port 9000', 'run --host 0.0.0.0'],
+    ['run', 'run --port 9000', 'run --host 0.0.0.0 --mcp'],
+  );
+
+  define(
+    program
+      .command('mcp')
+      .description('serve skills and tools over MCP on standard input and output, for the program that starts it')
+      .option('--user <id>', 'whom the program speaks for')
+      .option('--tenant <id>', 'the tenant it speaks for')
+      .option('--http', 'over HTTP instead: as `run --mcp`')
+      .option('--host <address>', 'with --http: the address to listen on')
+      .option('--port <number>', 'with --http: the port')
+      .option('--allow-anonymous', 'with --http and security.auth none, serve other machines too')
+      .option(...CONFIG)
+      .option(...CWD),
+    () => import('./commands/mcp.js'),
+    ['mcp', 'mcp --user ana', 'mcp --http --port 9000'],
   );
 
   define(

@@ -13,6 +13,7 @@ export const serverSchema = z.strictObject({
     .optional()
     .describe('Where clients reach the agent, as its card says: set it behind a proxy.')
     .register(notes, { expects: 'a URL that begins with http:// or https://', absent: 'made from host and port' }),
+  mcp: z.boolean().default(false).describe('Serve skills and tools over MCP too, at `/mcp`.'),
   proxies: z
     .int()
     .min(0)

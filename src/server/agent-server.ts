@@ -7,8 +7,10 @@ import { type Logger, silentLogger } from '../logger.js';
 import { a2aRoutes } from './a2a/a2a-routes.js';
 import type { StatefulExecutor } from './a2a/agent-executor.js';
 import { authenticatorOf } from './auth/authenticator.js';
+import { ContextIds } from './context-ids.js';
 import { healthRoutes } from './health.js';
-import { identify, rateLimited, readBody, refuseWhen, sendProblem } from './middleware.js';
+import { MCP_PATH, mcpRoutes } from './mcp/mcp-routes.js';
+import { forHosts, identify, rateLimited, readBody, refuseWhen, sendProblem } from './middleware.js';
 
 export interface AgentServerOptions {
   /** Instead of `server.host` of the configuration. */
@@ -17,6 +19,8 @@ export interface AgentServerOptions {
   readonly port?: number | undefined;
   /** Serve other machines without asking who calls; instead of `security.allow_anonymous`. */
   readonly allowAnonymous?: boolean | undefined;
+  /** Serve MCP too; instead of `server.mcp`. */
+  readonly mcp?: boolean | undefined;
   readonly logger?: Logger | undefined;
 }
 
@@ -55,6 +59,11 @@ export class AgentServer {
   /** Where clients reach the agent: `server.url`, else the address listened on. */
   get url(): string {
     return this.#state.url();
+  }
+
+  /** The port listened on; 0 before. */
+  get port(): number {
+    return (this.#http.address() as AddressInfo | null)?.port ?? 0;
   }
 
   /**
@@ -130,7 +139,8 @@ interface ServerState {
 export async function createAgentServer(agent: Agent, options: AgentServerOptions = {}): Promise<AgentServer> {
   const { server, security } = agent.config;
   const { host = server.host, port = server.port, logger = silentLogger } = options;
-  if (security.auth === 'none' && !(options.allowAnonymous ?? security.allow_anonymous) && !isLoopback(host)) {
+  const onlyHere = security.auth === 'none' && !(options.allowAnonymous ?? security.allow_anonymous);
+  if (onlyHere && !isLoopback(host)) {
     throw new AgentUpError('SERVER_INSECURE', `${host} is reached by other machines, and security.auth is none`, {
       fix: 'set security.auth, or say that everyone may use the agent: --allow-anonymous, security.allow_anonymous',
     });
@@ -140,18 +150,23 @@ export async function createAgentServer(agent: Agent, options: AgentServerOption
     listening: undefined,
     url: () => server.url ?? state.listening ?? `http://${host}:${port}`,
   };
-  const a2a = await a2aRoutes(agent, state.url, logger);
+  const contextIds = await ContextIds.over(agent.context.storage);
+  const a2a = a2aRoutes(agent, state.url, contextIds, logger);
+  const policy = { contextIds, freeContextIds: security.context_ids === 'client' };
+  const mcp = (options.mcp ?? server.mcp) ? mcpRoutes(agent, policy, logger) : undefined;
   const app = express();
   app.disable('x-powered-by');
   app.set('trust proxy', server.proxies);
   const admit = [
     refuseWhen(() => state.stopping),
+    ...(onlyHere ? [forHosts((name) => isLoopback(name) || name === hostOf(server.url))] : []),
     identify(authenticatorOf(security), security, logger),
     ...(security.rate_limit.requests > 0 ? [rateLimited(security.rate_limit)] : []),
     ...readBody(server.body_limit),
   ];
   // What is asked for most comes first: each entry before it is looked at for every request.
   for (const [path, handler] of a2a.transports) app.use(path, ...admit, handler);
+  if (mcp) app.use(MCP_PATH, ...admit, mcp.handler);
   app.use(a2a.card);
   app.use(healthRoutes(agent, () => state.stopping));
   app.use((_request: Request, response: Response) =>
@@ -165,6 +180,10 @@ export async function createAgentServer(agent: Agent, options: AgentServerOption
   return new AgentServer(agent, app, a2a.executor, state, { host, port }, logger);
 }
 
+function hostOf(url: string | undefined): string | undefined {
+  return url === undefined ? undefined : new URL(url).hostname;
+}
+
 function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || /^127(?:\.\d{1,3}){3}$/.test(host);
+  return host === 'localhost' || host === '::1' || host === '[::1]' || /^127(?:\.\d{1,3}){3}$/.test(host);
 }

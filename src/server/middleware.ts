@@ -24,6 +24,18 @@ export function sendProblem(response: Response, { status, code, text }: Problem)
   response.status(status).type('application/problem+json').json({ type: 'about:blank', title: text, status, code });
 }
 
+/**
+ * Only requests that name one of these hosts. A web page may make the name of its own server point to this machine,
+ * and its script then reaches what listens here for nobody else (DNS rebinding).
+ */
+export function forHosts(isKnown: (hostname: string) => boolean): RequestHandler {
+  return (request, response, next) => {
+    const host = request.headers.host ?? '';
+    if (URL.canParse(`http://${host}`) && isKnown(new URL(`http://${host}`).hostname)) return next();
+    sendProblem(response, { status: 403, code: 'HOST_FORBIDDEN', text: 'This host is not served here.' });
+  };
+}
+
 /** Finds out who asks, or refuses. */
 export function identify(authenticate: Authenticator, { auth }: SecurityConfig, logger: Logger): RequestHandler {
   return async (request, response, next) => {

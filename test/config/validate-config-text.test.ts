@@ -25,6 +25,7 @@ describe('a configuration that is right', () => {
       server: {
         host: '127.0.0.1',
         port: 8000,
+        mcp: false,
         proxies: 0,
         body_limit: 1_048_576,
         parts_limit: 100,

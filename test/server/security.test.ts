@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { createServer, type Server } from 'node:http';
+import { createServer, request as httpRequest, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { exportJWK, generateKeyPair, SignJWT } from 'jose';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -162,6 +162,30 @@ describe('a server', () => {
     });
     const server = await createAgentServer(agent, { host: '0.0.0.0', port: 0, allowAnonymous: true });
     await server.stop();
+  });
+
+  it('that serves this machine only answers to its names alone, so that no web page reaches it by another', async () => {
+    await using serving = await serve({ server: { url: 'https://agent.example.com' } });
+    const port = Number(serving.port);
+    const statusFor = (host: string): Promise<number | undefined> =>
+      new Promise((resolve, reject) => {
+        const headers = { Host: host, 'Content-Type': 'application/json' };
+        const ask = httpRequest(
+          { port, host: '127.0.0.1', path: '/a2a/jsonrpc', method: 'POST', headers },
+          (answer) => {
+            answer.resume();
+            resolve(answer.statusCode);
+          },
+        );
+        ask.on('error', reject);
+        ask.end('{}');
+      });
+    for (const host of [`127.0.0.1:${port}`, `localhost:${port}`, `[::1]:${port}`, 'agent.example.com']) {
+      expect(await statusFor(host), host).not.toBe(403);
+    }
+    for (const host of ['evil.example', `127.0.0.1.evil.example:${port}`, 'localhost.evil.example']) {
+      expect(await statusFor(host), host).toBe(403);
+    }
   });
 
   it('lets nobody in particular name conversations where the configuration says so', async () => {

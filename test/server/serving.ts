@@ -8,6 +8,7 @@ import { names } from './skills.js';
 export interface Serving extends AsyncDisposable {
   readonly server: AgentServer;
   readonly url: string;
+  readonly port: string;
   readonly logged: string[];
 }
 
@@ -26,5 +27,6 @@ export async function serve(config: Partial<AgentConfigInput> = {}): Promise<Ser
   );
   const server = await createAgentServer(agent, { port: 0, logger });
   const url = await server.listen();
-  return { server, url, logged, [Symbol.asyncDispose]: async () => void (await server.stop()) };
+  const { port } = server;
+  return { server, url, port: String(port), logged, [Symbol.asyncDispose]: async () => void (await server.stop()) };
 }

@@ -10,6 +10,7 @@ export interface RunOptions extends PlaceFlags {
   readonly host?: string;
   readonly port?: string;
   readonly allowAnonymous?: boolean;
+  readonly mcp?: boolean;
 }
 
 /** `agentup run`: serves the agent until a signal stops it. A second signal ends the process at once. */
@@ -29,6 +30,7 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
       port,
       host: options.host,
       ...(options.allowAnonymous && { allowAnonymous: true }),
+      ...(options.mcp && { mcp: true }),
     });
     await server.listen();
   } catch (error) {
@@ -36,7 +38,7 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
     throw error;
   }
   const signalled = stopSignal();
-  announce(server, terminal);
+  announce(server, options.mcp ?? agent.config.server.mcp, terminal);
   await signalled;
   const { dim } = terminal.noteStyle;
   terminal.note(dim('stopping: running turns end first; once more ends at once'));
@@ -59,12 +61,13 @@ function stopSignal(): Promise<void> {
   });
 }
 
-function announce({ agent, url }: AgentServer, terminal: Terminal): void {
+function announce({ agent, url }: AgentServer, mcp: boolean, terminal: Terminal): void {
   const { bold, cyan, dim } = terminal.noteStyle;
   const { state, security } = agent.config;
   const skills = agent.skills.map(({ id }) => id).join(', ') || 'none yet: npx agentup skill create';
   terminal.note(`${bold(agent.name)} listens on ${cyan(url)}`);
   terminal.note(dim(`  card    ${url}/.well-known/agent-card.json`));
+  if (mcp) terminal.note(dim(`  mcp     ${url}/mcp`));
   terminal.note(dim(`  skills  ${skills}`));
   terminal.note(dim(`  state   ${state.backend}`));
   terminal.note(

@@ -5,11 +5,11 @@ import { agentCardHandler, jsonRpcHandler, restHandler } from '@a2a-js/sdk/serve
 import { type RequestHandler, Router } from 'express';
 import type { Agent } from '../../agent/agent.js';
 import type { Logger } from '../../logger.js';
+import type { ContextIds } from '../context-ids.js';
 import { ANONYMOUS, type Identity } from '../identity.js';
 import { agentCardOf, PATHS } from './agent-card.js';
 import { StatefulExecutor } from './agent-executor.js';
 import { Caller, scopeOf } from './caller.js';
-import { ContextIds } from './context-ids.js';
 import { ConversationGate } from './conversation-gate.js';
 import { StatePushStore } from './push-store.js';
 import { GuardedRequestHandler } from './request-handler.js';
@@ -29,7 +29,7 @@ export interface IdentifiedRequest {
 }
 
 /** What an agent's A2A server consists of, over the storage of the agent. */
-export async function a2aRoutes(agent: Agent, url: () => string, logger: Logger): Promise<A2ARoutes> {
+export function a2aRoutes(agent: Agent, url: () => string, contextIds: ContextIds, logger: Logger): A2ARoutes {
   const { server, security, state } = agent.config;
   const { storage } = agent.context;
   const tasks = new StateTaskStore(storage, { ttl: server.task_ttl, historyLimit: server.history_limit });
@@ -51,7 +51,7 @@ export async function a2aRoutes(agent: Agent, url: () => string, logger: Logger)
       { keepBusAliveStates: [] },
     ),
     {
-      contextIds: await ContextIds.over(storage),
+      contextIds,
       freeContextIds: security.context_ids === 'client',
       freeTenants: security.auth === 'none',
       partsLimit: server.parts_limit,

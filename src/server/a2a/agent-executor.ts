@@ -11,8 +11,8 @@ import { isAgentUpError } from '../../errors.js';
 import type { Logger } from '../../logger.js';
 import { isInputRequired } from '../../skill/input-required.js';
 import { textOf } from '../../skill/task.js';
+import { failureOf } from '../failure.js';
 import { type CallScope, scopeOf } from './caller.js';
-import { failureOf } from './failure.js';
 import { agentMessage, partsOf, taskPartOf } from './parts.js';
 
 interface Running {

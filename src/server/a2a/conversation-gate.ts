@@ -1,6 +1,7 @@
 import { AgentUpError } from '../../errors.js';
+import { failureOf } from '../failure.js';
 import type { CallScope } from './caller.js';
-import { failureOf, RefusedError } from './failure.js';
+import { RefusedError } from './refused-error.js';
 
 /** Counts the messages of each conversation that run or wait, so that one too many is refused before it is stored. */
 export class ConversationGate {

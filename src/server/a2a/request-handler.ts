@@ -19,10 +19,11 @@ import type {
 import { A2AError, RequestMalformedError } from '@a2a-js/sdk/errors';
 import type { A2ARequestHandler, ServerCallContext } from '@a2a-js/sdk/server';
 import type { Logger } from '../../logger.js';
+import type { ContextIds } from '../context-ids.js';
+import { failureOf } from '../failure.js';
 import { Caller, scopeOf } from './caller.js';
-import type { ContextIds } from './context-ids.js';
 import type { ConversationGate } from './conversation-gate.js';
-import { failureOf, RefusedError } from './failure.js';
+import { RefusedError } from './refused-error.js';
 
 export interface RequestPolicy {
   readonly contextIds: ContextIds;

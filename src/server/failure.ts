@@ -1,5 +1,4 @@
-import { A2AError } from '@a2a-js/sdk/errors';
-import { type ErrorCode, isAgentUpError } from '../../errors.js';
+import { type ErrorCode, isAgentUpError } from '../errors.js';
 
 /** What a caller is told, by the code of the error. Whatever is not listed is nobody else's business. */
 const SENTENCES: Partial<Record<ErrorCode, { readonly text: string; readonly status: number }>> = {
@@ -24,17 +23,4 @@ export function failureOf(error: unknown): Failure {
   const known = isAgentUpError(error) ? SENTENCES[error.code] : undefined;
   if (known && isAgentUpError(error)) return { ...known, code: error.code };
   return { text: 'The agent could not handle this message.', status: 500, code: 'HANDLER_FAILED' };
-}
-
-/** A refusal of ours on the wire: over HTTP+JSON with its status, over JSON-RPC as an error with its reason. */
-export class RefusedError extends A2AError {
-  override readonly reason: string;
-  readonly transport = 'rest';
-  readonly statusCode: number;
-
-  constructor({ text, status, code }: Failure) {
-    super(text);
-    this.reason = code;
-    this.statusCode = status;
-  }
 }

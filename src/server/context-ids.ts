@@ -1,6 +1,6 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
-import { decode, encode } from '../../json.js';
-import type { StateStorage } from '../../storage/state-storage.js';
+import { decode, encode } from '../json.js';
+import type { StateStorage } from '../storage/state-storage.js';
 
 const KEY = { space: 'server', scope: [], id: 'context-ids' };
 /** Characters of the mark: 96 bits. */

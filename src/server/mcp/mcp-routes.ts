@@ -1,0 +1,35 @@
+import { toNodeHandler } from '@modelcontextprotocol/node';
+import { createMcpHandler } from '@modelcontextprotocol/server';
+import type { RequestHandler } from 'express';
+import type { Agent } from '../../agent/agent.js';
+import type { Logger } from '../../logger.js';
+import { ANONYMOUS, type Identity } from '../identity.js';
+import { type McpPolicy, mcpServerOf } from './mcp-server.js';
+
+/** Where MCP is served over streamable HTTP. */
+export const MCP_PATH = '/mcp';
+
+export interface McpRoutes {
+  /** Whoever mounts it has set `request.identity` and read the body. */
+  readonly handler: RequestHandler;
+  /** Ends the streams that are open. */
+  close(): Promise<void>;
+}
+
+/** An agent as MCP over HTTP: without sessions, so that any process can answer any request. */
+export function mcpRoutes(agent: Agent, policy: McpPolicy, logger: Logger): McpRoutes {
+  const mcp = createMcpHandler(
+    ({ authInfo }) =>
+      mcpServerOf(agent, (authInfo?.extra?.['identity'] as Identity | undefined) ?? ANONYMOUS, policy, logger),
+    { onerror: (error) => logger.warn('an MCP request was refused', error) },
+  );
+  const serve = toNodeHandler(mcp, { onerror: (error) => logger.error('an MCP request failed', error) });
+  return {
+    handler: async (request, response) => {
+      const { identity = ANONYMOUS } = request;
+      const auth = { token: '', clientId: identity.userId ?? '', scopes: [], extra: { identity } };
+      await serve(Object.assign(request, { auth }), response, request.body);
+    },
+    close: () => mcp.close(),
+  };
+}

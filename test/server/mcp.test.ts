@@ -1,0 +1,168 @@
+import { fileURLToPath } from 'node:url';
+import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
+import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { type LinkedProject, linkedProject } from '../support/linked-project.js';
+import { serve } from './serving.js';
+
+const BIN = fileURLToPath(new URL('../../bin/agentup.js', import.meta.url));
+const NOTES = `
+import { injected, stateful, tool, inputRequired } from 'agentup';
+import { z } from 'zod';
+
+export class Notes {
+  @stateful()
+  async handle(task: any, context: any = injected(), contextId: string = injected()) {
+    console.log('printed by a skill');
+    if (task.text === 'boom') throw new Error('secret of notes');
+    if (task.text === 'ask') return inputRequired('Which one?', ['a', 'b']);
+    return { notes: await context.getVariable(contextId, 'notes', []), user: task.userId ?? null };
+  }
+
+  @tool({ description: 'Keeps a note', input: z.object({ text: z.string().min(1), pages: z.number().default(1) }) })
+  async add_note({ text, pages }: any, context: any = injected(), contextId: string = injected()) {
+    if (text === 'boom') throw new Error('secret of the tool');
+    await context.appendToVariable(contextId, 'notes', text);
+    return { added: text, pages };
+  }
+
+  @tool({ description: 'Never ends', timeout: 1 })
+  async hang() { await new Promise(() => {}); }
+}
+`;
+
+let project: LinkedProject;
+let client: Client;
+
+beforeEach(async () => {
+  project = await linkedProject();
+  client = new Client({ name: 'test', version: '1' });
+});
+
+afterEach(async () => {
+  await client.close();
+  await project.remove();
+});
+
+const call = async (name: string, args: Record<string, unknown> = {}) => {
+  const { structuredContent, isError, content } = await client.callTool({ name, arguments: args });
+  const text = (content as { text?: string }[])[0]?.text;
+  return { ...(structuredContent as { contextId: string; result?: unknown }), isError: isError === true, text };
+};
+
+describe('agentup mcp, on standard streams', () => {
+  const start = async (args: readonly string[] = []): Promise<void> => {
+    await project.write({
+      'notes.ts': NOTES,
+      'agent_config.yaml':
+        'agent: { name: noted, version: "2" }\nskills: [{ id: notes, handler: ./notes.ts, description: keeps notes }]\nstate: { backend: file }\n',
+    });
+    await client.connect(
+      new StdioClientTransport({
+        command: process.execPath,
+        args: [BIN, 'mcp', ...args],
+        cwd: project.directory,
+        stderr: 'pipe',
+      }),
+    );
+  };
+
+  it('lists skills and tools with what they take', async () => {
+    await start();
+    expect(client.getServerVersion()).toMatchObject({ name: 'noted', version: '2' });
+    const { tools } = await client.listTools();
+    expect(tools.map(({ name }) => name)).toEqual(['ask_notes', 'add_note', 'hang']);
+    expect(tools[0]).toMatchObject({ description: 'Ask notes: keeps notes', inputSchema: { required: ['message'] } });
+    expect(tools[1]).toMatchObject({
+      description: 'Keeps a note',
+      inputSchema: { properties: { text: { type: 'string' }, contextId: { type: 'string' } }, required: ['text'] },
+    });
+  });
+
+  it('carries a conversation by its handle, from call to call and over a restart', async () => {
+    await start(['--user', 'ana']);
+    const first = await call('add_note', { text: 'milk' });
+    expect(first).toMatchObject({ isError: false, result: { added: 'milk', pages: 1 } });
+    const { contextId } = first;
+    await call('add_note', { text: 'eggs', contextId });
+    expect((await call('ask_notes', { message: 'what?', contextId })).result).toEqual({
+      notes: ['milk', 'eggs'],
+      user: 'ana',
+    });
+    expect((await call('ask_notes', { message: 'what?' })).result).toEqual({ notes: [], user: 'ana' });
+    await client.close();
+    client = new Client({ name: 'test', version: '1' });
+    await start(['--user', 'ana']);
+    expect((await call('ask_notes', { message: 'what?', contextId })).result).toMatchObject({
+      notes: ['milk', 'eggs'],
+    });
+    await client.close();
+    client = new Client({ name: 'test', version: '1' });
+    await start(['--user', 'ben']);
+    expect((await call('ask_notes', { message: 'what?', contextId })).result).toEqual({ notes: [], user: 'ben' });
+  });
+
+  it('asks back, and handles a message of one id once', async () => {
+    await start();
+    const asked = await call('ask_notes', { message: 'ask', messageId: 'm1', contextId: 'mine' });
+    expect(asked).toMatchObject({
+      text: 'Which one?',
+      contextId: 'mine',
+      result: { question: 'Which one?', data: ['a', 'b'] },
+    });
+    expect(await call('ask_notes', { message: 'other words', messageId: 'm1', contextId: 'mine' })).toEqual(asked);
+  });
+
+  it('tells errors apart, and nothing that is not meant for the caller', async () => {
+    await start();
+    expect(await call('no_such')).toMatchObject({ isError: true, error: { code: 'TOOL_NOT_FOUND' } });
+    expect(await call('add_note', { text: '' })).toMatchObject({
+      isError: true,
+      error: { code: 'TOOL_INPUT_INVALID' },
+    });
+    expect(await call('add_note', {})).toMatchObject({ isError: true, error: { code: 'TOOL_INPUT_INVALID' } });
+    expect(await call('ask_notes', {})).toMatchObject({ isError: true, error: { code: 'TOOL_INPUT_INVALID' } });
+    expect(await call('hang')).toMatchObject({ isError: true, error: { code: 'TOOL_TIMEOUT' } });
+    for (const failed of [await call('add_note', { text: 'boom' }), await call('ask_notes', { message: 'boom' })]) {
+      expect(failed.isError).toBe(true);
+      expect(JSON.stringify(failed)).not.toContain('secret');
+    }
+    const kept = await call('ask_notes', { message: 'what?' });
+    expect(kept).toMatchObject({ isError: false, result: { notes: [] } });
+  });
+});
+
+describe('MCP over HTTP', () => {
+  const connect = (url: string, headers: Record<string, string> = {}): Promise<void> =>
+    client.connect(new StreamableHTTPClientTransport(new URL(`${url}/mcp`), { requestInit: { headers } }));
+
+  it('is served beside A2A, to the same callers with the same conversations', async () => {
+    const api_keys = ['ana', 'ben'].map((user) => ({ key: `key of ${user}`, user }));
+    await using serving = await serve({ server: { mcp: true }, security: { auth: 'api_key', api_keys } });
+    await expect(connect(serving.url)).rejects.toThrow();
+    client = new Client({ name: 'test', version: '1' });
+    await connect(serving.url, { 'X-API-Key': 'key of ana' });
+    expect((await call('ask_count', { message: 'x', contextId: 'room' })).result).toBe('1 ana');
+    expect((await call('ask_count', { message: 'x', contextId: 'room' })).result).toBe('2 ana');
+    await client.close();
+    client = new Client({ name: 'test', version: '1' });
+    await connect(serving.url, { 'X-API-Key': 'key of ben' });
+    expect((await call('ask_count', { message: 'x', contextId: 'room' })).result).toBe('1 ben');
+  });
+
+  it('lets an anonymous caller go on with what this agent named, and nothing else', async () => {
+    await using serving = await serve({ server: { mcp: true } });
+    await connect(serving.url);
+    const { contextId } = await call('ask_count', { message: 'x' });
+    expect((await call('ask_count', { message: 'x', contextId })).result).toBe('2 nobody');
+    expect(await call('ask_count', { message: 'x', contextId: 'mine' })).toMatchObject({
+      isError: true,
+      error: { code: 'CONTEXT_ID_INVALID' },
+    });
+  });
+
+  it('is not there where nobody asked for it', async () => {
+    await using serving = await serve();
+    expect((await fetch(`${serving.url}/mcp`, { method: 'POST' })).status).toBe(404);
+  });
+});
