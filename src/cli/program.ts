@@ -172,6 +172,21 @@ export async function runProgram(argv: readonly string[], terminal: Terminal): P
     ['mcp', 'mcp --user ana', 'mcp --http --port 9000'],
   );
 
+  const deploy = program.command('deploy').description('run the agent somewhere else').helpCommand(false);
+  define(
+    deploy
+      .command('docker')
+      .description('write Dockerfile, .dockerignore and compose.yaml: the agent, and Valkey where it is kept there')
+      .option('--name <name>', "the name of the image; default: made from the agent's name")
+      .option(...FORCE)
+      .option(...DRY_RUN)
+      .option(...JSON_FLAG)
+      .option(...CONFIG)
+      .option(...CWD),
+    () => import('./commands/deploy-docker.js'),
+    ['deploy docker', 'deploy docker --name my-agent --dry-run'],
+  );
+
   define(
     program
       .command('doctor')

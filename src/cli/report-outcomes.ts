@@ -6,12 +6,13 @@ export interface Outcomes {
   /** Absolute path of what the files' paths start from. */
   readonly directory: string;
   readonly outcomes: readonly FileOutcome[];
-  readonly skill: SkillAnswers;
+  /** The skill that was asked for, where one was. */
+  readonly skill?: SkillAnswers | undefined;
   /** Commands that make sense now. */
   readonly next: readonly string[];
 }
 
-/** Says what was written, or would be: a line per file, or `{ dryRun, directory, skill, files }` as JSON. */
+/** Says what was written, or would be: a line per file, or `{ dryRun, directory, skill?, files }` as JSON. */
 export function reportOutcomes(
   terminal: Terminal,
   { json = false, dryRun = false }: { json?: boolean | undefined; dryRun?: boolean | undefined },

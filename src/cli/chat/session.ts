@@ -3,6 +3,7 @@ import type { Agent, Reply } from '../../agent/agent.js';
 import type { LoadedSkill } from '../../agent/load-skill.js';
 import type { Conversation } from '../../conversation/conversation.js';
 import { AgentUpError } from '../../errors.js';
+import { isInputRequired } from '../../skill/input-required.js';
 import type { Task } from '../../skill/task.js';
 
 /** One conversation on the command line: what stays the same from message to message. */
@@ -16,6 +17,8 @@ export class ChatSession {
   skillId: string | undefined;
   /** The last message of this conversation, and the skill that answered it. */
   #last: { readonly task: Task; readonly skillId: string } | undefined;
+  /** The skill whose question the next message answers. */
+  #asking: string | undefined;
 
   constructor(
     agent: Agent,
@@ -36,8 +39,9 @@ export class ChatSession {
   /** Sends a message. @throws whatever the turn fails with */
   async say(text: string): Promise<Reply> {
     const task = this.#task(text);
-    const reply = await this.agent.handle(task, { skill: this.skillId });
+    const reply = await this.agent.handle(task, { skill: this.skillId ?? this.#asking });
     this.#last = { task, skillId: reply.skillId };
+    this.#asking = isInputRequired(reply.value) ? reply.skillId : undefined;
     return reply;
   }
 
@@ -57,6 +61,7 @@ export class ChatSession {
   restart(contextId: string = newContextId()): void {
     this.contextId = contextId;
     this.#last = undefined;
+    this.#asking = undefined;
   }
 
   /** What the skill at work remembers of this conversation; nothing for a skill without state. */

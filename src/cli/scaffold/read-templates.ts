@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import type { DeployTemplates } from './deploy-files.js';
 import type { ProjectTemplates } from './project-files.js';
 import type { Flavour, SkillTemplates } from './skill-files.js';
 
@@ -11,6 +12,12 @@ export async function readSkillTemplates(flavour: Flavour): Promise<SkillTemplat
     read(`skills/${flavour}/skill.test.ts`),
   ]);
   return { handler, test };
+}
+
+/** What it takes to run in containers. */
+export async function readDeployTemplates(): Promise<DeployTemplates> {
+  const [dockerfile, dockerignore] = await Promise.all([read('deploy/_Dockerfile'), read('deploy/_dockerignore')]);
+  return { dockerfile, dockerignore };
 }
 
 /** The files of a project. Those whose names npm or git would act on carry a `_` there. */
