@@ -3,6 +3,7 @@ export type {
   AgentConversations,
   ConversationPlace,
   EndOptions,
+  ListOptions,
   StartOptions,
   WatchOptions,
 } from './agent/agent-conversations.js';

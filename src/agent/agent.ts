@@ -109,7 +109,6 @@ export class Agent {
   /** Takes no more tasks, waits for those that run, and releases storages and connections. Idempotent. */
   close(): Promise<void> {
     this.#closing ??= (async () => {
-      await this.conversations.stop();
       await Promise.allSettled(this.#running);
       await this.#runtime.close();
     })();

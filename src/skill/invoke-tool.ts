@@ -1,7 +1,7 @@
 import { ConversationContext } from '../conversation/conversation-context.js';
 import { enclosingTurn, runTurn } from '../conversation/run-turn.js';
 import { type Turn, turnEnded } from '../conversation/turn.js';
-import { AgentUpError } from '../errors.js';
+import { AgentUpError, isAgentUpError } from '../errors.js';
 import { issuesText } from '../standard-schema.js';
 import { type Hooks, hooksOf, runHooks } from './hooks.js';
 import { permit } from './invoke-stateful.js';
@@ -83,7 +83,7 @@ export async function callTool(tool: CallableTool, given: unknown, place: ToolPl
   } catch (error) {
     const cause = error instanceof ToolThrew ? error.error : error;
     const outside = context.scoped(context.scope);
-    if (error instanceof ToolThrew || isTimeout(error)) {
+    if (error instanceof ToolThrew || isAgentUpError(error, 'TOOL_TIMEOUT')) {
       const phase = error instanceof ToolThrew ? error.phase : 'tool';
       const event = { ...idsOf(outside, contextId), phase, error: cause, tool: metadata.name };
       await reportError(hooks, event, outside);
@@ -194,12 +194,11 @@ async function threw<R>(phase: ToolThrew['phase'], call: () => R | Promise<R>): 
   try {
     return await call();
   } catch (error) {
-    throw error instanceof EnterFirst || error instanceof ToolThrew ? error : new ToolThrew(phase, error);
+    // To begin a conversation is to write: that the storage is down is not the tool's doing.
+    const isStorages = phase === 'started' && isAgentUpError(error, 'STORAGE_UNAVAILABLE');
+    if (isStorages || error instanceof EnterFirst || error instanceof ToolThrew) throw error;
+    throw new ToolThrew(phase, error);
   }
-}
-
-function isTimeout(error: unknown): boolean {
-  return error instanceof AgentUpError && error.code === 'TOOL_TIMEOUT';
 }
 
 /** What is done is done: that a hook after it fails is logged and reported. */

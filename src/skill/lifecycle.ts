@@ -79,9 +79,9 @@ async function start({ turn, context, contextId, hooks, event }: Entry): Promise
   let life: Life = { ...before, started: { ...before?.started, [hooks.owner]: now } };
   if (hooks.methods.ended.length > 0 && life.ttl === undefined) {
     const { updatedAt = 0, expiresAt } = turn.attributes() ?? {};
-    // What is there has its own time to live; what it is, its times tell.
-    const kept = expiresAt === undefined ? 'none' : Math.max(1, Math.round((expiresAt - updatedAt) / 1000));
-    const ttl = updatedAt > 0 ? kept : context.settings.ttl;
+    // What is there already may have a time to live of its own, and its times tell which.
+    const isLimited = updatedAt > 0 && expiresAt !== undefined;
+    const ttl = isLimited ? Math.max(1, Math.round((expiresAt - updatedAt) / 1000)) : context.settings.ttl;
     life = { ...life, ttl };
     const at = overAt(life, now);
     // Before the conversation is written: an entry that leads nowhere is found out, a missing one is not.

@@ -348,6 +348,25 @@ describe('hooks of several skills', () => {
     expect(await cost()).toEqual(['begin', 'commit']);
   });
 
+  it('take over conversations that were there before them, with the time to live that those have', async () => {
+    const clock = new TestClock();
+    const storage = new MemoryStorage({ clock });
+    const script = scripted();
+    const before = new ConversationContext(storage, { clock });
+    for (const id of ['forever', 'short']) await before.setVariable(id, 'n', 5);
+    await before.setTtl('short', 10);
+    const skills = [greeter(script, { storage, ttl: 60 })];
+    await using agent = await createAgent({ state: { backend: 'memory' } }, { skills, clock });
+    for (const id of ['forever', 'short'])
+      expect(await agent.handle(task('hi', id))).toMatchObject({ value: '6 greeter' });
+    clock.advance(10_000);
+    await agent.conversations.runDue();
+    clock.advance(50_000);
+    await agent.conversations.runDue();
+    const ended = script.seen.filter(({ hook }) => hook === 'greeter ended').map(({ event }) => event.contextId);
+    expect(ended).toEqual(['short', 'forever']);
+  });
+
   it('run inside a parallel turn of another skill', async () => {
     const storage = new MemoryStorage();
     const script = scripted();

@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { createAgent } from '../../src/agent/create-agent.js';
 import { ConversationContext } from '../../src/conversation/conversation-context.js';
+import { AgentUpError } from '../../src/errors.js';
 import {
   type ConversationEvent,
   type ErrorEvent,
@@ -373,6 +374,14 @@ describe('the hooks of tools', () => {
     });
     expect(hooks()).toEqual(['started', 'called', 'error toolCalled']);
     expect(await variables()).toEqual({ failed: 'toolCalled' });
+  });
+
+  it('are not blamed for a storage that is down when the conversation begins', async () => {
+    await using agent = await watched();
+    const down = new AgentUpError('STORAGE_UNAVAILABLE', 'down');
+    storage.commit = () => Promise.reject(down);
+    await expect(agent.tools.call('double', { n: 2 }, { contextId: 'c1' })).rejects.toBe(down);
+    expect(hooks()).toEqual(['started']);
   });
 
   it('cannot undo what was done', async () => {
