@@ -22,6 +22,10 @@ export type ErrorCode =
   | 'STORAGE_FAILED'
   | 'STORAGE_CLOSED'
   | 'RECORD_CORRUPT'
+  // encryption
+  | 'KEY_MISSING'
+  | 'DECRYPTION_FAILED'
+  | 'VALUE_NOT_ENCRYPTED'
   // skills
   | 'DECORATOR_MISUSE'
   | 'NOT_INJECTED'

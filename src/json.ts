@@ -102,18 +102,46 @@ function write(value: unknown): string {
     .join(',')}}`;
 }
 
+/** What the text in an encrypted token begins with, and such a token itself. No other token begins like it. */
+const SEALED_TEXT = '\u0001enc1.';
+export const SEALED = '"\\u0001enc1.';
+
+/** Is this an encrypted value? */
+export function isSealed(token: Token): boolean {
+  return token.charCodeAt(1) === 92 && token.startsWith(SEALED);
+}
+
 /**
  * The token of a value.
  * @throws VALUE_NOT_JSON naming the path, for anything that would not come back equal.
  */
 export function encode(value: unknown): Token {
-  if (typeof value === 'string') return PLAIN_TEXT.test(value) ? `"${value}"` : JSON.stringify(value);
+  if (typeof value === 'string') {
+    if (PLAIN_TEXT.test(value)) return `"${value}"`;
+    // Or whoever can write a text could make one that nobody can read.
+    if (value.startsWith(SEALED_TEXT)) refuse([], 'a text that begins like an encrypted value');
+    return JSON.stringify(value);
+  }
+  return encodeStored(value);
+}
+
+/** The token of a value that a storage has parsed, which may be an encrypted one. */
+export function encodeStored(value: unknown): Token {
   return inspect(value, [], []) ? write(value) : JSON.stringify(value);
 }
 
-/** A fresh value for a token. */
+/** A fresh value for a token. @throws KEY_MISSING when it is encrypted: whoever has the key opens it before */
 export function decode<T = unknown>(token: Token): T {
+  if (isSealed(token)) throw sealedError();
   return JSON.parse(token) as T;
+}
+
+/** The error for an encrypted value where no key is configured. */
+export function sealedError(): AgentUpError {
+  return new AgentUpError('KEY_MISSING', 'this value is encrypted, and no key is configured', {
+    argument: 'encryption',
+    fix: 'set state.encryption.key to the key that the storage was written with',
+  });
 }
 
 /** The integer a token holds, or `undefined` where it holds anything else (`"7"`, `1.5`, `-0`). */

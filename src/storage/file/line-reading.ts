@@ -1,5 +1,5 @@
 import { isUtf8 } from 'node:buffer';
-import { encode, type Token } from '../../json.js';
+import { encodeStored, type Token } from '../../json.js';
 import { BEGINNING, CHECKPOINT, type Checkpoint, type Stamp, type Step } from './line-format.js';
 
 /** What a commit line may say. A word that is not among them is a damaged one, or a slip of the hand. */
@@ -76,7 +76,7 @@ export function isPlain(line: string): boolean {
 /** Is there nothing in a value that was read which cannot be written again? */
 export function canBeEncoded(value: unknown): boolean {
   try {
-    encode(value);
+    encodeStored(value);
     return true;
   } catch {
     return false;
@@ -118,5 +118,5 @@ export function momentOf(iso: string | null | undefined): number | undefined {
 
 /** The token of a value that stands in a line. */
 export function tokenOf(value: unknown, plain: boolean): Token {
-  return plain ? JSON.stringify(value) : encode(value);
+  return plain ? JSON.stringify(value) : encodeStored(value);
 }

@@ -1,0 +1,188 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { AgentUpError } from '../../errors.js';
+import type { Token } from '../../json.js';
+import { checkCommit, meets } from '../changes.js';
+import { keyText, type RecordKey } from '../keys.js';
+import type {
+  BeginOptions,
+  Begun,
+  Change,
+  CommitOptions,
+  Committed,
+  ListQuery,
+  LogOptions,
+  LogPage,
+  ReadOptions,
+  RecordInfo,
+  Refused,
+  StateRecord,
+  StateStorage,
+  SweepQuery,
+} from '../state-storage.js';
+import type { EncryptionOptions } from './encryption-key.js';
+import { comparesFields, FoldedCommit } from './folded-commit.js';
+import { KeyedQueue } from './keyed-queue.js';
+import { SeenTokens } from './seen-tokens.js';
+import { TokenCipher } from './token-cipher.js';
+
+/** Commits of other processes that may come between before a commit is given up. */
+const MAX_TRIES = 200;
+/** Longest pause between two tries, in milliseconds. */
+const MAX_PAUSE_MS = 50;
+
+/**
+ * A storage whose values are encrypted before they reach the one behind it. Values of fields, log entries and kept
+ * replies are; keys, field names, owners, times and counts are not.
+ *
+ * Costs no round trip, but where a commit adds to a field or compares one: the storage behind cannot do that on what it
+ * cannot read. Then the fields are read first, unless they are known from a `begin` under the same lease, and the
+ * commit goes through only if they have not changed since; otherwise it is made anew.
+ */
+export class EncryptedStorage implements StateStorage {
+  readonly backend: string;
+  readonly ttl: number | undefined;
+  readonly #inner: StateStorage;
+  readonly #cipher: TokenCipher;
+  readonly #seen = new SeenTokens();
+  /** Commits that compare wait for each other here; only those of other processes can come between. */
+  readonly #queue = new KeyedQueue();
+
+  /** @throws INVALID_ARGUMENT when a key is not 32 bytes */
+  constructor(inner: StateStorage, options: EncryptionOptions) {
+    this.#inner = inner;
+    this.#cipher = new TokenCipher(options);
+    this.backend = inner.backend;
+    this.ttl = inner.ttl;
+  }
+
+  async begin(key: RecordKey, options: BeginOptions): Promise<Begun> {
+    const begun = await this.#inner.begin(key, options);
+    if (begun.busy) return begun;
+    const text = keyText(key);
+    const record = this.#opened(key, text, begun.record, options.idempotencyKey);
+    this.#seen.note(options, text, begun.record?.fields ?? new Map());
+    return { busy: false, record };
+  }
+
+  async read(key: RecordKey, options?: ReadOptions): Promise<StateRecord | undefined> {
+    const record = await this.#inner.read(key, options);
+    return record && this.#opened(key, keyText(key), record, options?.idempotencyKey);
+  }
+
+  async readLog(key: RecordKey, options?: LogOptions): Promise<LogPage> {
+    const page = await this.#inner.readLog(key, options);
+    const text = keyText(key);
+    return { ...page, entries: page.entries.map((entry) => this.#cipher.open(key, text, 'log', entry)) };
+  }
+
+  async commit(key: RecordKey, changes: readonly Change[], options: CommitOptions = {}): Promise<Committed | Refused> {
+    checkCommit(key, changes, options);
+    const text = keyText(key);
+    const { idempotency } = options;
+    const sealed: CommitOptions = idempotency
+      ? {
+          ...options,
+          idempotency: {
+            ...idempotency,
+            reply: this.#cipher.seal(text, { reply: idempotency.key }, idempotency.reply),
+          },
+        }
+      : options;
+    if (comparesFields(changes, options)) {
+      return this.#queue.run(text, () => this.#fold(key, text, changes, options, sealed));
+    }
+    const stored = changes.map((change) => this.#sealed(text, change));
+    const answer = await this.#inner.commit(key, stored, sealed);
+    if (!answer.committed) {
+      return { committed: false, record: this.#opened(key, text, answer.record, idempotency?.key) };
+    }
+    if (options.lease) this.#seen.settle(options.lease, stored);
+    return answer;
+  }
+
+  delete(key: RecordKey): Promise<boolean> {
+    return this.#inner.delete(key);
+  }
+
+  async *list(query: ListQuery): AsyncIterable<RecordInfo> {
+    for await (const info of this.#inner.list(query)) {
+      if (!info.record) yield info;
+      else yield { ...info, record: this.#opened(info.key, keyText(info.key), info.record) };
+    }
+  }
+
+  sweep(query: SweepQuery): Promise<number> {
+    return this.#inner.sweep(query);
+  }
+
+  ping(): Promise<void> {
+    return this.#inner.ping();
+  }
+
+  close(): Promise<void> {
+    return this.#inner.close();
+  }
+
+  /** A commit that adds to fields or compares them. */
+  async #fold(
+    key: RecordKey,
+    text: string,
+    changes: readonly Change[],
+    options: CommitOptions,
+    sealed: CommitOptions,
+  ): Promise<Committed | Refused> {
+    const { lease, idempotency, condition } = options;
+    const folded = new FoldedCommit(this.#cipher, key, changes, options);
+    let stored: ReadonlyMap<string, Token> | undefined = this.#seen.find(lease?.token, text);
+    stored ??= (await this.#inner.read(key, { fields: folded.fields }))?.fields;
+    for (let tries = 1; ; tries++) {
+      const attempt = folded.against(stored ?? NONE);
+      const answer = await this.#inner.commit(key, attempt.changes, { ...sealed, condition: attempt.condition });
+      if (answer.committed) {
+        if (lease) this.#seen.settle(lease, attempt.changes);
+        return { ...answer, incremented: attempt.incremented(answer) };
+      }
+      const record = this.#opened(key, text, answer.record, idempotency?.key);
+      if (record?.reply !== undefined && idempotency) return { committed: false, record };
+      if (!meets(record, condition)) return { committed: false, record };
+      stored = answer.record?.fields;
+      if (attempt.error !== undefined && folded.isSame(attempt, stored ?? NONE)) throw attempt.error;
+      if (tries === MAX_TRIES) {
+        throw new AgentUpError('CONFLICT', `others kept writing to ${JSON.stringify(key.id)}`, {
+          recordId: key.id,
+          space: key.space,
+        });
+      }
+      if (tries > 1) await delay(Math.random() * Math.min(2 ** tries, MAX_PAUSE_MS));
+    }
+  }
+
+  #sealed(text: string, change: Change): Change {
+    switch (change.op) {
+      case 'set':
+        return { ...change, value: this.#cipher.seal(text, { field: change.field }, change.value) };
+      case 'log':
+        return { ...change, entry: this.#cipher.seal(text, 'log', change.entry) };
+      default:
+        return change;
+    }
+  }
+
+  #opened(
+    key: RecordKey,
+    text: string,
+    record: StateRecord | undefined,
+    idempotencyKey?: string,
+  ): StateRecord | undefined {
+    if (!record) return undefined;
+    const cipher = this.#cipher;
+    const fields = new Map<string, Token>();
+    for (const [field, token] of record.fields) fields.set(field, cipher.open(key, text, { field }, token));
+    const log = record.log.map((entry) => cipher.open(key, text, 'log', entry));
+    const { reply } = record;
+    if (reply === undefined || idempotencyKey === undefined) return { ...record, fields, log };
+    return { ...record, fields, log, reply: cipher.open(key, text, { reply: idempotencyKey }, reply) };
+  }
+}
+
+const NONE: ReadonlyMap<string, Token> = new Map();
