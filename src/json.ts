@@ -125,7 +125,7 @@ export function encode(value: unknown): Token {
   return encodeStored(value);
 }
 
-/** The token of a value that a storage has parsed, which may be an encrypted one. */
+/** The same for a part of a token, and for what a storage has parsed: where a text may begin as it likes. */
 export function encodeStored(value: unknown): Token {
   return inspect(value, [], []) ? write(value) : JSON.stringify(value);
 }
@@ -136,8 +136,12 @@ export function decode<T = unknown>(token: Token): T {
   return JSON.parse(token) as T;
 }
 
-/** The error for an encrypted value where no key is configured. */
-export function sealedError(): AgentUpError {
+/** Refuses encrypted tokens, for those who do not decode them one by one. @throws KEY_MISSING */
+export function refuseSealed(tokens: Iterable<Token>): void {
+  for (const token of tokens) if (isSealed(token)) throw sealedError();
+}
+
+function sealedError(): AgentUpError {
   return new AgentUpError('KEY_MISSING', 'this value is encrypted, and no key is configured', {
     argument: 'encryption',
     fix: 'set state.encryption.key to the key that the storage was written with',

@@ -23,7 +23,10 @@ export function resolveState(
   directory: string,
 ): ResolvedState {
   return {
-    storage: typeof options.storage === 'object' ? options.storage : storageOptions(state, options, directory),
+    storage:
+      typeof options.storage === 'object'
+        ? options.storage
+        : { ...storageOptions(state, options, directory), encryption: encryptionOf(state, options) },
     context: {
       ttl: options.ttl ?? state?.ttl,
       history: { load: options.history ?? state?.history.load, max: state?.history.max },
@@ -35,6 +38,18 @@ export function resolveState(
       onUnavailable: state?.on_unavailable,
     },
   };
+}
+
+/** Whatever rests somewhere is encrypted, whichever backend a handler has chosen. */
+function encryptionOf(
+  state: StateConfig | undefined,
+  // biome-ignore lint/suspicious/noExplicitAny: options of handlers with tasks of any type
+  options: StatefulOptions<any>,
+): StorageOptions['encryption'] {
+  const backend = options.storage ?? state?.backend;
+  if (!state?.encryption || backend === 'memory') return undefined;
+  const { key, previous, allow_clear: allowClear } = state.encryption;
+  return { key, previous, allowClear };
 }
 
 function storageOptions(

@@ -1,6 +1,5 @@
-import type { Clock } from '../clock.js';
-import type { Logger } from '../logger.js';
-import { openStorage, type StorageOptions } from '../storage/open-storage.js';
+import { createHash } from 'node:crypto';
+import { openStorage, type StorageOptions, type StorageServices } from '../storage/open-storage.js';
 import type { StateStorage } from '../storage/state-storage.js';
 
 interface Shared {
@@ -18,10 +17,10 @@ const open: Map<string, Shared> = (globals[OPEN] ??= new Map());
  * closed when the last holder lets go.
  */
 export class StoragePool {
-  readonly #services: { logger?: Logger | undefined; clock?: Clock | undefined };
+  readonly #services: StorageServices;
   readonly #held = new Set<string>();
 
-  constructor(services: { logger?: Logger | undefined; clock?: Clock | undefined } = {}) {
+  constructor(services: StorageServices = {}) {
     this.#services = services;
   }
 
@@ -54,8 +53,9 @@ export class StoragePool {
   }
 }
 
-/** Equal for options that mean the same store, whatever the order they were written in. */
+/** Equal for options that mean the same store, whatever the order they were written in. Holds no keys. */
 function identity(options: StorageOptions): string {
   const given = Object.entries(options).filter(([, value]) => value !== undefined);
-  return JSON.stringify(given.sort(([a], [b]) => (a < b ? -1 : 1)));
+  const text = JSON.stringify(given.sort(([a], [b]) => (a < b ? -1 : 1)));
+  return createHash('sha256').update(text).digest('base64url');
 }

@@ -1,4 +1,5 @@
 import { AgentUpError } from '../errors.js';
+import type { EncryptionOptions } from '../storage/encryption/encryption-key.js';
 import { BACKENDS, type BackendName, openStorage, type StorageOptions } from '../storage/open-storage.js';
 import type { StateStorage } from '../storage/state-storage.js';
 import { type CacheSettings, type Caches, createCaches } from './create-caches.js';
@@ -14,6 +15,8 @@ export interface CacheFactoryOptions extends CacheSettings {
   readonly url?: string | undefined;
   /** Valkey: what every key begins with. Default `agentup:cache:`. */
   readonly keyPrefix?: string | undefined;
+  /** Encrypts what the caches hold, with files and Valkey. Default: it is stored in clear. */
+  readonly encryption?: EncryptionOptions | undefined;
 }
 
 /** Makes caches for tenants and users over one storage, which it opened and closes. */
@@ -59,9 +62,9 @@ export async function createCacheFactory(
   backend: BackendName | (string & {}),
   options: CacheFactoryOptions = {},
 ): Promise<CacheFactory> {
-  const { storageDir = './cache', url, keyPrefix = 'agentup:cache:', ...settings } = options;
+  const { storageDir = './cache', url, keyPrefix = 'agentup:cache:', encryption, ...settings } = options;
   const name = String(backend).trim().toLowerCase();
-  const storage = await openStorage(optionsOf(name, storageDir, url, keyPrefix), settings);
+  const storage = await openStorage({ ...optionsOf(name, storageDir, url, keyPrefix), encryption }, settings);
   return new CacheFactory(storage, settings);
 }
 

@@ -1,4 +1,4 @@
-import { decode, encode, type Token } from '../json.js';
+import { decode, encode, refuseSealed, type Token } from '../json.js';
 
 /**
  * How a value lies in a record. An object is spread over its fields, each under its name with a dot before it, so
@@ -40,6 +40,7 @@ export function contentOf(fields: ReadonlyMap<string, Token>): unknown {
   let text = '';
   for (const [field, token] of fields) {
     if (!field.startsWith(DOT)) continue;
+    refuseSealed([token]);
     text += `${text === '' ? '' : ','}${JSON.stringify(field.slice(DOT.length))}:${token}`;
   }
   return decode(`{${text}}`);

@@ -1,8 +1,23 @@
-import { type Path, type Problem, pathKey } from './finding.js';
+import { type Path, type Problem, pathKey, pathText } from './finding.js';
 import { valueAt } from './schema-problems.js';
 
-/** What the schema cannot say about `security`: what the chosen way needs, and where secrets belong. */
+/** What the schema cannot say about secrets: what `security` needs of them, and that they belong into the environment. */
 export function securityProblems(value: unknown, interpolated: ReadonlySet<string>): Problem[] {
+  return [...authProblems(value, interpolated), ...encryptionProblems(value, interpolated)];
+}
+
+function encryptionProblems(value: unknown, interpolated: ReadonlySet<string>): Problem[] {
+  const path = ['state', 'encryption'];
+  const previous: unknown = valueAt(value, [...path, 'previous']);
+  return [
+    ...literal(value, [...path, 'key'], interpolated),
+    ...(Array.isArray(previous) ? [...previous.keys()] : []).flatMap((index) =>
+      literal(value, [...path, 'previous', index], interpolated),
+    ),
+  ];
+}
+
+function authProblems(value: unknown, interpolated: ReadonlySet<string>): Problem[] {
   const security = valueAt(value, ['security']);
   if (typeof security !== 'object' || security === null) return [];
   const auth = valueAt(value, ['security', 'auth']);
@@ -58,7 +73,7 @@ function literal(value: unknown, path: Path, interpolated: ReadonlySet<string>):
     {
       code: 'SECRET_IN_FILE',
       path,
-      message: `${String(path.at(-1))} stands in the file in clear`,
+      message: `${typeof path.at(-1) === 'number' ? pathText(path) : String(path.at(-1))} stands in the file in clear`,
       fix: 'put it into the environment, and write `"${NAME}"` here',
     },
   ];

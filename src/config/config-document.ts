@@ -197,7 +197,7 @@ function survey(documents: readonly Document.Parsed[], lines: number, lineOf: (o
           const first = lineOf(node.range[0]) + (node.type?.startsWith('BLOCK') ? 1 : 0);
           const last = lineOf(Math.max(node.range[0], node.range[1] - 1));
           // On one line the frame finds it by itself, and shows the rest of the line.
-          if (first === last && !node.type?.startsWith('BLOCK')) return;
+          if (first === last && !node.type?.startsWith('BLOCK') && !isKeyOfList(ancestors)) return;
           for (let line = first; line <= last; line++) hidden.add(line);
         },
       });
@@ -213,7 +213,19 @@ function isSecret(node: Scalar, ancestors: readonly unknown[]): boolean {
   const parent = ancestors.at(-1);
   if (isPair(parent) && parent.key !== node && isScalar(parent.key) && isSecretName(String(parent.key.value)))
     return true;
+  if (isKeyOfList(ancestors) && !isReference(node)) return true;
   return typeof node.value === 'string' && node.value.includes('://') && node.value.includes('@');
+}
+
+/** An item of `previous: [...]`, which no name beside it tells to be a secret. */
+function isKeyOfList(ancestors: readonly unknown[]): boolean {
+  const [pair, list] = ancestors.slice(-2);
+  return isSeq(list) && isPair(pair) && isScalar(pair.key) && pair.key.value === 'previous';
+}
+
+/** The name of a variable is no secret; a default that stands beside it is. */
+function isReference({ value }: Scalar): boolean {
+  return typeof value === 'string' && /^\$\{[A-Za-z_]\w*\}$/.test(value);
 }
 
 /** Is this pair a `<<`, which takes over the entries of another map? */

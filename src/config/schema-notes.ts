@@ -10,6 +10,8 @@ export interface SchemaNote {
   readonly unit?: 'seconds' | 'milliseconds';
   /** What holds when the key is left out, where that is not a default value. */
   readonly absent?: string;
+  /** A value that no message repeats. */
+  readonly secret?: boolean;
 }
 
 export const notes = z.registry<SchemaNote>();

@@ -65,7 +65,7 @@ function homeOf(key: string, path: Path): string | undefined {
 function misfit(root: unknown, path: Path, source: string | undefined): Problem {
   const value = valueAt(root, path);
   const schema = schemaAt(configSchema, path) ?? configSchema;
-  const { code } = noteOf(schema);
+  const { code, secret } = noteOf(schema);
   const where = pathText(path) || 'the file';
   if (value === undefined) {
     const parent = path.slice(0, -1);
@@ -87,7 +87,7 @@ function misfit(root: unknown, path: Path, source: string | undefined): Problem 
         ? `${where} has no value; it must be ${expectsOf(schema)}`
         : value === '' && code === undefined && choicesOf(schema).length === 0
           ? `${where} must not be empty`
-          : `${where} must be ${expectsOf(schema)}, not ${describe(value)}`,
+          : `${where} must be ${expectsOf(schema)}, not ${secret ? 'what it is' : describe(value)}`,
     fix: fixFor(schema, path, value, source),
   };
 }
@@ -95,7 +95,7 @@ function misfit(root: unknown, path: Path, source: string | undefined): Problem 
 function fixFor(schema: z.core.$ZodType, path: Path, value: unknown, source: string | undefined): string {
   const kinds = kindsOf(schema);
   const choices = choicesOf(schema);
-  const { unit } = noteOf(schema);
+  const { unit, secret } = noteOf(schema);
   if (path.length === 0) return 'begin with `agent:`, and `name:` indented under it';
   if (value === null) return 'give it a value, or remove the line';
   if (path[0] === 'skills' && path.at(-1) === 'id' && typeof value === 'string') {
@@ -117,6 +117,7 @@ function fixFor(schema: z.core.$ZodType, path: Path, value: unknown, source: str
   if (kinds.includes('object')) return `write ${expectsOf(schema)}`;
   if (choices.length > 0) return `use one of ${choices.join(', ')}`;
   if (kinds.includes('array')) return 'write a list: [one, two]';
+  if (secret) return `write ${expectsOf(schema)}`;
   if (kinds.includes('string') && typeof value !== 'object') return `put it in quotes: "${source ?? String(value)}"`;
   return `write ${expectsOf(schema)}`;
 }

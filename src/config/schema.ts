@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { SKILL_ID } from '../skill-id.js';
+import { encryptionSchema } from './encryption-schema.js';
 import { notes, seconds, text } from './schema-notes.js';
 import { securitySchema } from './security-schema.js';
 import { serverSchema } from './server-schema.js';
@@ -10,8 +11,8 @@ export const BACKENDS = ['memory', 'file', 'valkey'] as const;
 /** What belongs to some backends only. */
 export const BACKEND_OPTIONS: Readonly<Record<(typeof BACKENDS)[number], readonly string[]>> = {
   memory: [],
-  file: ['storage_dir', 'durability'],
-  valkey: ['url', 'key_prefix', 'cluster', 'durability', 'timeout'],
+  file: ['storage_dir', 'durability', 'encryption'],
+  valkey: ['url', 'key_prefix', 'cluster', 'durability', 'timeout', 'encryption'],
 };
 
 /** The schemes of `state.url`; an `s` at the end means TLS. */
@@ -123,6 +124,10 @@ const stateSchema = z.strictObject({
     .default(2000)
     .describe('valkey: milliseconds until connecting or a command fails.')
     .register(notes, { unit: 'milliseconds' }),
+  encryption: encryptionSchema
+    .optional()
+    .describe('file, valkey: encrypt values, messages and kept replies before they are stored (AES-256-GCM).')
+    .register(notes, { absent: 'they are stored in clear' }),
   history: z
     .strictObject({
       load: z

@@ -1,6 +1,6 @@
 import { type Clock, toIso } from '../clock.js';
 import { AgentUpError } from '../errors.js';
-import { decode, encode, type JsonValue, type Token } from '../json.js';
+import { decode, encodeStored, type JsonValue, refuseSealed, type Token } from '../json.js';
 
 /** Who said it. */
 export type Role = 'user' | 'assistant' | 'system' | 'tool';
@@ -37,12 +37,13 @@ export function encodeMessage(role: RoleInput, content: JsonValue, metadata: unk
   if (metadata !== undefined && (typeof metadata !== 'object' || metadata === null || Array.isArray(metadata))) {
     throw new AgentUpError('INVALID_ARGUMENT', 'the metadata of a message is an object', { argument: 'metadata' });
   }
-  const tail = metadata === undefined ? '' : `,"metadata":${encode(metadata)}`;
-  return `{"role":"${known}","content":${encode(content)},"timestamp":"${toIso(clock.now())}"${tail}}`;
+  const tail = metadata === undefined ? '' : `,"metadata":${encodeStored(metadata)}`;
+  return `{"role":"${known}","content":${encodeStored(content)},"timestamp":"${toIso(clock.now())}"${tail}}`;
 }
 
 /** A fresh message for each stored one. */
 export function decodeMessages<Content>(tokens: readonly Token[]): Message<Content>[] {
+  refuseSealed(tokens);
   // One long text is read faster than many short ones.
   return decode<Message<Content>[]>(`[${tokens.join(',')}]`);
 }

@@ -113,11 +113,13 @@ export async function runTurn<Result>(
       for (let pause = 1; !turn; pause = Math.min(pause * 2, MAX_PAUSE_MS)) {
         asked = token;
         const begun = await storage.begin(key, options);
-        asked = undefined;
-        if (begun.busy) await untilNext(deadline, begun.retryAfterMs, pause);
-        else {
+        if (begun.busy) {
+          asked = undefined;
+          await untilNext(deadline, begun.retryAfterMs, pause);
+        } else {
           const { record } = begun;
           turn = new Turn(target, text, { copy: new WorkingCopy(record), reply: record?.reply, lease: options });
+          asked = undefined;
         }
       }
     }

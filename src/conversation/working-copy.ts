@@ -1,4 +1,4 @@
-import { appendToken, type Token } from '../json.js';
+import { appendToken, refuseSealed, type Token } from '../json.js';
 import { add, plan, tooManyFields, wrongType } from '../storage/changes.js';
 import type { Change, Committed, Expiry, StateRecord } from '../storage/state-storage.js';
 
@@ -43,7 +43,12 @@ export class WorkingCopy {
   #version: number;
   #ownerBefore: string | undefined;
 
+  /** @throws KEY_MISSING where the record is encrypted: what is written beside would be in clear */
   constructor(record: StateRecord | undefined) {
+    if (record) {
+      refuseSealed(record.fields.values());
+      refuseSealed(record.log);
+    }
     this.#version = record?.version ?? 0;
     this.#ownerBefore = record?.owner;
     this.#fields = record?.fields ?? new Map();

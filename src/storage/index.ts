@@ -17,6 +17,8 @@ export {
   type EmbeddedStore,
   type StoredRecord,
 } from './embedded-storage.js';
+export { EncryptedStorage } from './encryption/encrypted-storage.js';
+export type { EncryptionOptions } from './encryption/encryption-key.js';
 export type { Durability } from './file/durability.js';
 export { FileStorage, type FileStorageOptions } from './file/file-storage.js';
 export {

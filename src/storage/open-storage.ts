@@ -1,12 +1,18 @@
 import type { Clock } from '../clock.js';
 import { AgentUpError } from '../errors.js';
 import type { Logger } from '../logger.js';
+import type { EncryptionOptions } from './encryption/encryption-key.js';
 import type { Durability } from './file/durability.js';
 import type { StateStorage } from './state-storage.js';
 import type { ReplicaDurability } from './valkey/valkey-storage.js';
 
 /** What a storage is opened with. Equal options mean the same store. */
-export type StorageOptions =
+export type StorageOptions = BackendOptions & {
+  /** Encrypts what is kept. Default: it is stored in clear. */
+  readonly encryption?: EncryptionOptions | undefined;
+};
+
+type BackendOptions =
   | { readonly backend: 'memory' }
   | {
       readonly backend: 'file';
@@ -30,11 +36,24 @@ export type StorageOptions =
 export const BACKENDS = ['memory', 'file', 'valkey'] as const;
 export type BackendName = (typeof BACKENDS)[number];
 
-/** The one place where a backend is chosen. Each is loaded only when it is opened. */
-export async function openStorage(
-  options: StorageOptions,
-  services: { logger?: Logger | undefined; clock?: Clock | undefined } = {},
-): Promise<StateStorage> {
+/** The one place where a backend is chosen, and encrypted where that is asked for. Each is loaded only when it is opened. */
+export async function openStorage(options: StorageOptions, services: StorageServices = {}): Promise<StateStorage> {
+  const { encryption } = options;
+  if (!encryption) return openBackend(options, services);
+  const { EncryptedStorage } = await import('./encryption/encrypted-storage.js');
+  const { TokenCipher } = await import('./encryption/token-cipher.js');
+  // Before anything is opened that would have to be closed.
+  const cipher = new TokenCipher(encryption);
+  return new EncryptedStorage(await openBackend(options, services), cipher);
+}
+
+/** What a storage uses of its surroundings. */
+export interface StorageServices {
+  readonly logger?: Logger | undefined;
+  readonly clock?: Clock | undefined;
+}
+
+async function openBackend(options: BackendOptions, services: StorageServices): Promise<StateStorage> {
   const common = {
     ...(services.clock && { clock: services.clock }),
     ...(services.logger && { logger: services.logger }),

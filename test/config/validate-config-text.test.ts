@@ -382,7 +382,7 @@ describe('unknown keys', () => {
     ['backend: file', '`backend` belongs under `state`'],
     [
       'state: { zzz: 1 }',
-      'its keys are backend, url, cluster, key_prefix, ttl, storage_dir, durability, timeout, history, concurrency, on_unavailable, dedupe, lease, wait, queue',
+      'its keys are backend, url, cluster, key_prefix, ttl, storage_dir, durability, timeout, encryption, history, concurrency, on_unavailable, dedupe, lease, wait, queue',
     ],
     ['skills: [{ id: a, handler: x, keyword: [y] }]', 'did you mean `keywords`?'],
     ['agent: { __proto__: { name: x } }', 'its keys are name, description, version, default_skill'],

@@ -12,14 +12,23 @@ export class MemoryTaskStore extends StateTaskStore {
 
 /** Tasks in files. */
 export class FileTaskStore extends StateTaskStore {
-  constructor({ storageDir, durability, ...options }: Of<'file'> & TaskStoreOptions) {
-    super(openStorage({ backend: 'file', storageDir, durability }, options), options);
+  constructor({ storageDir, durability, encryption, ...options }: Of<'file'> & TaskStoreOptions) {
+    super(openStorage({ backend: 'file', storageDir, durability, encryption }, options), options);
   }
 }
 
 /** Tasks on a Valkey server. */
 export class ValkeyTaskStore extends StateTaskStore {
-  constructor({ url, keyPrefix, cluster, timeoutMs, durability, ...options }: Of<'valkey'> & TaskStoreOptions) {
-    super(openStorage({ backend: 'valkey', url, keyPrefix, cluster, timeoutMs, durability }, options), options);
+  constructor({
+    url,
+    keyPrefix,
+    cluster,
+    timeoutMs,
+    durability,
+    encryption,
+    ...options
+  }: Of<'valkey'> & TaskStoreOptions) {
+    const storage = { backend: 'valkey', url, keyPrefix, cluster, timeoutMs, durability, encryption } as const;
+    super(openStorage(storage, options), options);
   }
 }

@@ -48,9 +48,9 @@ export class EncryptedStorage implements StateStorage {
   readonly #queue = new KeyedQueue();
 
   /** @throws INVALID_ARGUMENT when a key is not 32 bytes */
-  constructor(inner: StateStorage, options: EncryptionOptions) {
+  constructor(inner: StateStorage, options: EncryptionOptions | TokenCipher) {
     this.#inner = inner;
-    this.#cipher = new TokenCipher(options);
+    this.#cipher = options instanceof TokenCipher ? options : new TokenCipher(options);
     this.backend = inner.backend;
     this.ttl = inner.ttl;
   }

@@ -11,14 +11,14 @@ export function comparesFields(changes: readonly Change[], { condition }: Commit
 }
 
 /** A field that is never there, and a token that is never stored. */
-const NEVER: CommitCondition['fields'] = new Map([[`${SEALED}never`, SEALED]]);
+const NEVER: ReadonlyMap<string, Token> = new Map([[`${SEALED}never`, SEALED]]);
 /** Carries the number of a key through a commit; gone again in the end. */
 const KEY_FIELD = `${SEALED}key`;
 
 /** A commit as it is sent to a storage that can compare tokens, but not read them. */
 export interface Attempt {
   readonly changes: readonly Change[];
-  readonly condition: CommitCondition;
+  readonly condition: CommitCondition & { readonly fields: ReadonlyMap<string, Token | undefined> };
   /** What is wrong with the changes, where the fields are as assumed. Then nothing of it can go through. */
   readonly error?: unknown;
   /** The tokens that it rests on. */
@@ -124,8 +124,8 @@ export class FoldedCommit {
       { op: 'remove', field: KEY_FIELD },
     ];
     for (const field of incremented) {
-      const sum = planned?.incremented.get(field) ?? 0;
-      const hidden = this.#cipher.hide(this.#text, this.#salt(field), sum);
+      const sum = planned?.incremented.get(field);
+      const hidden = sum === undefined ? 0 : this.#cipher.hide(this.#text, this.#salt(field), sum);
       changes.push({ op: 'set', field, value: String(hidden) }, { op: 'increment', field, by: 0 });
     }
     return changes;

@@ -78,7 +78,8 @@ export class TokenCipher {
 
   /**
    * An integer that tells nobody anything, for a storage that can only keep a sum as what it is: shifted by a number
-   * that only the key and `salt` give. The same salt must not hide two different integers of a record.
+   * that only the key and `salt` give. A salt is for one
+   * integer that comes to rest: two hidden with the same tell their difference.
    */
   hide(text: string, salt: string, value: number): number {
     return shift(value, this.#current.of(text), salt, 1n);
@@ -89,7 +90,10 @@ export class TokenCipher {
     for (const master of this.#keys.values()) {
       if (master.number === number) return shift(hidden, master.of(text), salt, -1n);
     }
-    throw new AgentUpError('KEY_MISSING', 'a commit that is sent again was answered under a key that is not configured');
+    throw new AgentUpError(
+      'KEY_MISSING',
+      'a commit that is sent again was answered under a key that is not configured',
+    );
   }
 
   /** Stands for the key that is used now. */
