@@ -143,7 +143,7 @@ export class AgentConversations {
         await this.runDue();
       } catch (error) {
         if (isAgentUpError(error, 'AGENT_CLOSED')) stopped = true;
-        if (!stopped) this.#parts.context.logger.error('conversations that are over could not be looked after', error);
+        if (!stopped) this.#parts.context.logger.error(error, 'conversations that are over could not be looked after');
       }
       if (stopped) return;
       timer = setTimeout(() => {

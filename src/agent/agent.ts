@@ -87,7 +87,7 @@ export class Agent {
     const skill = this.#router.route(task.text, options.skill);
     const { kind, options: stateful } = skill.handler;
     const contextId = kind === 'stateful' ? contextIdOf(stateful, task, options.scope) : (task.contextId ?? task.id);
-    const notes: CallNotes = { redelivered: false, scope: options.scope };
+    const notes: CallNotes = { redelivered: false, scope: options.scope, skill: skill.id };
     const value = await this.#inRuntime(notes, async () => {
       const reply = skill.call(task);
       return isReplyStream(reply) ? drain(reply, async (chunk) => options.onChunk?.(chunk)) : reply;

@@ -5,6 +5,7 @@ import type { Logger } from '../logger.js';
 import type { Hooks } from '../skill/hooks.js';
 import type { StateRuntime } from '../skill/state-runtime.js';
 import type { StatefulOptions } from '../skill/stateful-options.js';
+import { loadTelemetry } from '../telemetry.js';
 import type { LoadedSkill } from './load-skill.js';
 import { resolveState } from './resolve-state.js';
 import { StoragePool } from './storage-pool.js';
@@ -52,6 +53,7 @@ export class ConfigRuntime implements StateRuntime {
   async #open(options: StatefulOptions<any>): Promise<ConversationContext> {
     const { state, directory, logger, clock } = this.#parts;
     const { storage, context } = resolveState(state, options, directory);
+    await loadTelemetry();
     const opened = 'begin' in storage ? storage : await this.#pool.open(storage);
     return new ConversationContext(opened, { ...context, logger, clock });
   }

@@ -339,7 +339,7 @@ export class CacheEntry {
     const { logger, warnBytes } = this.#parts;
     const size = sizeOf(fields);
     if (size > warnBytes) {
-      logger.warn(`the cache entry ${this.key.shown} has ${size} bytes; store ids, not blobs`, { size });
+      logger.warn({ size }, `the cache entry ${this.key.shown} has ${size} bytes; store ids, not blobs`);
     }
     return fields;
   }

@@ -91,7 +91,7 @@ export class ExpiryActions {
       try {
         await this.runDue(action, handler, options);
       } catch (error) {
-        if (!stopped) this.#parts.logger.error(`the action ${action} could not be looked after`, error);
+        if (!stopped) this.#parts.logger.error(error, `the action ${action} could not be looked after`);
       }
       if (stopped) return;
       timer = setTimeout(() => {
@@ -145,7 +145,7 @@ export class ExpiryActions {
     } catch (error) {
       const tries = integerOf(record?.fields.get('tries') ?? '0') ?? 0;
       const pause = Math.min(retryMs * 2 ** tries, 3_600_000);
-      logger.error(`the action ${action} failed; it is tried again in ${Math.round(pause / 1000)} s`, error);
+      logger.error(error, `the action ${action} failed; it is tried again in ${Math.round(pause / 1000)} s`);
       await this.#later(key, hint, record as StateRecord, token, this.#parts.now() + pause, tries + 1);
       return false;
     } finally {

@@ -204,6 +204,6 @@ export class Table<S extends StandardSchema = StandardSchema> extends KeyedCache
   /** What fails here is made good by the next one who comes by. */
   #aside(work: Promise<unknown>): void {
     const { logger }: { logger: Logger } = this.#parts;
-    work.catch((error: unknown) => logger.warn(`the table ${this.name} could not be tidied`, error));
+    work.catch((error: unknown) => logger.warn(error, `the table ${this.name} could not be tidied`));
   }
 }

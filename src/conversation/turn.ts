@@ -272,7 +272,7 @@ export class Turn implements Access {
       await this.storage.commit(this.key, [], { lease: { token: lease.token } });
     } catch (error) {
       // The error that ends the turn matters more, and the lease ends by itself.
-      if (!isAgentUpError(error, 'LEASE_LOST')) this.#subject.logger.warn('a lease could not be released', error);
+      if (!isAgentUpError(error, 'LEASE_LOST')) this.#subject.logger.warn(error, 'a lease could not be released');
     }
   }
 
@@ -386,7 +386,7 @@ export class Turn implements Access {
       if (isAgentUpError(error, 'LEASE_LOST')) {
         // It stays lost, and the commit will say so; anything else may pass.
         leaseKeeper.delete(this);
-        logger.warn('the lease of a turn was lost', key.id);
+        logger.warn(`the lease of a turn of ${key.id} was lost`);
       }
     }
   }

@@ -173,7 +173,7 @@ export async function createAgentServer(agent: Agent, options: AgentServerOption
     sendProblem(response, { status: 404, code: 'NOT_FOUND', text: 'There is nothing here.' }),
   );
   app.use((error: unknown, _request: Request, response: Response, next: NextFunction) => {
-    logger.error('a request failed', error);
+    logger.error(error, 'a request failed');
     if (response.headersSent) return next(error);
     sendProblem(response, { status: 500, code: 'INTERNAL', text: 'Something went wrong.' });
   });

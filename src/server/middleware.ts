@@ -46,7 +46,7 @@ export function identify(authenticate: Authenticator, { auth }: SecurityConfig, 
         response.set('WWW-Authenticate', auth === 'bearer' ? 'Bearer error="invalid_token"' : 'ApiKey');
         return sendProblem(response, { status: 401, code: error.code, text: error.message });
       }
-      logger.error('a caller could not be authenticated', error);
+      logger.error(error, 'a caller could not be authenticated');
       return sendProblem(response, {
         status: 503,
         code: 'AUTH_UNAVAILABLE',

@@ -55,7 +55,7 @@ export async function endConversation(
           failed = { error, life };
           throw error;
         }
-        logger.error(`a hook for the end of a conversation failed ${MAX_TRIES} times; it goes without`, error);
+        logger.error(error, `a hook for the end of a conversation failed ${MAX_TRIES} times; it goes without`);
       }
       await turn.erase();
       // To whoever ends it, it was over already.
@@ -66,7 +66,7 @@ export async function endConversation(
     if (!failed) throw error;
   }
   const pause = Math.min(FIRST_RETRY_MS * 2 ** tries, MAX_RETRY_MS);
-  logger.error(`a hook for the end of a conversation failed; it is tried again in ${pause / 1000} s`, failed.error);
+  logger.error(failed.error, `a hook for the end of a conversation failed; it is tried again in ${pause / 1000} s`);
   const now = context.clock.now();
   await announceEnd(storage, { key, at: now + pause, now, tries: tries + 1 });
   if (detail !== undefined && failed.life) {

@@ -5,6 +5,7 @@ import { isInTurn, runTurn, type TurnOutcome } from '../conversation/run-turn.js
 import type { Turn } from '../conversation/turn.js';
 import { AgentUpError, isAgentUpError } from '../errors.js';
 import { openStorage } from '../storage/open-storage.js';
+import { activeTelemetry, type TurnNote } from '../telemetry.js';
 import type { Hooks } from './hooks.js';
 import { idempotencyKeyOf } from './idempotency-key.js';
 import { isInputRequired } from './input-required.js';
@@ -21,13 +22,28 @@ type Handler<T, R> = (task: T, context: ConversationContext, contextId: string) 
  * One turn of a stateful handler: finds its context, begins, injects, commits. `given` is a context that the caller
  * passed instead of the one the configuration names, as tests do; `name` is the handler's, the same in every process, and `hooks` are its skill's.
  */
-export async function invokeStateful<T extends Task, R>(
+export function invokeStateful<T extends Task, R>(
   options: StatefulOptions<T>,
   handler: Handler<T, R>,
   task: T,
   given: unknown,
   name: string,
   hooks?: Hooks,
+): Promise<R> {
+  const telemetry = activeTelemetry();
+  if (!telemetry) return invoke(options, handler, task, given, name, hooks);
+  const note: TurnNote = { handler: name, skill: currentNotes()?.skill };
+  return telemetry.turn(note, () => invoke(options, handler, task, given, name, hooks, note));
+}
+
+async function invoke<T extends Task, R>(
+  options: StatefulOptions<T>,
+  handler: Handler<T, R>,
+  task: T,
+  given: unknown,
+  name: string,
+  hooks?: Hooks,
+  note?: TurnNote,
 ): Promise<R> {
   if (typeof task !== 'object' || task === null) {
     throw new AgentUpError('INVALID_ARGUMENT', 'a handler takes a task: an object with id and text', {
@@ -36,6 +52,7 @@ export async function invokeStateful<T extends Task, R>(
   }
   const found = given instanceof ConversationContext ? given : currentRuntime().contextFor(options);
   const base = found instanceof Promise ? await found : found;
+  if (note) note.backend = base.storage.backend;
   const { kind, contextId } = place(options, task, currentScope());
   const scope = { kind, tenantId: task.tenantId, userId: task.userId };
   const context = base.scoped(scope);
@@ -50,6 +67,7 @@ export async function invokeStateful<T extends Task, R>(
     runTurn<R>(
       { storage: on.storage, key: on.keyOf(contextId), settings, logger, owner, idempotencyKey: key },
       (turn) => {
+        if (note) note.joined = turn.joined;
         if (!meetsOver(turn, on)) permit(turn, contextId, owner);
         if (turn.reply !== undefined) return undefined as R;
         throwIfCancelled(task);
@@ -72,13 +90,14 @@ export async function invokeStateful<T extends Task, R>(
         // The message that asked may have begun a piece of work that its redelivery knows no id of.
         const kept = isInputRequired(result) ? { ...result, taskId: task.id } : result;
         const token = encodeReply(kept, limits.replyBytes);
-        if (!isKept(token)) logger.warn('a reply cannot be kept for a redelivery of its message', { contextId });
+        if (!isKept(token)) logger.warn({ contextId }, 'a reply cannot be kept for a redelivery of its message');
         turn.keepReply(token);
       },
     );
   const replyOf = ({ result, reply }: TurnOutcome<R>): R => {
     if (reply === undefined) return result;
     if (notes) notes.redelivered = true;
+    if (note) note.redelivered = true;
     return decodeReply(reply, contextId) as R;
   };
 
@@ -100,7 +119,8 @@ export async function invokeStateful<T extends Task, R>(
     if ((options.onUnavailable ?? base.options.onUnavailable) !== 'degrade') throw error;
     const reached = progress as 'before' | 'running' | { result: R };
     if (!isAgentUpError(error, 'STORAGE_UNAVAILABLE') || reached === 'running') throw error;
-    logger.error('the storage is unavailable; going on without memory', { contextId, error: error.message });
+    logger.error({ contextId, error: error.message }, 'the storage is unavailable; going on without memory');
+    if (note) note.degraded = true;
     // The handler ran to its end and is not run again: its reply stands, what it wanted to remember is lost.
     if (reached !== 'before') return reached.result;
     const storage = await openStorage({ backend: 'memory' });

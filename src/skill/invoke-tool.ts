@@ -211,7 +211,7 @@ async function toldCompleted(
   try {
     await runHooks(hooks, 'toolCompleted', event, context);
   } catch (error) {
-    context.logger.error('a hook after a tool failed', error);
+    context.logger.error(error, 'a hook after a tool failed');
     const { contextId, userId, tenantId, tool } = event;
     await reportError(hooks, { contextId, userId, tenantId, phase: 'toolCompleted', error, tool }, context);
   }

@@ -65,7 +65,7 @@ async function endThenStart(entry: Entry, starts: boolean): Promise<void> {
     await runEnded(turn, context, contextId, known, endOf(life));
   } catch (error) {
     // The message cannot wait, and what is over is not handed out.
-    context.logger.error('a hook for the end of a conversation failed when the next one began', error);
+    context.logger.error(error, 'a hook for the end of a conversation failed when the next one began');
   }
   await turn.erase();
   await turn.save();
@@ -136,7 +136,7 @@ export async function reportError(
   try {
     await runHooks(hooks, 'error', event, context.scoped(context.scope));
   } catch (error) {
-    context.logger.error('a hook for errors failed itself', error);
+    context.logger.error(error, 'a hook for errors failed itself');
   }
 }
 

@@ -17,6 +17,8 @@ export interface CallNotes {
   redelivered: boolean;
   /** The scope of handlers that name none. Default `conversation`. */
   readonly scope?: StatefulOptions['scope'];
+  /** The id of the skill that was called. */
+  readonly skill?: string | undefined;
 }
 
 interface Call {

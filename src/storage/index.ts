@@ -35,6 +35,7 @@ export {
 } from './keys.js';
 export { freeLease, holdsLease, type Lease, leaseLost, settleLease, takeLease } from './lease.js';
 export { MemoryStorage, type MemoryStorageOptions } from './memory-storage.js';
+export { ObservedStorage } from './observed-storage.js';
 export { BACKENDS, type BackendName, openStorage, type StorageOptions } from './open-storage.js';
 export {
   answerOfText,

@@ -1,6 +1,7 @@
 import type { Clock } from '../clock.js';
 import { AgentUpError } from '../errors.js';
-import type { Logger } from '../logger.js';
+import { type Logger, operationsLogger } from '../logger.js';
+import { loadTelemetry } from '../telemetry.js';
 import type { EncryptionOptions } from './encryption/encryption-key.js';
 import type { Durability } from './file/durability.js';
 import type { StateStorage } from './state-storage.js';
@@ -39,18 +40,28 @@ export type BackendName = (typeof BACKENDS)[number];
 /** The one place where a backend is chosen, and encrypted where that is asked for. Each is loaded only when it is opened. */
 export async function openStorage(options: StorageOptions, services: StorageServices = {}): Promise<StateStorage> {
   const { encryption } = options;
-  if (!encryption) return openBackend(options, services);
+  if (!encryption) return openObserved(options, services);
   const { EncryptedStorage } = await import('./encryption/encrypted-storage.js');
   const { TokenCipher } = await import('./encryption/token-cipher.js');
   // Before anything is opened that would have to be closed.
   const cipher = new TokenCipher(encryption);
-  return new EncryptedStorage(await openBackend(options, services), cipher);
+  return new EncryptedStorage(await openObserved(options, services), cipher);
 }
 
 /** What a storage uses of its surroundings. */
 export interface StorageServices {
   readonly logger?: Logger | undefined;
   readonly clock?: Clock | undefined;
+}
+
+/** The calls of the backend itself are seen, so what encryption costs is no part of them. */
+async function openObserved(options: BackendOptions, services: StorageServices): Promise<StateStorage> {
+  const logger = operationsLogger(services.logger);
+  const isObservable = await loadTelemetry();
+  const storage = await openBackend(options, services);
+  if (!logger && !isObservable) return storage;
+  const { ObservedStorage } = await import('./observed-storage.js');
+  return new ObservedStorage(storage, logger);
 }
 
 async function openBackend(options: BackendOptions, services: StorageServices): Promise<StateStorage> {

@@ -97,7 +97,7 @@ export class StatefulExecutor implements AgentExecutor {
       await this.#answer(reply, chunks, request, outlet);
     } catch (error) {
       if (isAgentUpError(error, 'TURN_CANCELLED')) return outlet.end(TaskState.TASK_STATE_CANCELED, 'Cancelled.');
-      this.#logger.error(`a turn of ${request.contextId} failed`, error);
+      this.#logger.error(error, `a turn of ${request.contextId} failed`);
       const { text, code } = failureOf(error);
       outlet.end(TaskState.TASK_STATE_FAILED, text, { code });
     }

@@ -141,7 +141,7 @@ export class GuardedRequestHandler implements A2ARequestHandler {
   /** What the SDK says of a request is meant for the caller; anything else is not. */
   #outward(error: unknown): unknown {
     if (error instanceof A2AError) return error;
-    this.#logger.error('a request failed', error);
+    this.#logger.error(error, 'a request failed');
     return new RefusedError(failureOf(error));
   }
 

@@ -21,9 +21,9 @@ export function mcpRoutes(agent: Agent, policy: McpPolicy, logger: Logger): McpR
   const mcp = createMcpHandler(
     ({ authInfo }) =>
       mcpServerOf(agent, (authInfo?.extra?.['identity'] as Identity | undefined) ?? ANONYMOUS, policy, logger),
-    { onerror: (error) => logger.warn('an MCP request was refused', error) },
+    { onerror: (error) => logger.warn(error, 'an MCP request was refused') },
   );
-  const serve = toNodeHandler(mcp, { onerror: (error) => logger.error('an MCP request failed', error) });
+  const serve = toNodeHandler(mcp, { onerror: (error) => logger.error(error, 'an MCP request failed') });
   return {
     handler: async (request, response) => {
       const { identity = ANONYMOUS } = request;

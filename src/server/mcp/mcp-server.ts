@@ -148,7 +148,7 @@ function failed(error: unknown, logger: Logger): CallToolResult {
     return refusal(error.message, error.code);
   }
   if (isAgentUpError(error, 'TOOL_TIMEOUT')) return refusal('The tool took too long.', error.code);
-  logger.error('a call over MCP failed', error);
+  logger.error(error, 'a call over MCP failed');
   const { text, code } = failureOf(error);
   return refusal(text, code);
 }

@@ -13,7 +13,7 @@ import { mcpServerOf } from './mcp-server.js';
 export async function serveMcpStdio(agent: Agent, caller: Identity, logger: Logger): Promise<() => Promise<void>> {
   const policy = { contextIds: await ContextIds.over(agent.context.storage), freeContextIds: true };
   const served = serveStdio(() => mcpServerOf(agent, caller, policy, logger), {
-    onerror: (error) => logger.warn('an MCP message was refused', error),
+    onerror: (error) => logger.warn(error, 'an MCP message was refused'),
   });
   return () => served.close();
 }

@@ -151,7 +151,7 @@ export class CommitTask implements Task {
       this.#settle(lease, now);
     } catch (error) {
       // The commit is written. An entry too many is found out, and a lease ends by itself.
-      this.#shelf.logger.warn(`something beside ${this.#path} could not be removed`, error);
+      this.#shelf.logger.warn(error, `something beside ${this.#path} could not be removed`);
     }
     this.#acknowledge(answer, isNew);
   }

@@ -19,8 +19,8 @@ export function reportDamage(path: string, lines: readonly number[], logger: Log
   const more = lines.length > SHOWN ? ` and ${lines.length - SHOWN} more` : '';
   const which = lines.slice(0, SHOWN).join(', ') + more;
   logger.error(
-    `lines ${which} of ${path} cannot be read and are left out; ${copy ? `a copy is at ${copy}` : 'there is no copy'}`,
     new AgentUpError('RECORD_CORRUPT', `lines ${which} cannot be read`, { file: path, backend: 'file' }),
+    `lines ${which} of ${path} cannot be read and are left out; ${copy ? `a copy is at ${copy}` : 'there is no copy'}`,
   );
 }
 
@@ -39,7 +39,7 @@ function tryToSetAside(path: string, logger: Logger): string | undefined {
   try {
     return setAside(path);
   } catch (error) {
-    logger.error(`${path} cannot be copied`, error);
+    logger.error(error, `${path} cannot be copied`);
     return undefined;
   }
 }

@@ -52,7 +52,7 @@ export class DiskSync {
     this.#dirty.clear();
     const worker = async () => {
       for (let path = paths.pop(); path !== undefined; path = paths.pop()) {
-        await this.#shared(path).catch((error: unknown) => this.#logger.error('a file could not be synced', error));
+        await this.#shared(path).catch((error: unknown) => this.#logger.error(error, 'a file could not be synced'));
       }
     };
     const workers = Array.from({ length: AT_ONCE }, worker);
@@ -68,7 +68,7 @@ export class DiskSync {
       try {
         syncNow(path);
       } catch (error) {
-        if (!isMissing(error)) this.#logger.error('a file could not be synced', fileError(error, path));
+        if (!isMissing(error)) this.#logger.error(fileError(error, path), 'a file could not be synced');
       }
     }
     this.#dirty.clear();

@@ -212,7 +212,7 @@ export class FileStorage implements StateStorage {
       const lease = leases.heldBy(path, token, now);
       if (lease) leases.settle(path, lease, undefined, now);
     });
-    await release.catch((error: unknown) => this.#shelf.logger.warn('a lease could not be released', error));
+    await release.catch((error: unknown) => this.#shelf.logger.warn(error, 'a lease could not be released'));
   }
 
   /** Lets others have their turn. Whoever closes meanwhile must not find files opened again. */

@@ -102,7 +102,7 @@ function lookAt(shelf: RecordShelf, path: string): RecordFold | undefined {
     return shelf.peek(path, (fold) => fold);
   } catch (error) {
     if (!(error instanceof AgentUpError) || error.code !== 'RECORD_CORRUPT') throw error;
-    shelf.logger.error(`${path} is left out of the list`, error);
+    shelf.logger.error(error, `${path} is left out of the list`);
     return undefined;
   }
 }
@@ -119,7 +119,7 @@ async function tidyEntry(shelf: RecordShelf, owner: string, path: string): Promi
     // Who closes meanwhile waits for it, or its lock would be taken anew after all had been put away.
     await shelf.pending(tidied);
   } catch (error) {
-    shelf.logger.warn(`the index of ${path} could not be put right`, error);
+    shelf.logger.warn(error, `the index of ${path} could not be put right`);
   }
   shelf.dismiss(path);
 }
@@ -139,7 +139,7 @@ async function sweepOne(shelf: RecordShelf, path: string, updatedBefore: number)
     });
   } catch (error) {
     if (!(error instanceof AgentUpError) || error.code !== 'RECORD_CORRUPT') throw error;
-    shelf.logger.error(`${path} is not cleaned up`, error);
+    shelf.logger.error(error, `${path} is not cleaned up`);
     return false;
   } finally {
     shelf.dismiss(path);
@@ -159,7 +159,7 @@ async function clearLeftover(shelf: RecordShelf, path: string): Promise<void> {
     });
     shelf.dismiss(record);
   } catch (error) {
-    shelf.logger.warn(`${path} is left over, and could not be removed`, error);
+    shelf.logger.warn(error, `${path} is left over, and could not be removed`);
   }
 }
 

@@ -250,7 +250,7 @@ export class RecordShelf {
     const work = rewrite(journal, fold, key, between).catch((error: unknown) => {
       // It can wait: all is there, only larger than it need be.
       journal.notBefore = journal.size + Math.max(journal.size / 2, RETRY_AFTER);
-      this.logger.warn(`${journal.path} could not be compacted`, error);
+      this.logger.warn(error, `${journal.path} could not be compacted`);
     });
     return this.pending(work);
   };
