@@ -19,7 +19,7 @@ let reports: string[];
 const open: FileStorage[] = [];
 
 const fresh = () => {
-  const report = (...words: unknown[]) => void reports.push(String(words[0]));
+  const report = (...words: unknown[]) => void reports.push(words.join(' '));
   const storage = new FileStorage({ storageDir: directory, logger: { ...silentLogger, warn: report, error: report } });
   open.push(storage);
   return storage;
