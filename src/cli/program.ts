@@ -150,6 +150,7 @@ export async function runProgram(argv: readonly string[], terminal: Terminal): P
       .option('--port <number>', 'the port; default: server.port, 8000; 0: any free one')
       .option('--allow-anonymous', 'with security.auth none, serve other machines too')
       .option('--mcp', 'serve MCP too, at /mcp; default: server.mcp')
+      .option('--conversations', 'serve the conversation API too, at /api/v1; default: conversations.serve')
       .option(...CONFIG)
       .option(...CWD),
     () => import('./commands/run.js'),

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { SKILL_ID } from '../skill-id.js';
+import { conversationsSchema } from './conversations-schema.js';
 import { notes, seconds, text } from './schema-notes.js';
 import { securitySchema } from './security-schema.js';
 import { serverSchema } from './server-schema.js';
@@ -179,6 +180,9 @@ export const configSchema = z.strictObject({
   state: stateSchema.prefault({}).describe('Where conversations are kept.'),
   server: serverSchema.prefault({}).describe('How `agentup run` serves the agent.'),
   security: securitySchema.prefault({}).describe('Who may talk to the agent over the network.'),
+  conversations: conversationsSchema
+    .prefault({})
+    .describe('The conversation API: other programs read and write the conversations.'),
   sync: laterSection('Accepted, but this version does not act on it.'),
 });
 
@@ -190,6 +194,7 @@ export type SkillConfig = AgentConfig['skills'][number];
 export type SkillConfigInput = z.input<typeof skillSchema>;
 export type StateConfig = AgentConfig['state'];
 export type ServerConfig = AgentConfig['server'];
+export type ConversationsConfig = AgentConfig['conversations'];
 export type SecurityConfig = AgentConfig['security'];
 export type StateConfigInput = z.input<typeof stateSchema>;
 
