@@ -32,7 +32,7 @@ export async function createAgent(
   for (const skill of config.skills) skills.push(await loadSkill(skill, directory));
   for (const target of options.skills ?? []) skills.push(register(target, skills));
   const { logger, clock } = options;
-  const runtime = new ConfigRuntime({ state: config.state, directory, logger, clock });
+  const runtime = new ConfigRuntime({ state: config.state, caches: config, directory, logger, clock });
   return new Agent({ config, skills, runtime, context: await runtime.contextFor({}) });
 }
 

@@ -1,3 +1,4 @@
+import { cachesProblems } from './check-caches.js';
 import { skillEntryProblems } from './check-skill-entries.js';
 import { stateProblems } from './check-state.js';
 import { coerce } from './coerce.js';
@@ -55,6 +56,7 @@ export function checkValues({
   const problems = [
     ...(parsed.error ? schemaProblems(value, parsed.error.issues, sourceAt) : []),
     ...(partial && valueAt(value, ['state']) === undefined ? [] : stateProblems({ value, isUnknown, directory })),
+    ...cachesProblems({ value, isUnknown, partial }),
     ...skillEntryProblems(value, partial ? (path) => path[0] === 'agent' || isUnknown(path) : isUnknown),
     ...laterSections(value),
   ].filter(({ path }) => !isUnknown(path));

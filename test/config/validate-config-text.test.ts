@@ -37,6 +37,7 @@ describe('a configuration that is right', () => {
         lease: 30,
         wait: 30,
       },
+      caches: { timeout: 2000, warn_bytes: 65_536 },
     });
   });
 
