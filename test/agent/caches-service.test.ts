@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { createAgent } from '../../src/agent/create-agent.js';
 import { createCacheFactory } from '../../src/caches/index.js';
 import type { AgentConfigInput } from '../../src/config/index.js';
-import type { LogFields, Logger } from '../../src/logger.js';
+import type { Logger } from '../../src/logger.js';
 import { withState } from '../../src/skill/with-state.js';
 import { startValkey, type ValkeyServer } from '../support/index.js';
 
@@ -90,8 +90,8 @@ it('without a prefix the entries are those of createCacheFactory; with the url a
     'state: { backend: memory }',
   ];
   await writeFile(file, yaml.join('\n'));
-  const warnings: (string | LogFields | undefined)[][] = [];
-  const logger = { debug() {}, info() {}, error() {}, warn: (...args: never[]) => warnings.push(args) } as Logger;
+  const warnings: unknown[][] = [];
+  const logger = { debug() {}, info() {}, error() {}, warn: (...args: unknown[]) => warnings.push(args) } as unknown as Logger;
   const agent = await createAgent(file, { env: { CACHE_URL: url }, skills: [visits], logger });
   await agent.handle(task);
   const { tableCache } = agent.context.scoped({ tenantId: 'shop' }).caches;
