@@ -91,7 +91,12 @@ it('without a prefix the entries are those of createCacheFactory; with the url a
   ];
   await writeFile(file, yaml.join('\n'));
   const warnings: unknown[][] = [];
-  const logger = { debug() {}, info() {}, error() {}, warn: (...args: unknown[]) => warnings.push(args) } as unknown as Logger;
+  const logger = {
+    debug() {},
+    info() {},
+    error() {},
+    warn: (...args: unknown[]) => warnings.push(args),
+  } as unknown as Logger;
   const agent = await createAgent(file, { env: { CACHE_URL: url }, skills: [visits], logger });
   await agent.handle(task);
   const { tableCache } = agent.context.scoped({ tenantId: 'shop' }).caches;
