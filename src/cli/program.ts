@@ -20,7 +20,7 @@ const JSON_FLAG = ['--json', 'print JSON and nothing else; never ask'] as const;
 const YES = ['-y, --yes', 'ask nothing, take the default of every answer not given'] as const;
 const SURE = ['-y, --yes', 'do not ask before removing'] as const;
 const USER = ['--user <id>', 'only of this user'] as const;
-const TENANT = ['--tenant <id>', 'only of this tenant'] as const;
+const TENANT = ['--tenant <id>', "only of this tenant; '': of none"] as const;
 const FORCE = ['--force', 'replace what is in the way'] as const;
 const DRY_RUN = ['--dry-run', 'say what would be written, write nothing; never ask'] as const;
 

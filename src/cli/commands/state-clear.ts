@@ -48,7 +48,7 @@ async function found(storage: StateStorage, options: StateClearOptions): Promise
 /** No list has a record that cannot be read; it is where a conversation of this name would be. */
 async function findDamaged(storage: StateStorage, flags: StateClearOptions): Promise<RecordKey | undefined> {
   const { contextId: id, tenant, user } = flags;
-  const scope = tenant === undefined ? [] : [tenant];
+  const scope = tenant === undefined || tenant === '' ? [] : [tenant];
   const keys: RecordKey[] = [
     { space: 'contexts', scope, id },
     { space: 'users', scope, id },

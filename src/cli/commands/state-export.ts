@@ -30,20 +30,23 @@ export async function run(options: StateExportOptions, terminal: Terminal): Prom
       bar.show('exported', records, 0);
     };
     const lines = exportRecords(storage, { spaces, onRecord });
-    if (file === undefined) await toStdout(lines, terminal);
+    let whole = true;
+    if (file === undefined) whole = await toStdout(lines, terminal);
     else await toFile(resolve(workingDirectory(options, terminal), file), lines, options.force === true);
     bar.end();
-    terminal.note(`exported ${countText(count, 'record')}${file === undefined ? '' : ` to ${file}`}`);
+    if (whole) terminal.note(`exported ${countText(count, 'record')}${file === undefined ? '' : ` to ${file}`}`);
     return EXIT.done;
   });
 }
 
-/** Whoever reads us may stop reading (`| head`): that is no error. */
-async function toStdout(lines: ReturnType<typeof exportRecords>, terminal: Terminal): Promise<void> {
+/** Whoever reads us may stop reading (`| head`): that is no error. @returns whether all was taken */
+async function toStdout(lines: ReturnType<typeof exportRecords>, terminal: Terminal): Promise<boolean> {
   try {
     await pipeline(lines, terminal.stdout, { end: false });
+    return true;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EPIPE') throw error;
+    return false;
   }
 }
 

@@ -8,6 +8,7 @@ export const CONVERSATION_SPACES = ['contexts', 'users', 'sessions'] as const;
 /** Which conversations are meant. */
 export interface ConversationFlags {
   readonly user?: string;
+  /** `''`: of none. */
   readonly tenant?: string;
 }
 
@@ -47,7 +48,7 @@ export async function* conversationsOf(
     for await (const info of storage.list({ space, ...owner, ...query })) {
       const name = nameOf(info.key, info.owner);
       if (user !== undefined && name.userId !== user) continue;
-      if (tenant !== undefined && name.tenantId !== tenant) continue;
+      if (tenant !== undefined && (name.tenantId ?? '') !== tenant) continue;
       yield { info, name };
     }
   }
