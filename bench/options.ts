@@ -1,4 +1,14 @@
-export const SECTIONS = ['turn', 'throughput', 'traffic', 'lost', 'listing', 'caches', 'replication', 'down'] as const;
+export const SECTIONS = [
+  'turn',
+  'throughput',
+  'traffic',
+  'lost',
+  'listing',
+  'caches',
+  'migration',
+  'replication',
+  'down',
+] as const;
 export type SectionName = (typeof SECTIONS)[number];
 
 export interface Options {
