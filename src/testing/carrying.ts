@@ -83,7 +83,11 @@ export function testCarrying(harness: Harness): void {
       const { logDropped: _, ...further } = carried;
       const entries = Array.from({ length: 300 }, (_, i) => String(i));
       await commit(storage, key(), logs(...entries), { carried: further });
+      await commit(storage, key('there'), sets({ a: '1' }));
+      await commit(storage, key('there'), sets({ a: '2' }), { carried: further });
       const other = await fresh();
+      const there = await found(other, key('there'));
+      assert.deepEqual([there.createdAt, there.updatedAt, there.fields.get('a')], [at, at + 5, '2']);
       const { createdAt, updatedAt, expiresAt, ownTtl } = await found(other, key());
       assert.deepEqual({ createdAt, updatedAt, expiresAt, ownTtl }, further);
       assert.deepEqual(await pageOf(other, key(), { before: 5 }), {

@@ -160,7 +160,7 @@ export class RecordFold {
     this.version = Math.max(this.version + 1, stamp.v ?? 0);
     if (stamp.expires !== undefined) this.expiresAt = momentOf(stamp.expires);
     if (stamp.ttl !== undefined) this.ownTtl = stamp.ttl ?? undefined;
-    if (stamp.created !== undefined) this.createdAt = Date.parse(stamp.created) || this.createdAt;
+    if (stamp.created !== undefined) this.createdAt = Date.parse(stamp.created);
     for (const [field, value] of Object.entries(stamp.inc ?? {})) ints.set(field, value);
     if (stamp.id !== undefined) this.#remember(stamp.id, ints);
     return true;
