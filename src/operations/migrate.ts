@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { type Clock, systemClock } from '../clock.js';
 import { AgentUpError } from '../errors.js';
 import { keyText, type RecordKey } from '../storage/keys.js';
-import type { StateRecord, StateStorage } from '../storage/state-storage.js';
+import type { RecordInfo, StateRecord, StateStorage } from '../storage/state-storage.js';
 import { inParallel } from './in-parallel.js';
 import { DigestSum, type Measured, measure, readWhole, untilStill } from './whole-record.js';
 import { writeWhole } from './write-record.js';
@@ -82,7 +82,9 @@ class Migration {
   readonly #target: StateStorage;
   readonly #options: MigrateOptions;
   readonly #now: () => number;
-  /** Text of the key → what was written of it in this run. */
+  /** Text of the key → when the source had written it, as this run has seen it. */
+  readonly #seen = new Map<string, number>();
+  /** What this run has brought, by the text of its key. */
   readonly #written = new Map<string, RecordKey>();
   #progress: MigrateProgress = { phase: 'counting', done: 0, total: 0, copied: 0 };
   #copied = 0;
@@ -99,7 +101,7 @@ class Migration {
   async run(): Promise<MigrateReport> {
     const { dryRun = false, move = false } = this.#options;
     let total = 0;
-    for await (const _ of this.#keys()) total++;
+    for await (const _ of this.#infos()) total++;
     this.#tell({ phase: 'copying', done: 0, total });
     const first = await this.#pass(dryRun);
     const result = { records: first.copied + first.same + first.kept, same: first.same, kept: first.kept };
@@ -118,11 +120,11 @@ class Migration {
     return { ...result, copied: this.#copied, dropped, moved, bytes, digest: sum, passes };
   }
 
-  async *#keys(): AsyncGenerator<RecordKey> {
+  async *#infos(): AsyncGenerator<RecordInfo> {
     for (const space of this.#options.spaces ?? (await this.#source.spaces())) {
-      for await (const { key } of this.#source.list({ space })) {
+      for await (const info of this.#source.list({ space })) {
         this.#assertWanted();
-        yield key;
+        yield info;
       }
     }
   }
@@ -130,27 +132,29 @@ class Migration {
   /** Goes over the source once and brings what the target has not, or has older. */
   async #pass(dryRun: boolean): Promise<Record<Fate, number>> {
     const fates: Record<Fate, number> = { copied: 0, same: 0, kept: 0, gone: 0 };
-    await this.#each(this.#keys(), async (key) => {
-      const fate = await this.#bring(key, dryRun);
+    await this.#each(this.#infos(), async (info) => {
+      const fate = await this.#bring(info, dryRun);
       fates[fate]++;
     });
     return fates;
   }
 
-  async #bring(key: RecordKey, dryRun: boolean): Promise<Fate> {
+  async #bring(info: RecordInfo, dryRun: boolean): Promise<Fate> {
+    const { key, updatedAt } = info;
+    const text = keyText(key);
+    // Two writes of one millisecond are told apart in the end, by digest.
+    if (this.#seen.get(text) === updatedAt) return 'same';
+    const theirs = await this.#target.read(key, { fields: [] });
+    this.#seen.set(text, updatedAt);
+    if (theirs && isSame(info, theirs)) return 'same';
+    if (theirs && theirs.updatedAt > updatedAt) return 'kept';
+    if (dryRun) return 'copied';
     return untilStill(key, async () => {
-      const [ours, theirs] = await Promise.all([
-        this.#source.read(key, { fields: [] }),
-        this.#target.read(key, { fields: [] }),
-      ]);
-      if (!ours || this.#isOver(ours)) return 'gone';
-      if (theirs && isSame(ours, theirs)) return 'same';
-      if (theirs && theirs.updatedAt > ours.updatedAt) return 'kept';
-      if (dryRun) return 'copied';
       const whole = await readWhole(this.#source, key);
       if (!whole || this.#isOver(whole.head)) return 'gone';
       await writeWhole(this.#target, whole);
-      this.#written.set(keyText(key), key);
+      this.#seen.set(text, whole.head.updatedAt);
+      this.#written.set(text, key);
       this.#copied++;
       return 'copied';
     });
@@ -170,7 +174,7 @@ class Migration {
     const [ours, theirs] = [new DigestSum(), new DigestSum()];
     const compared: Measured[] = [];
     let bytes = 0;
-    await this.#each(this.#keys(), async (key) => {
+    await this.#each(this.#infos(), async ({ key }) => {
       const found = await this.#compare(key);
       if (!found) return;
       ours.add(found.source.digest);
@@ -250,8 +254,8 @@ class Migration {
   }
 }
 
-/** As far as it can be told without the contents. Two writes of one millisecond are told apart in the end, by digest. */
-function isSame(ours: StateRecord, theirs: StateRecord): boolean {
-  const names = ['owner', 'createdAt', 'updatedAt', 'expiresAt', 'ownTtl', 'logTotal', 'logDropped'] as const;
+/** As far as it can be told without the contents: what is only half there has another time. */
+function isSame(ours: RecordInfo, theirs: StateRecord): boolean {
+  const names = ['owner', 'createdAt', 'updatedAt', 'expiresAt'] as const;
   return names.every((name) => ours[name] === theirs[name]);
 }
