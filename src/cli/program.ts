@@ -272,6 +272,10 @@ export async function runProgram(argv: readonly string[], terminal: Terminal): P
   define(
     migrateCommand
       .option('--parallel <n>', 'records under way at a time; default 16')
+      .option(
+        '--mirror',
+        'remove from the target what the source has not, such as what was deleted since an earlier run',
+      )
       .option('--move', 'remove each record from the source once it is proven to be in the target')
       .option('--dry-run', 'say what would be copied, write nothing; never ask')
       .option(...SURE)

@@ -19,6 +19,11 @@ export interface MigrateOptions {
   readonly dryRun?: boolean | undefined;
   /** Remove each record from the source once it is proven to be in the target. */
   readonly move?: boolean | undefined;
+  /**
+   * Remove from the target what the source has not: conversations that were deleted since an earlier run, and whatever
+   * else is there. Default: what this run has not brought itself stays.
+   */
+  readonly mirror?: boolean | undefined;
   /** Records under way at a time. Default 16. */
   readonly parallel?: number | undefined;
   /** Ends it early, between two records: the same call goes on from there. @throws CANCELLED */
@@ -47,7 +52,7 @@ export interface MigrateReport {
   readonly same: number;
   /** Are newer in the target, and were left there. */
   readonly kept: number;
-  /** Removed from the target again, as they were deleted at the source meanwhile. */
+  /** Removed from the target, as they were deleted at the source meanwhile, or with `mirror` are not there. */
   readonly dropped: number;
   /** Removed from the source. */
   readonly moved: number;
@@ -99,21 +104,23 @@ class Migration {
   }
 
   async run(): Promise<MigrateReport> {
-    const { dryRun = false, move = false } = this.#options;
+    const { dryRun = false, move = false, mirror = false } = this.#options;
     let total = 0;
     for await (const _ of this.#infos()) total++;
     this.#tell({ phase: 'copying', done: 0, total });
     const first = await this.#pass(dryRun);
     const result = { records: first.copied + first.same + first.kept, same: first.same, kept: first.kept };
-    const none = { dropped: 0, moved: 0, bytes: 0, digest: '', passes: 1 };
-    if (dryRun) return { ...result, ...none, copied: first.copied };
+    if (dryRun) {
+      const dropped = mirror ? await this.#dropOthers(true) : 0;
+      return { ...result, copied: first.copied, dropped, moved: 0, bytes: 0, digest: '', passes: 1 };
+    }
     let passes = 1;
     for (let changed = first.copied; changed > 0; passes++) {
       if (passes > MAX_PASSES) break;
       this.#tell({ phase: 'catching up', done: 0, total });
       ({ copied: changed } = await this.#pass(false));
     }
-    const dropped = await this.#dropGone();
+    const dropped = (await this.#dropGone()) + (mirror ? await this.#dropOthers(false) : 0);
     this.#tell({ phase: 'verifying', done: 0, total });
     const { compared, sum, bytes } = await this.#verify();
     const moved = move ? await this.#remove(compared) : 0;
@@ -167,6 +174,18 @@ class Migration {
       if (await this.#source.read(key, { fields: [] })) return;
       if (await this.#target.delete(key)) dropped++;
     });
+    return dropped;
+  }
+
+  /** What no pass has met, and the source has not now either. */
+  async #dropOthers(dryRun: boolean): Promise<number> {
+    let dropped = 0;
+    for (const space of this.#options.spaces ?? (await this.#target.spaces())) {
+      await inParallel(this.#target.list({ space }), this.#parallel, async ({ key }) => {
+        if (this.#seen.has(keyText(key)) || (await this.#source.read(key, { fields: [] }))) return;
+        if (dryRun || (await this.#target.delete(key))) dropped++;
+      });
+    }
     return dropped;
   }
 

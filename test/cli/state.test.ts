@@ -165,6 +165,7 @@ describe('agentup state clear and cleanup', () => {
       ['clear', 'ada'],
       ['clear', 'ada', '--json'],
       ['migrate', '--from', 'file', '--to', 'file', '--to-dir', 'x', '--move'],
+      ['migrate', '--from', 'file', '--to', 'file', '--to-dir', 'x', '--mirror'],
     ]) {
       const { status, stderr } = await state(...args);
       expect(status).toBe(2);

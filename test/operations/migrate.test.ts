@@ -111,6 +111,22 @@ describe('a migration', () => {
     await target.close();
   });
 
+  it('leaves in the target what is only there, unless it is to mirror the source', async () => {
+    const source = await conversations(20, Date.now() - 60_000);
+    const target = await openStorage(files('mirror'));
+    await migrate(source, target);
+    const gone = new ConversationContext(source);
+    await gone.clearContext('conversation 12');
+    await target.commit({ space: 'only-here', scope: ['t'], id: 'x' }, [{ op: 'touch' }]);
+    expect(await migrate(source, target)).toMatchObject({ same: 19, dropped: 0 });
+    expect((await digestOf(target)).records).toBe(21);
+    expect(await migrate(source, target, { mirror: true, dryRun: true })).toMatchObject({ dropped: 2 });
+    expect((await digestOf(target)).records).toBe(21);
+    expect(await migrate(source, target, { mirror: true })).toMatchObject({ dropped: 2 });
+    expect(await digestOf(target)).toEqual(await digestOf(source));
+    await target.close();
+  });
+
   it('ends between two records when it is told to', async () => {
     const source = await conversations(100, Date.now());
     const target = await openStorage({ backend: 'memory' });
@@ -172,7 +188,7 @@ describe('a live migration', () => {
     running = false;
     await work;
     // What was written behind the last look is brought by one more run.
-    const second = await migrate(source, target);
+    const second = await migrate(source, target, { mirror: true });
     expect(turns).toBeGreaterThan(10);
     // More than were there in the beginning: some twice, and some that came meanwhile.
     expect(first.copied).toBeGreaterThan(120);

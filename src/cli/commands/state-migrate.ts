@@ -27,6 +27,7 @@ export interface StateMigrateOptions extends PlaceFlags, ConfirmFlags {
   readonly toPrefix?: string;
   readonly toCluster?: boolean;
   readonly parallel?: string;
+  readonly mirror?: boolean;
   readonly move?: boolean;
   readonly dryRun?: boolean;
 }
@@ -42,7 +43,7 @@ interface Side {
 
 /** `agentup state migrate --from file --to valkey`: brings everything from one storage into another. */
 export async function run(options: StateMigrateOptions, terminal: Terminal): Promise<ExitCode> {
-  const { dryRun, move, json } = options;
+  const { dryRun, move, mirror, json } = options;
   const parallel = countOf(options.parallel, '--parallel', 1);
   const { config, directory } = await openConfig(options, terminal);
   const cwd = workingDirectory(options, terminal);
@@ -56,6 +57,7 @@ export async function run(options: StateMigrateOptions, terminal: Terminal): Pro
   if (JSON.stringify(from) === JSON.stringify(to)) throw usage('--from and --to mean the same storage', '--to');
   if (move && !dryRun)
     await confirmed('Remove each record from the source once it is in the target?', options, terminal);
+  if (mirror && !dryRun) await confirmed('Remove from the target what the source has not?', options, terminal);
   const stop = interrupted();
   const report = await withStorage(from, terminal, (source) =>
     withStorage(to, terminal, async (target) => {
@@ -63,6 +65,7 @@ export async function run(options: StateMigrateOptions, terminal: Terminal): Pro
       return migrate(source, target, {
         dryRun,
         move,
+        mirror,
         parallel,
         signal: stop,
         onProgress: ({ phase, done, total }) => bar.show(phase, done, total),
@@ -107,11 +110,12 @@ function print(report: MigrateReport, { dryRun, move }: StateMigrateOptions, ter
   const { records, copied, same, kept, dropped, moved, bytes, digest } = report;
   const rest = [`${same} there already`, ...(kept > 0 ? [`${kept} newer there, left alone`] : [])].join(', ');
   if (dryRun) {
+    if (dropped > 0) terminal.result(`would remove ${countText(dropped, 'record')} from the target`);
     terminal.result(`would copy ${countText(copied, 'record')} of ${records}; ${rest}`);
     return;
   }
   terminal.result(`copied ${countText(copied, 'record')}; ${rest}`);
-  if (dropped > 0) terminal.result(`removed ${countText(dropped, 'record')} that were deleted at the source meanwhile`);
+  if (dropped > 0) terminal.result(`removed ${countText(dropped, 'record')} from the target that the source has not`);
   terminal.result(`verified ${sizeText(bytes)}: ${digest}`);
   if (move) terminal.result(`removed ${countText(moved, 'record')} from the source`);
 }
