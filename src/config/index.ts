@@ -27,6 +27,7 @@ export {
   type AgentConfigInput,
   BACKEND_OPTIONS,
   BACKENDS,
+  type CachesConfig,
   type ConversationsConfig,
   configSchema,
   type SecurityConfig,

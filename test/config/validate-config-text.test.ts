@@ -58,6 +58,7 @@ describe('a configuration that is right', () => {
         wait: 30,
         queue: 100,
       },
+      caches: { timeout: 2000, warn_bytes: 65_536 },
     });
   });
 
