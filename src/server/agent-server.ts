@@ -9,7 +9,7 @@ import { a2aRoutes } from './a2a/a2a-routes.js';
 import type { StatefulExecutor } from './a2a/agent-executor.js';
 import { authenticatorOf } from './auth/authenticator.js';
 import { ContextIds } from './context-ids.js';
-import { conversationRoutes } from './conversations/conversation-api.js';
+import { conversationRoutes } from './conversations/conversation-routes.js';
 import { healthRoutes } from './health.js';
 import { MCP_PATH, mcpRoutes } from './mcp/mcp-routes.js';
 import { forHosts, identify, rateLimited, readBody, refuseWhen, sendProblem } from './middleware.js';
