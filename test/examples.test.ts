@@ -89,6 +89,21 @@ describe('the examples', () => {
     expect(stdout).toContain('knows  ["Lisbon"]');
   });
 
+  it('A2A server: asks back, goes on after a restart, streams', async () => {
+    const { code, stdout, stderr } = await project.tsx('examples/a2a-server/main.ts');
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(stdout).toBe(
+      [
+        'you    Margherita',
+        'agent  A Margherita. Which size? ["small","large"]',
+        'you    large',
+        'agent  {"order":1,"kind":"Margherita","size":"large"}',
+        'agent  Once upon a time there was somebody with 1 pizzas.',
+        '',
+      ].join('\n'),
+    );
+  });
+
   it('multi-session task: each session is a process and a conversation of its own, the task goes on to its end', async () => {
     const run = () => project.tsx('examples/multi-session-task/main.ts');
     const said: string[] = [];
