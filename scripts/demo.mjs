@@ -5,6 +5,7 @@ import { build } from './build.mjs';
 import { ensureInstalled } from './ensure-installed.mjs';
 import { ChatProcess } from './lib/chat-process.mjs';
 import { inRoot, shown } from './lib/paths.mjs';
+import { ServedAgent } from './lib/served-agent.mjs';
 
 const colours = process.stdout.isTTY && !process.env['NO_COLOR'];
 /** @type {(code: number, text: string) => string} */
@@ -29,6 +30,9 @@ async function demo() {
     ]);
     console.log(dim('\nThat process has ended. What it knew is on disk; a second process goes on.\n'));
     const [memory, status] = await inOneProcess(context, user, ['Do you remember me?', 'task status']);
+    console.log(dim('\nA third one serves it to other programs, over A2A.\n'));
+    const served = await overTheNetwork();
+    if (!served.includes('Ada')) throw new Error('the server does not remember what it was told');
     if (!memory?.includes('Ada') || !status?.includes('Quarterly report')) {
       throw new Error('the second process does not remember the first');
     }
@@ -58,6 +62,23 @@ async function inOneProcess(context, user, lines) {
   }
   await chat.end();
   return replies;
+}
+
+/** A conversation over HTTP; the server names it. The last reply. */
+async function overTheNetwork() {
+  const agent = await ServedAgent.start();
+  try {
+    console.log(dim(`$ agentup run    (process ${agent.pid}, ${agent.url})`));
+    let reply = '';
+    for (const line of ['My name is Ada', 'Do you remember me?']) {
+      console.log(`${paint(36, '  POST')}   ${line}`);
+      reply = await agent.say(line);
+      console.log(`${paint(32, '  agent')}  ${reply.replaceAll('\n', '\n         ')}`);
+    }
+    return reply;
+  } finally {
+    await agent.end();
+  }
 }
 
 /** @param {string} context */

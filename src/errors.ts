@@ -26,6 +26,9 @@ export type ErrorCode =
   | 'KEY_MISSING'
   | 'DECRYPTION_FAILED'
   | 'VALUE_NOT_ENCRYPTED'
+  // operations
+  | 'EXPORT_INVALID'
+  | 'CONTEXT_NOT_FOUND'
   // skills
   | 'DECORATOR_MISUSE'
   | 'NOT_INJECTED'

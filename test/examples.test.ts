@@ -39,6 +39,10 @@ describe('the examples', () => {
       'Please log in first.',
       'You are Sarah, for 60 minutes.',
       'Goodbye.',
+      'You have no open ticket.',
+      'T1 is open.',
+      'T1 is open, with 2 notes.',
+      'T1 is resolved; 0 others are open.',
     ]) {
       expect(stdout).toContain(said);
     }
@@ -83,6 +87,21 @@ describe('the examples', () => {
     expect(stdout).toContain('agent  I found this: {"city":"Lisbon","sky":"sunny","celsius":16}');
     expect(stdout).toContain('You have said 2 things before.');
     expect(stdout).toContain('knows  ["Lisbon"]');
+  });
+
+  it('A2A server: asks back, goes on after a restart, streams', async () => {
+    const { code, stdout, stderr } = await project.tsx('examples/a2a-server/main.ts');
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(stdout).toBe(
+      [
+        'you    Margherita',
+        'agent  A Margherita. Which size? ["small","large"]',
+        'you    large',
+        'agent  {"order":1,"kind":"Margherita","size":"large"}',
+        'agent  Once upon a time there was somebody with 1 pizzas.',
+        '',
+      ].join('\n'),
+    );
   });
 
   it('multi-session task: each session is a process and a conversation of its own, the task goes on to its end', async () => {

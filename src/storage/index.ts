@@ -27,6 +27,7 @@ export {
   containerText,
   decodeName,
   encodeName,
+  isSpace,
   keyOfText,
   keyRange,
   keyText,

@@ -72,6 +72,10 @@ export class ObservedStorage implements StateStorage {
     return this.#observed('sweep', query, () => this.#inner.sweep(query), sweptTold);
   }
 
+  spaces(): Promise<string[]> {
+    return this.#inner.spaces();
+  }
+
   ping(): Promise<void> {
     return this.#inner.ping();
   }

@@ -29,7 +29,8 @@ export async function linkedProject(): Promise<LinkedProject> {
   await mkdir(join(directory, 'node_modules'));
   await symlink(ROOT, join(directory, 'node_modules/agentup'), 'dir');
   await mkdir(join(directory, 'node_modules/@photostructure'));
-  for (const name of ['reflect-metadata', 'zod', 'tsx', '@photostructure/sqlite']) {
+  await mkdir(join(directory, 'node_modules/@a2a-js'));
+  for (const name of ['reflect-metadata', 'zod', 'tsx', '@photostructure/sqlite', '@a2a-js/sdk']) {
     await symlink(join(ROOT, 'node_modules', name), join(directory, 'node_modules', name), 'dir');
   }
   await writeFile(join(directory, 'package.json'), '{ "type": "module" }\n');

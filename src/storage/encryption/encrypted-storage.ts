@@ -115,6 +115,10 @@ export class EncryptedStorage implements StateStorage {
     return this.#inner.sweep(query);
   }
 
+  spaces(): Promise<string[]> {
+    return this.#inner.spaces();
+  }
+
   ping(): Promise<void> {
     return this.#inner.ping();
   }
