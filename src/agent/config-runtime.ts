@@ -8,7 +8,7 @@ import type { StatefulOptions } from '../skill/stateful-options.js';
 import { loadTelemetry } from '../telemetry.js';
 import type { LoadedSkill } from './load-skill.js';
 import { resolveCaches } from './resolve-caches.js';
-import { resolveState } from './resolve-state.js';
+import { encryptionOf, resolveState } from './resolve-state.js';
 import { StoragePool } from './storage-pool.js';
 
 export interface ConfigRuntimeParts {
@@ -60,7 +60,7 @@ export class ConfigRuntime implements StateRuntime {
     const opened = 'begin' in storage ? storage : await this.#pool.open(storage);
     const service = caches && resolveCaches(caches);
     const settings = {
-      storage: service && (await this.#pool.open(service)),
+      storage: service && (await this.#pool.open({ ...service, encryption: encryptionOf(state, 'valkey') })),
       warnBytes: caches?.caches.warn_bytes,
     };
     return new ConversationContext(opened, { ...context, caches: settings, logger, clock });

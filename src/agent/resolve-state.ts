@@ -26,7 +26,7 @@ export function resolveState(
     storage:
       typeof options.storage === 'object'
         ? options.storage
-        : { ...storageOptions(state, options, directory), encryption: encryptionOf(state, options) },
+        : withEncryption(storageOptions(state, options, directory), state),
     context: {
       ttl: options.ttl ?? state?.ttl,
       history: { load: options.history ?? state?.history.load, max: state?.history.max },
@@ -40,13 +40,15 @@ export function resolveState(
   };
 }
 
-/** Whatever rests somewhere is encrypted, whichever backend a handler has chosen. */
-function encryptionOf(
+function withEncryption(storage: StorageOptions, state: StateConfig | undefined): StorageOptions {
+  return { ...storage, encryption: encryptionOf(state, storage.backend) };
+}
+
+/** Whatever rests somewhere is encrypted, whichever backend a handler has chosen, and the caches wherever they are. */
+export function encryptionOf(
   state: StateConfig | undefined,
-  // biome-ignore lint/suspicious/noExplicitAny: options of handlers with tasks of any type
-  options: StatefulOptions<any>,
+  backend: StorageOptions['backend'],
 ): StorageOptions['encryption'] {
-  const backend = options.storage ?? state?.backend;
   if (!state?.encryption || backend === 'memory') return undefined;
   const { key, previous, allow_clear: allowClear } = state.encryption;
   return { key, previous, allowClear };

@@ -290,6 +290,20 @@ export async function runProgram(argv: readonly string[], terminal: Terminal): P
   );
   define(
     state
+      .command('reencrypt')
+      .description(
+        'encrypt with the present key what is in clear, or encrypted with a previous one; start it again to go on',
+      )
+      .option('--parallel <n>', 'records under way at a time; default 16')
+      .option('--dry-run', 'open everything and say what would be written, write nothing')
+      .option(...JSON_FLAG)
+      .option(...CONFIG)
+      .option(...CWD),
+    () => import('./commands/state-reencrypt.js'),
+    ['state reencrypt --dry-run', 'state reencrypt'],
+  );
+  define(
+    state
       .command('test')
       .description('write, read and delete something on the configured storage, with timings')
       .option(...JSON_FLAG)

@@ -1,5 +1,6 @@
 import { type Clock, systemClock, toIso } from '../clock.js';
 import { AgentUpError } from '../errors.js';
+import { refuseSealed } from '../json.js';
 import type { RecordKey } from '../storage/keys.js';
 import type { StateStorage } from '../storage/state-storage.js';
 import { EXPORT_VERSION, logLine, recordLine } from './export-format.js';
@@ -44,10 +45,12 @@ async function* linesOfRecord(storage: StateStorage, key: RecordKey): AsyncGener
     const whole = await readWhole(storage, key);
     // Void lines of it may stand above: what follows `again` need not be the same record.
     if (!whole) return undefined;
+    refuseSealed(whole.head.fields.values());
     const digest = new RecordDigest(whole.head);
     yield `${recordLine(whole.head)}\n`;
     try {
       for await (const page of whole.pages()) {
+        refuseSealed(page);
         digest.log(page);
         yield `${logLine(page)}\n`;
       }

@@ -1,4 +1,5 @@
 export { type ExportOptions, exportRecords } from './export-records.js';
 export { type ImportOptions, type ImportReport, importRecords } from './import-records.js';
 export { type MigrateOptions, type MigrateProgress, type MigrateReport, migrate } from './migrate.js';
+export { type ReencryptOptions, type ReencryptReport, reencrypt } from './reencrypt.js';
 export { type StatsOptions, type StorageStats, storageStats, type Tally } from './storage-stats.js';

@@ -17,8 +17,7 @@ export {
   type EmbeddedStore,
   type StoredRecord,
 } from './embedded-storage.js';
-export { EncryptedStorage } from './encryption/encrypted-storage.js';
-export type { EncryptionOptions } from './encryption/encryption-key.js';
+export { EncryptedStorage, type EncryptionOptions } from './encryption/index.js';
 export type { Durability } from './file/durability.js';
 export { FileStorage, type FileStorageOptions } from './file/file-storage.js';
 export {

@@ -56,6 +56,15 @@ export function testCarrying(harness: Harness): void {
       assert.equal(written.expiresAt, written.updatedAt + 60_000);
     });
 
+    harness.test('caps its log like any other commit', async ({ storage, key }) => {
+      await commit(storage, key(), logs('"old"'));
+      const carried = { createdAt: 5_000, updatedAt: 6_000, expiresAt: undefined, ownTtl: undefined };
+      const entries = Array.from({ length: 9 }, (_, index) => String(index));
+      await commit(storage, key(), [{ op: 'clearLog' }, ...logs(...entries)], { carried, logMax: 2 });
+      const { log, logTotal, logDropped } = await found(storage, key(), 9);
+      assert.deepEqual([log, logTotal, logDropped], [['7', '8'], 9, 7]);
+    });
+
     harness.test('with a life of their own are renewed by that', async ({ storage, key }) => {
       const expiresAt = Date.now() + 100 * 365 * 24 * hour;
       await commit(storage, key(), sets({ a: '1' }), {

@@ -241,7 +241,12 @@ onEachBackend('a cache', ({ caches, pass, backend }) => {
 
   it(`warns of what is too large to be cached (${backend})`, async () => {
     const warnings: string[] = [];
-    const logger = { debug() {}, info() {}, error() {}, warn: (...all: unknown[]) => void warnings.push(String(all.at(-1))) };
+    const logger = {
+      debug() {},
+      info() {},
+      error() {},
+      warn: (...all: unknown[]) => void warnings.push(String(all.at(-1))),
+    };
     const { stateCache } = caches({ warnBytes: 1_000, logger });
     await stateCache.set('small', { text: 'x'.repeat(900) });
     expect(warnings).toEqual([]);

@@ -188,10 +188,10 @@ function settingsOf(
   { expiry, logMax, commitId, idempotency, carried }: CommitOptions,
   now: number,
 ): LineSettings {
-  if (carried) return carriedSettings(fold, carried, commitId, idempotency);
   const total = (clearLog ? 0 : fold.logTotal) + log.length;
   const dropped = clearLog ? 0 : fold.logDropped;
   const from = logMax !== undefined && total - dropped > logMax ? total - logMax : undefined;
+  if (carried) return carriedSettings(fold, carried, from, commitId, idempotency);
   const settings = { at: now, version: fold.version + 1, from, id: commitId, idempotency };
   if (!expiry) return settings;
   const seconds = 'set' in expiry ? expiry.set : (fold.ownTtl ?? expiry.renew);
@@ -207,6 +207,7 @@ function settingsOf(
 function carriedSettings(
   fold: RecordFold,
   { createdAt, updatedAt, expiresAt, ownTtl, logDropped = 0 }: Carried,
+  capped: number | undefined,
   id: string | undefined,
   idempotency: Idempotency | undefined,
 ): LineSettings {
@@ -216,7 +217,7 @@ function carriedSettings(
     createdAt: createdAt === fold.createdAt ? undefined : createdAt,
     expiresAt: expiresAt ?? null,
     ownTtl: ownTtl ?? null,
-    from: logDropped > 0 ? logDropped : undefined,
+    from: capped ?? (logDropped > 0 ? logDropped : undefined),
     id,
     idempotency,
   };

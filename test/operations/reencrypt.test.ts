@@ -1,0 +1,137 @@
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { withState } from '../../src/index.js';
+import { exportRecords, migrate, reencrypt } from '../../src/operations/index.js';
+import { EncryptedStorage } from '../../src/storage/encryption/index.js';
+import { MemoryStorage } from '../../src/storage/memory-storage.js';
+import { openStorage, type StorageOptions } from '../../src/storage/open-storage.js';
+import type { StateStorage } from '../../src/storage/state-storage.js';
+import { valkeyUrl } from '../support/index.js';
+import { caches, conversations, digestOf } from './records.js';
+
+const root = mkdtempSync(join(tmpdir(), 'agentup-reencrypt-'));
+const open: StateStorage[] = [];
+afterAll(async () => {
+  for (const storage of open) await storage.close();
+  rmSync(root, { recursive: true, force: true });
+});
+
+const newKey = (): string => randomBytes(32).toString('base64');
+const places: Record<string, StorageOptions> = {
+  memory: { backend: 'memory' },
+  file: { backend: 'file', storageDir: join(root, 'kept'), durability: 'never' },
+  valkey: { backend: 'valkey', url: valkeyUrl(), keyPrefix: `reencrypt-${randomBytes(5).toString('hex')}:` },
+};
+
+/** Every value and message, as it is stored. */
+async function tokensOf(storage: StateStorage): Promise<string[]> {
+  const tokens: string[] = [];
+  for (const space of await storage.spaces()) {
+    for await (const { key } of storage.list({ space })) {
+      const record = await storage.read(key, { log: 10_000 });
+      tokens.push(...(record?.fields.values() ?? []), ...(record?.log ?? []));
+    }
+  }
+  return tokens;
+}
+
+describe('reencrypt', () => {
+  it.each(Object.keys(places))(
+    '%s: encrypts what is in clear, then with another key, and changes nothing else',
+    async (name) => {
+      const start = await conversations(24, Date.now() - 60_000);
+      await caches(start);
+      const storage = await openStorage(places[name] as StorageOptions);
+      open.push(storage);
+      await migrate(start, storage);
+      const all = await digestOf(start);
+      const [first, second] = [newKey(), newKey()];
+
+      const before = await tokensOf(storage);
+      const dry = await reencrypt(storage, { key: first }, { dryRun: true });
+      expect(await tokensOf(storage)).toEqual(before);
+      const report = await reencrypt(storage, { key: first });
+      expect(report).toEqual(dry);
+      expect(report).toEqual({ records: all.records, rewritten: dry.rewritten, values: before.length });
+      expect(dry.rewritten).toBeGreaterThan(40);
+      expect(await digestOf(new EncryptedStorage(storage, { key: first }))).toEqual(all);
+      expect((await tokensOf(storage)).every((token) => token.startsWith('"\\u0001enc1.'))).toBe(true);
+
+      const rotated = { key: second, previous: [first] };
+      expect(await reencrypt(storage, rotated)).toEqual(report);
+      const stored = await tokensOf(storage);
+      expect(await reencrypt(storage, rotated)).toEqual({ records: all.records, rewritten: 0, values: 0 });
+      expect(await tokensOf(storage)).toEqual(stored);
+      expect(await digestOf(new EncryptedStorage(storage, { key: second }))).toEqual(all);
+      await expect(reencrypt(storage, { key: first })).rejects.toMatchObject({ code: 'KEY_MISSING' });
+      expect(await tokensOf(storage)).toEqual(stored);
+    },
+  );
+
+  it('goes on where it was interrupted', async () => {
+    const storage = await conversations(40, Date.now() - 60_000);
+    const all = await digestOf(storage);
+    const stop = new AbortController();
+    const key = newKey();
+    const options = { parallel: 4, signal: stop.signal, onProgress: (done: number) => done === 15 && stop.abort() };
+    await expect(reencrypt(storage, { key }, options)).rejects.toMatchObject({ code: 'CANCELLED' });
+    const report = await reencrypt(storage, { key });
+    expect(report.records).toBe(40);
+    expect(report.rewritten).toBeGreaterThan(0);
+    expect(report.rewritten).toBeLessThanOrEqual(25);
+    expect(await digestOf(new EncryptedStorage(storage, { key }))).toEqual(all);
+  });
+
+  it('loses nothing of turns that run meanwhile', async () => {
+    const storage = new MemoryStorage();
+    const [first, second] = [newKey(), newKey()];
+    const live = new EncryptedStorage(storage, { key: second, previous: [first] });
+    const turn = withState(
+      async (_task, context, id) => {
+        await context.addToHistory(id, 'user', 'hi');
+        await new Promise((resolve) => setImmediate(resolve));
+        return context.incrementVariable(id, 'n');
+      },
+      { storage: live },
+    );
+    const old = new EncryptedStorage(storage, { key: first });
+    for (let i = 0; i < 10; i++) {
+      const key = { space: 'contexts', scope: [], id: `c${i}` };
+      await old.commit(key, [{ op: 'increment', field: 'var:n', by: 100 }]);
+    }
+    let reencrypting = true;
+    const turns = Array.from({ length: 10 }, async (_, i) => {
+      let count = 0;
+      while (reencrypting || count < 20) await turn({ id: `${count++}`, contextId: `c${i}`, text: '' });
+      return count;
+    });
+    for (let round = 0; round < 5; round++) {
+      const newest = round % 2 ? { key: second, previous: [first] } : { key: first, previous: [second] };
+      await reencrypt(storage, newest);
+    }
+    reencrypting = false;
+    for (const [i, turned] of (await Promise.all(turns)).entries()) {
+      const record = await live.read({ space: 'contexts', scope: [], id: `c${i}` });
+      expect([record?.fields.get('var:n'), record?.logTotal]).toEqual([String(100 + turned), turned]);
+    }
+  });
+});
+
+describe('other operations', () => {
+  it('an export of an encrypted storage needs its key; a migration takes what is stored as it is', async () => {
+    const start = await conversations(8, Date.now() - 60_000);
+    const all = await digestOf(start);
+    const key = newKey();
+    await reencrypt(start, { key });
+    const lines = async () => {
+      for await (const _ of exportRecords(start));
+    };
+    await expect(lines()).rejects.toMatchObject({ code: 'KEY_MISSING' });
+    const target = new MemoryStorage();
+    await migrate(start, target);
+    expect(await digestOf(new EncryptedStorage(target, { key }))).toEqual(all);
+  });
+});
