@@ -31,7 +31,11 @@ async function work(_task: Task, context: ConversationContext, id: string): Prom
 }
 
 /** Through the whole framework: a stateful handler, its lease, its commit. */
-function agentup(name: string, about: Omit<Subject, 'name' | 'open'>, open: (place: Place) => StateStorage): Subject {
+export function agentup(
+  name: string,
+  about: Omit<Subject, 'name' | 'open'>,
+  open: (place: Place) => StateStorage,
+): Subject {
   return {
     name,
     flat: true,

@@ -6,6 +6,7 @@ import { startValkey } from '../test/support/valkey-server.js';
 import { readOptions, type SectionName } from './options.js';
 import { caches } from './sections/caches.js';
 import { down } from './sections/down.js';
+import { layers } from './sections/layers.js';
 import { listing } from './sections/listing.js';
 import { lost } from './sections/lost.js';
 import { migration } from './sections/migration.js';
@@ -26,6 +27,7 @@ const SECTIONS: Record<SectionName, { readonly title: string; readonly run: Sect
   listing: { title: 'Listing and cleaning up', run: listing },
   caches: { title: 'Caches', run: caches },
   migration: { title: 'Migration', run: migration },
+  layers: { title: 'Encryption and observation', run: layers },
   replication: { title: 'Replication', run: replication },
   server: { title: 'Over HTTP', run: server },
   down: { title: 'Server down', run: down },

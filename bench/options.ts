@@ -6,6 +6,7 @@ export const SECTIONS = [
   'listing',
   'caches',
   'migration',
+  'layers',
   'replication',
   'server',
   'down',
