@@ -120,16 +120,39 @@ describe('reencrypt', () => {
   });
 });
 
+it('a record that somebody writes to after it was read is read again', async () => {
+  const storage = new MemoryStorage();
+  const [first, second] = [newKey(), newKey()];
+  const key = { space: 'contexts', scope: [], id: 'c' };
+  const old = new EncryptedStorage(storage, { key: first });
+  await old.commit(key, [{ op: 'set', field: 'a', value: '1' }]);
+  const read = storage.read.bind(storage);
+  let writes = 0;
+  storage.read = async (...args) => {
+    const record = await read(...args);
+    if (writes++ < 3) await old.commit(key, [{ op: 'set', field: 'a', value: String(writes + 10) }]);
+    return record;
+  };
+  await reencrypt(storage, { key: second, previous: [first] });
+  expect((await new EncryptedStorage(storage, { key: second }).read(key))?.fields.get('a')).toBe('13');
+});
+
 describe('other operations', () => {
   it('an export of an encrypted storage needs its key; a migration takes what is stored as it is', async () => {
     const start = await conversations(8, Date.now() - 60_000);
     const all = await digestOf(start);
     const key = newKey();
     await reencrypt(start, { key });
-    const lines = async () => {
-      for await (const _ of exportRecords(start));
+    const lines = async (storage: StateStorage = start) => {
+      for await (const _ of exportRecords(storage));
     };
     await expect(lines()).rejects.toMatchObject({ code: 'KEY_MISSING' });
+    const fieldsOnly = new MemoryStorage();
+    const record = { space: 'contexts', scope: [], id: 'c' };
+    await new EncryptedStorage(fieldsOnly, { key }).commit(record, [{ op: 'set', field: 'a', value: '1' }]);
+    await expect(lines(fieldsOnly)).rejects.toMatchObject({
+      code: 'KEY_MISSING',
+    });
     const target = new MemoryStorage();
     await migrate(start, target);
     expect(await digestOf(new EncryptedStorage(target, { key }))).toEqual(all);

@@ -268,6 +268,18 @@ describe('a store that is encrypted, without a key', () => {
     expect((await encrypted(inner).read(key()))?.fields.get('var:name')).toBe('"ada"');
   });
 
+  it('is one too where only a variable is, or only a message', async () => {
+    const inner = new MemoryStorage();
+    await encrypted(inner).commit(key('variable'), [set('var:name', 'ada')]);
+    await encrypted(inner).commit(key('message'), [{ op: 'log', entry: '{"content":"hi"}' }]);
+    let runs = 0;
+    const handle = withState(async (_task, own, id) => own.setVariable(id, 'other', runs++), { storage: inner });
+    for (const contextId of ['variable', 'message']) {
+      await expect(handle({ id: '1', contextId, text: '' })).rejects.toEqual(code('KEY_MISSING'));
+    }
+    expect(runs).toBe(0);
+  });
+
   it('cannot be imitated by what users write', async () => {
     const inner = new MemoryStorage();
     const context = new ConversationContext(inner);
