@@ -9,15 +9,15 @@ export interface ConfiguredKey {
 /**
  * Finds what a key stands for. Compares with every key there is, always all of them and their digests, so that the
  * time taken tells nothing.
- * @param valueOf what a key stands for; `id` tells keys apart without showing them
+ * @param standsFor says that; `id` tells keys apart without showing them
  */
 export function keyRing<Key extends ConfiguredKey, Value>(
   keys: readonly Key[],
-  valueOf: (key: Key, id: string) => Value,
+  standsFor: (key: Key, id: string) => Value,
 ): (given: string) => Value | undefined {
   const known = keys.map((key) => {
     const digest = key.key_sha256 === undefined ? sha256(key.key ?? '') : Buffer.from(key.key_sha256, 'hex');
-    return { digest, value: valueOf(key, digest.toString('hex').slice(0, 12)) };
+    return { digest, value: standsFor(key, digest.toString('hex').slice(0, 12)) };
   });
   return (given) => {
     const digest = sha256(given);
