@@ -3,6 +3,7 @@ import type { ConversationContext, ConversationInfo } from '../conversation/conv
 import { announceEnd, type DueEnd, dueEnds } from '../conversation/ends.js';
 import { isOver, LIFE, lifeOf, overAt } from '../conversation/life.js';
 import { AgentUpError, isAgentUpError } from '../errors.js';
+import { rounds } from '../rounds.js';
 import { beginConversation } from '../skill/begin-conversation.js';
 import { endConversation } from '../skill/end-conversation.js';
 import type { CallRunner } from '../skill/tool-box.js';
@@ -136,27 +137,15 @@ export class AgentConversations {
    * @returns stops it, and waits for the round that runs
    */
   watch({ everyMs = 5_000 }: WatchOptions = {}): () => Promise<void> {
-    let stopped = false;
-    let timer: NodeJS.Timeout | undefined;
-    const round = async (): Promise<void> => {
-      try {
-        await this.runDue();
-      } catch (error) {
-        if (isAgentUpError(error, 'AGENT_CLOSED')) stopped = true;
-        if (!stopped) this.#parts.context.logger.error(error, 'conversations that are over could not be looked after');
-      }
-      if (stopped) return;
-      timer = setTimeout(() => {
-        running = round();
-      }, everyMs);
-      timer.unref();
-    };
-    let running = round();
-    return async () => {
-      stopped = true;
-      clearTimeout(timer);
-      await running;
-    };
+    return rounds(
+      everyMs,
+      () => this.runDue(),
+      (error) => {
+        if (isAgentUpError(error, 'AGENT_CLOSED')) return false;
+        this.#parts.context.logger.error(error, 'conversations that are over could not be looked after');
+        return true;
+      },
+    );
   }
 
   /** Looks at one conversation that may be over. @returns whether it was ended */

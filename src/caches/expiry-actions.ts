@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { AgentUpError } from '../errors.js';
 import { decode, encode, integerOf, type Token } from '../json.js';
+import { rounds } from '../rounds.js';
 import { checkTtl } from '../storage/changes.js';
 import { type DueEntry, DueList } from '../storage/due-list.js';
 import type { RecordKey } from '../storage/keys.js';
@@ -85,26 +86,11 @@ export class ExpiryActions {
   onExpired(action: string, handler: ExpiryHandler, options: ExpiryWorkerOptions = {}): () => Promise<void> {
     checkName(action, 'action');
     const { everyMs = 1000 } = options;
-    let stopped = false;
-    let timer: NodeJS.Timeout | undefined;
-    const round = async (): Promise<void> => {
-      try {
-        await this.runDue(action, handler, options);
-      } catch (error) {
-        if (!stopped) this.#parts.logger.error(error, `the action ${action} could not be looked after`);
-      }
-      if (stopped) return;
-      timer = setTimeout(() => {
-        running = round();
-      }, everyMs);
-      timer.unref();
-    };
-    let running = round();
-    return async () => {
-      stopped = true;
-      clearTimeout(timer);
-      await running;
-    };
+    return rounds(
+      everyMs,
+      () => this.runDue(action, handler, options),
+      (error) => this.#parts.logger.error(error, `the action ${action} could not be looked after`),
+    );
   }
 
   /** Runs what is due now, once. @returns how many handlers ran to their end */

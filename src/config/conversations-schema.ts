@@ -1,16 +1,8 @@
 import { z } from 'zod';
-import { notes, text } from './schema-notes.js';
+import { keyFields, notes, text } from './schema-notes.js';
 
 const serviceKeySchema = z.strictObject({
-  key: text('The key, from the environment: `"${SERVICE_API_KEY}"`.').optional().register(notes, {
-    absent: '`key_sha256` is given',
-  }),
-  key_sha256: z
-    .string()
-    .regex(/^[0-9a-fA-F]{64}$/)
-    .optional()
-    .describe('Its SHA-256 in hexadecimal, where the key itself is not to be on this machine.')
-    .register(notes, { expects: '64 hexadecimal digits', absent: '`key` is given' }),
+  ...keyFields('SERVICE_API_KEY'),
   sub_domains: z
     .array(text('A tenant; `*`: all.'))
     .min(1)

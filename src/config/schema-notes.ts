@@ -24,3 +24,16 @@ export const text = (description: string): z.ZodString => z.string().min(1).desc
 /** Whole seconds, a day at most. */
 export const seconds = (description: string): z.ZodInt =>
   z.int().min(1).max(MAX_SECONDS).describe(description).register(notes, { unit: 'seconds' });
+
+/** A key of a caller: itself, or its digest. */
+export const keyFields = (variable: string) => ({
+  key: text(`The key, from the environment: \`"\${${variable}}"\`.`).optional().register(notes, {
+    absent: '`key_sha256` is given',
+  }),
+  key_sha256: z
+    .string()
+    .regex(/^[0-9a-fA-F]{64}$/)
+    .optional()
+    .describe('Its SHA-256 in hexadecimal, where the key itself is not to be on this machine.')
+    .register(notes, { expects: '64 hexadecimal digits', absent: '`key` is given' }),
+});

@@ -1,16 +1,8 @@
 import { z } from 'zod';
-import { notes, seconds, text } from './schema-notes.js';
+import { keyFields, notes, seconds, text } from './schema-notes.js';
 
 const apiKeySchema = z.strictObject({
-  key: text('The key, from the environment: `"${AGENT_API_KEY}"`.').optional().register(notes, {
-    absent: '`key_sha256` is given',
-  }),
-  key_sha256: z
-    .string()
-    .regex(/^[0-9a-fA-F]{64}$/)
-    .optional()
-    .describe('Its SHA-256 in hexadecimal, where the key itself is not to be on this machine.')
-    .register(notes, { expects: '64 hexadecimal digits', absent: '`key` is given' }),
+  ...keyFields('AGENT_API_KEY'),
   user: text('Whose key it is: the `userId` of its tasks.'),
   tenant: text('The `tenantId` of its tasks.').optional(),
 });

@@ -29,31 +29,44 @@ export function sendProblem(response: Response, { status, code, text }: Problem)
  * and its script then reaches what listens here for nobody else (DNS rebinding).
  */
 export function forHosts(isKnown: (hostname: string) => boolean): RequestHandler {
+  /** The last one that was let in: mostly it is the only one. */
+  let last: string | undefined;
   return (request, response, next) => {
     const host = request.headers.host ?? '';
-    if (URL.canParse(`http://${host}`) && isKnown(new URL(`http://${host}`).hostname)) return next();
+    if (host === last) return next();
+    if (URL.canParse(`http://${host}`) && isKnown(new URL(`http://${host}`).hostname)) {
+      last = host;
+      return next();
+    }
     sendProblem(response, { status: 403, code: 'HOST_FORBIDDEN', text: 'This host is not served here.' });
   };
 }
 
 /** Finds out who asks, or refuses. */
 export function identify(authenticate: Authenticator, { auth }: SecurityConfig, logger: Logger): RequestHandler {
-  return async (request, response, next) => {
-    try {
-      request.identity = await authenticate(request.headers);
-    } catch (error) {
-      if (isAgentUpError(error, 'UNAUTHENTICATED')) {
-        response.set('WWW-Authenticate', auth === 'bearer' ? 'Bearer error="invalid_token"' : 'ApiKey');
-        return sendProblem(response, { status: 401, code: error.code, text: error.message });
-      }
-      logger.error(error, 'a caller could not be authenticated');
-      return sendProblem(response, {
-        status: 503,
-        code: 'AUTH_UNAVAILABLE',
-        text: 'Nobody can be let in right now. Try again later.',
-      });
+  const refuse = (error: unknown, response: Response): void => {
+    if (isAgentUpError(error, 'UNAUTHENTICATED')) {
+      response.set('WWW-Authenticate', auth === 'bearer' ? 'Bearer error="invalid_token"' : 'ApiKey');
+      sendProblem(response, { status: 401, code: error.code, text: error.message });
+      return;
     }
-    next();
+    logger.error(error, 'a caller could not be authenticated');
+    const text = 'Nobody can be let in right now. Try again later.';
+    sendProblem(response, { status: 503, code: 'AUTH_UNAVAILABLE', text });
+  };
+  return (request, response, next) => {
+    const admit = (identity: Identity): void => {
+      request.identity = identity;
+      next();
+    };
+    let known: Identity | Promise<Identity>;
+    try {
+      known = authenticate(request.headers);
+    } catch (error) {
+      return refuse(error, response);
+    }
+    if (!(known instanceof Promise)) return admit(known);
+    known.then(admit, (error: unknown) => refuse(error, response));
   };
 }
 

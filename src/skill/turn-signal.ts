@@ -1,23 +1,85 @@
 import { AgentUpError } from '../errors.js';
 import type { Task } from './task.js';
 
-/** @throws TURN_CANCELLED where the task's signal is aborted */
-export function throwIfCancelled({ signal }: Task): void {
-  if (signal?.aborted) throw cancelled(signal);
+/**
+ * Lets somebody end a turn before its time. Costs next to nothing until it is used: the signal is made when a handler
+ * asks for it, which few do, while every message over the network has one of these.
+ */
+export class Cancellation {
+  #reason: { readonly error: unknown } | undefined;
+  #controller: AbortController | undefined;
+  readonly #heard = new Set<(error: AgentUpError) => void>();
+
+  /** The task, with a `signal` of this. */
+  static of<T extends Task>(task: T, cancellation: Cancellation): T {
+    const own: Partial<Cancellable> = { [CANCELLATION]: cancellation };
+    Object.defineProperty(own, 'signal', { get: () => cancellation.signal, enumerable: true });
+    // Not by spreading, which would ask for the signal.
+    return Object.assign(own, task) as T;
+  }
+
+  get signal(): AbortSignal {
+    this.#controller ??= new AbortController();
+    if (this.#reason) this.#controller.abort(this.#reason.error);
+    return this.#controller.signal;
+  }
+
+  cancel(reason: unknown): void {
+    this.#reason ??= { error: reason };
+    this.#controller?.abort(reason);
+    for (const hear of this.#heard) hear(cancelled(reason));
+  }
+
+  /** @throws TURN_CANCELLED where it has been cancelled */
+  check(): void {
+    if (this.#reason) throw cancelled(this.#reason.error);
+  }
+
+  /** Calls back when it is cancelled. @returns ends that */
+  hear(callback: (error: AgentUpError) => void): () => void {
+    this.#heard.add(callback);
+    return () => this.#heard.delete(callback);
+  }
 }
 
-/** What `run` answers, or TURN_CANCELLED as soon as the task's signal is aborted, whatever `run` still does. */
-export function cancellable<R>({ signal }: Task, run: () => R | Promise<R>): R | Promise<R> {
-  if (!signal) return run();
+const CANCELLATION = Symbol.for('agentup.cancellation.1');
+type Cancellable = Task & { readonly [CANCELLATION]?: Cancellation };
+
+/** @throws TURN_CANCELLED where the task has been cancelled */
+export function throwIfCancelled(task: Task): void {
+  const own = (task as Cancellable)[CANCELLATION];
+  if (own) own.check();
+  else if (task.signal?.aborted) throw cancelled(task.signal.reason);
+}
+
+/** What `run` answers, or TURN_CANCELLED as soon as the task is cancelled, whatever `run` still does. */
+export function cancellable<R>(task: Task, run: () => R | Promise<R>): R | Promise<R> {
+  const own = (task as Cancellable)[CANCELLATION];
+  const signal = own ? undefined : task.signal;
+  if (!own && !signal) return run();
+  const answer = run();
+  if (!(answer instanceof Promise)) return answer;
   return new Promise<R>((resolve, reject) => {
-    const abort = (): void => reject(cancelled(signal));
-    signal.addEventListener('abort', abort, { once: true });
-    (async () => run())()
-      .then(resolve, reject)
-      .finally(() => signal.removeEventListener('abort', abort));
+    const abort = (): void => reject(cancelled(signal?.reason));
+    const deaf = own?.hear(reject);
+    signal?.addEventListener('abort', abort, { once: true });
+    const done = (): void => {
+      deaf?.();
+      signal?.removeEventListener('abort', abort);
+    };
+    answer.then(
+      (value) => {
+        done();
+        resolve(value);
+      },
+      (error: unknown) => {
+        done();
+        reject(error);
+      },
+    );
   });
 }
 
-function cancelled({ reason }: AbortSignal): AgentUpError {
-  return new AgentUpError('TURN_CANCELLED', 'the turn was cancelled', { cause: reason });
+function cancelled(cause: unknown): AgentUpError {
+  return new AgentUpError('TURN_CANCELLED', 'the turn was cancelled', { cause });
 }

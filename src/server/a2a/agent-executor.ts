@@ -10,13 +10,14 @@ import type { Agent, Reply } from '../../agent/agent.js';
 import { isAgentUpError } from '../../errors.js';
 import type { Logger } from '../../logger.js';
 import { isInputRequired } from '../../skill/input-required.js';
-import { textOf } from '../../skill/task.js';
+import { type Task as HandlerTask, textOf } from '../../skill/task.js';
+import { Cancellation } from '../../skill/turn-signal.js';
 import { failureOf } from '../failure.js';
 import { type CallScope, scopeOf } from './caller.js';
 import { agentMessage, partsOf, taskPartOf } from './parts.js';
 
 interface Running {
-  readonly abort: AbortController;
+  readonly cancellation: Cancellation;
   readonly ended: Promise<void>;
 }
 
@@ -44,10 +45,10 @@ export class StatefulExecutor implements AgentExecutor {
   }
 
   async execute(request: RequestContext, bus: ExecutionEventBus): Promise<void> {
-    const abort = new AbortController();
-    const ended = this.#execute(request, bus, abort.signal);
+    const cancellation = new Cancellation();
+    const ended = this.#execute(request, bus, cancellation);
     const { taskId } = request;
-    const running = { abort, ended };
+    const running = { cancellation, ended };
     this.#running.set(taskId, running);
     try {
       await ended;
@@ -59,7 +60,7 @@ export class StatefulExecutor implements AgentExecutor {
   /** Ends the turn; how the task ended is told by the turn itself, which may have been over already. */
   async cancelTask(taskId: string): Promise<void> {
     const running = this.#running.get(taskId);
-    running?.abort.abort(new Error('the task was cancelled'));
+    running?.cancellation.cancel(new Error('the task was cancelled'));
     await running?.ended;
   }
 
@@ -73,20 +74,20 @@ export class StatefulExecutor implements AgentExecutor {
     await Promise.race([all(), late]);
     clearTimeout(timer);
     const left = [...this.#running.values()];
-    for (const { abort } of left) abort.abort(new Error('the server stops'));
+    for (const { cancellation } of left) cancellation.cancel(new Error('the server stops'));
     await all();
     return left.length;
   }
 
   /** Never fails: an error becomes an event. */
-  async #execute(request: RequestContext, bus: ExecutionEventBus, signal: AbortSignal): Promise<void> {
+  async #execute(request: RequestContext, bus: ExecutionEventBus, cancellation: Cancellation): Promise<void> {
     const scope = scopeOf(request.context);
     const outlet = new Outlet(request, bus);
     // Who does not wait for the end, or goes on with a task, hears of the task first.
     if (request.task || request.request.configuration?.returnImmediately) outlet.open();
     try {
       const chunks: unknown[] = [];
-      const reply = await this.#agent.handle(taskOf(request, scope, signal), {
+      const reply = await this.#agent.handle(Cancellation.of(taskOf(request, scope), cancellation), {
         skill: this.#askedBy(request),
         ...(scope.userId !== undefined && { scope: 'session' as const }),
         onChunk: (chunk) => {
@@ -204,7 +205,7 @@ class Outlet {
   }
 }
 
-function taskOf(request: RequestContext, { tenantId, userId }: CallScope, signal: AbortSignal) {
+function taskOf(request: RequestContext, { tenantId, userId }: CallScope): HandlerTask {
   const { userMessage, taskId, contextId } = request;
   const parts = userMessage.parts.map(taskPartOf);
   const metadata = { ...request.request.metadata, ...userMessage.metadata };
@@ -217,7 +218,6 @@ function taskOf(request: RequestContext, { tenantId, userId }: CallScope, signal
     ...(userId !== undefined && { userId }),
     ...(tenantId !== undefined && { tenantId }),
     ...(Object.keys(metadata).length > 0 && { metadata }),
-    signal,
   };
 }
 

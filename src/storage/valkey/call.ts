@@ -31,7 +31,7 @@ export interface Call extends Timed, AskOptions, Replicated {
   detour: Redis | undefined;
   /** What it was sent on last. */
   link: Link | undefined;
-  command: LeanCommand<Call> | undefined;
+  command: LeanCommand | undefined;
   attempts: number;
   /** The place of its last sending among all. */
   sequence: number;

@@ -1,5 +1,5 @@
 import type { ConnectionOptions } from 'node:tls';
-import { Redis } from 'iovalkey';
+import type { Redis } from 'iovalkey';
 import type { Logger } from '../../logger.js';
 import { replyCode } from './valkey-errors.js';
 import type { ValkeyAddress } from './valkey-url.js';
@@ -16,7 +16,8 @@ export interface OpenOptions {
  */
 export async function openClient(address: ValkeyAddress, { timeoutMs, tls, logger }: OpenOptions): Promise<Redis> {
   const { host, port, username, password, database } = address;
-  const client = new Redis({
+  const { Redis: Client } = await import('iovalkey');
+  const client = new Client({
     host,
     port,
     family: 0,

@@ -1,4 +1,4 @@
-import { Cluster } from 'iovalkey';
+import type { Cluster } from 'iovalkey';
 import { AgentUpError } from '../../errors.js';
 import { type OpenOptions, openClient } from './open-client.js';
 import { replyCode } from './valkey-errors.js';
@@ -29,7 +29,8 @@ export async function openCluster(
   const [{ username, password, tls: secure } = {} as ValkeyAddress] = addresses;
   // A node that does not answer must leave time for asking another.
   const patience = Math.min(2_000, Math.max(100, Math.ceil(timeoutMs / 4)));
-  const cluster = new Cluster(
+  const { Cluster: Client } = await import('iovalkey');
+  const cluster = new Client(
     [...addresses, ...known].map(({ host, port }) => ({ host, port })),
     {
       lazyConnect: true,

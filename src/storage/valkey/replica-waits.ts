@@ -1,5 +1,5 @@
 import type { Redis } from 'iovalkey';
-import { asCommand, LeanCommand } from './lean-command.js';
+import { asCommand, leanCommand } from './lean-command.js';
 import { replyCode } from './valkey-errors.js';
 
 /** A write that counts once replicas have it. */
@@ -76,7 +76,7 @@ export class ReplicaWaits<Call extends Replicated> {
     desk.waiting = true;
     const covered = [...desk.open];
     const replicas = this.#replicas;
-    const command = new LeanCommand<undefined>(
+    const command = leanCommand<undefined>(
       'wait',
       [String(replicas), String(SLICE_MS)],
       {

@@ -4,7 +4,7 @@ import { AgentUpError } from '../../errors.js';
 import { type AskOptions, type Call, type Link, newCall } from './call.js';
 import { CallQueue } from './call-queue.js';
 import { ClusterNodes } from './cluster-nodes.js';
-import { asCommand, type CommandOwner, LeanCommand } from './lean-command.js';
+import { asCommand, type CommandOwner, leanCommand } from './lean-command.js';
 import { type OpenOptions, openClient } from './open-client.js';
 import { openCluster, type Seed } from './open-cluster.js';
 import { ReplicaWaits } from './replica-waits.js';
@@ -173,7 +173,7 @@ export class ValkeyConnection {
   }
 
   #sendToNode(nodes: ClusterNodes, call: Call): void {
-    if (call.slot === undefined) call.slot = new LeanCommand(call.name, call.argv, this.#owner, call).getSlot();
+    if (call.slot === undefined) call.slot = leanCommand(call.name, call.argv, this.#owner, call).getSlot();
     const node = call.detour ?? nodes.primaryOf(call.slot);
     if (node?.status === 'ready') {
       this.#write(node, call);
@@ -201,9 +201,9 @@ export class ValkeyConnection {
     this.#bursts.begin(client);
     if (call.detour) {
       call.detour = undefined;
-      client.sendCommand(asCommand(new LeanCommand('asking', [], ANYHOW, undefined)));
+      client.sendCommand(asCommand(leanCommand('asking', [], ANYHOW, undefined)));
     }
-    call.command = new LeanCommand(call.name, call.argv, this.#owner, call);
+    call.command = leanCommand(call.name, call.argv, this.#owner, call);
     if (call.wrote) this.#waits?.written(client, call);
     client.sendCommand(asCommand(call.command));
   }
