@@ -27,11 +27,11 @@ export function securityProblems(value: unknown, interpolated: ReadonlySet<strin
   }
   for (const index of Array.isArray(keys) ? keys.keys() : []) {
     problems.push(...oneOf(value, ['security', 'api_keys', index], 'key', 'key_sha256'));
-    problems.push(...literal(value, ['security', 'api_keys', index, 'key'], interpolated));
+    problems.push(...literalSecret(value, ['security', 'api_keys', index, 'key'], interpolated));
   }
   if (typeof bearer === 'object' && bearer !== null) {
     problems.push(...oneOf(value, ['security', 'bearer'], 'secret', 'jwks_url'));
-    problems.push(...literal(value, ['security', 'bearer', 'secret'], interpolated));
+    problems.push(...literalSecret(value, ['security', 'bearer', 'secret'], interpolated));
   }
   return problems;
 }
@@ -52,7 +52,8 @@ function oneOf(value: unknown, path: Path, one: string, other: string): Problem[
   ];
 }
 
-function literal(value: unknown, path: Path, interpolated: ReadonlySet<string>): Problem[] {
+/** A secret that is written in the file, instead of a reference to the environment. */
+export function literalSecret(value: unknown, path: Path, interpolated: ReadonlySet<string>): Problem[] {
   if (typeof valueAt(value, path) !== 'string' || interpolated.has(pathKey(path))) return [];
   return [
     {

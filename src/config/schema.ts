@@ -3,6 +3,7 @@ import { SKILL_ID } from '../skill-id.js';
 import { notes, seconds, text } from './schema-notes.js';
 import { securitySchema } from './security-schema.js';
 import { serverSchema } from './server-schema.js';
+import { syncSchema } from './sync-schema.js';
 
 /** The backends, as `state.backend` spells them. */
 export const BACKENDS = ['memory', 'file', 'valkey'] as const;
@@ -165,9 +166,6 @@ const stateSchema = z.strictObject({
     .describe('Most turns of one conversation that run or wait in one process; more are refused.'),
 });
 
-const laterSection = (description: string): z.ZodOptional<z.ZodRecord<z.ZodString, z.ZodUnknown>> =>
-  z.record(z.string(), z.unknown()).optional().describe(description);
-
 /** The one description of `agent_config.yaml`: types, defaults, JSON Schema and reference all come from it. */
 export const configSchema = z.strictObject({
   agent: agentSchema.prefault({}).describe('Who the agent is.'),
@@ -179,7 +177,7 @@ export const configSchema = z.strictObject({
   state: stateSchema.prefault({}).describe('Where conversations are kept.'),
   server: serverSchema.prefault({}).describe('How `agentup run` serves the agent.'),
   security: securitySchema.prefault({}).describe('Who may talk to the agent over the network.'),
-  sync: laterSection('Accepted, but this version does not act on it.'),
+  sync: syncSchema.optional().describe('The remote conversation API that `createSync(agent)` keeps up to date.'),
 });
 
 /** A configuration with its defaults. Keys are spelled as in the file. */

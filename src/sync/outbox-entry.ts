@@ -89,7 +89,7 @@ export function halves({ entries }: Batch): Batch[] {
 }
 
 function isAlone({ op }: Work): boolean {
-  return op === 'open' || op === 'reset' || op === 'end';
+  return op === 'reset' || op === 'end';
 }
 
 /** A request links one order; a second one would hide the first. */

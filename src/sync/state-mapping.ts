@@ -71,11 +71,13 @@ export function toBody(fields: FieldValues): SyncInput {
 /** The values of the mapped fields in something that has the shape of a conversation or of a sync call. */
 export function fieldsOf(source: object, mapping: StateMapping): Record<string, unknown> {
   const fields: Record<string, unknown> = {};
-  for (const field of new Set<string>([...Object.values(mapping.fields), ...(mapping.intents ? ['currentIntent'] : [])])) {
+  for (const field of new Set<string>([
+    ...Object.values(mapping.fields),
+    ...(mapping.intents ? ['currentIntent'] : []),
+  ])) {
     const [section = '', ...rest] = field.split('.');
     const inside: unknown = (source as Record<string, unknown>)[section];
-    const value =
-      rest.length === 0 ? inside : own(inside, rest.join('.'));
+    const value = rest.length === 0 ? inside : own(inside, rest.join('.'));
     if (value !== undefined) fields[field] = value;
   }
   return fields;
