@@ -12,7 +12,12 @@ export type Delivery =
   /** It will be refused again as it is. */
   | { readonly outcome: 'refused'; readonly error: AgentUpError; readonly session: string | undefined }
   /** It is to be sent again as it is. `down`: so is everything else. */
-  | { readonly outcome: 'later'; readonly error: AgentUpError; readonly down: boolean };
+  | {
+      readonly outcome: 'later';
+      readonly error: AgentUpError;
+      readonly down: boolean;
+      readonly session: string | undefined;
+    };
 
 /** Brings one batch to the remote, in one attempt: begins the conversation there where none is known. */
 export async function deliver(
@@ -54,7 +59,7 @@ export async function deliver(
         continue;
       }
       const down = error.code === 'SYNC_UNAVAILABLE' ? DOWN.has(status) : session === undefined;
-      return { outcome: 'later', error, down: down || error.code === 'UNAUTHENTICATED' };
+      return { outcome: 'later', error, down: down || error.code === 'UNAUTHENTICATED', session };
     }
   }
 }

@@ -152,6 +152,9 @@ export class Sender {
       const delivery = await deliver(client, batch, queue.session, this.#stop.signal);
       if (delivery.outcome === 'later') {
         this.#later(name, batch, delivery.error, delivery.down);
+        const { session } = delivery;
+        // Half of the way need not be gone again.
+        if (session !== queue.session) await outbox.step(queue, token, leaseMs, { batches: queue.batches, session });
         return false;
       }
       this.#arrived(name);
