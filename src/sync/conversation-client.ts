@@ -242,7 +242,13 @@ export class ConversationClient {
     for (const [name, value] of Object.entries(query)) {
       if (value !== undefined) url.searchParams.set(name, String(value));
     }
-    const timeout = AbortSignal.timeout(timeoutMs);
+    signal?.throwIfAborted();
+    // Not `AbortSignal.any`: a signal that lives long would remember every request.
+    const attempt = new AbortController();
+    const give = (): void => attempt.abort(signal?.reason);
+    signal?.addEventListener('abort', give, { once: true });
+    const late = (): void => attempt.abort(new DOMException('no answer in time', 'TimeoutError'));
+    const timer = setTimeout(late, timeoutMs);
     let response: Response;
     let text: string;
     try {
@@ -257,13 +263,16 @@ export class ConversationClient {
         ...(body !== undefined && { body: JSON.stringify(body) }),
         // A redirect would carry the key to whoever it names.
         redirect: 'error',
-        signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
+        signal: attempt.signal,
       });
       // Read to its end also where it is an error: only then is the connection free for the next request.
       text = await response.text();
     } catch (error) {
       if (signal?.aborted) throw error;
       throw unreachable(call, error);
+    } finally {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', give);
     }
     const json = parsed(text);
     if (!response.ok) throw remoteError(call, response, json as object | undefined, clock.now());

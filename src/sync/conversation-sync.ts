@@ -346,7 +346,8 @@ export class ConversationSync {
     if (turn && !turn.ended) return parts.turns.add(turn, entry, entry.at);
     // One after the other, in the order of the calls, also where nobody waits for them.
     const name = keyText(parts.outbox.keyOf(entry.target));
-    const before = this.#chains.get(name) ?? Promise.resolve();
+    // What a turn before it has committed is on its way to the same queue.
+    const before = Promise.all([this.#chains.get(name), ...this.#background]);
     const added = before.then(() => parts.outbox.add(entry));
     const settled = added.catch(() => {});
     this.#chains.set(name, settled);
@@ -462,15 +463,13 @@ async function within<T>(ms: number, work: Promise<T>): Promise<T> {
 function restUnref(ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     if (signal.aborted) return resolve();
-    const timer = setTimeout(resolve, ms);
+    const done = (): void => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
     timer.unref();
-    signal.addEventListener(
-      'abort',
-      () => {
-        clearTimeout(timer);
-        resolve();
-      },
-      { once: true },
-    );
+    signal.addEventListener('abort', done, { once: true });
   });
 }

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { Clock } from '../clock.js';
 import { AgentUpError, isAgentUpError, messageOf } from '../errors.js';
 import type { Logger } from '../logger.js';
@@ -57,6 +58,8 @@ export class Sender {
 
   constructor(parts: SenderParts) {
     this.#parts = parts;
+    // One request for each conversation that is sent listens to it.
+    setMaxListeners(0, this.#stop.signal);
   }
 
   /** When the remote is asked again, where it is down: epoch milliseconds. */
