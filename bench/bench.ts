@@ -10,6 +10,7 @@ import { listing } from './sections/listing.js';
 import { lost } from './sections/lost.js';
 import { replication } from './sections/replication.js';
 import { server } from './sections/server.js';
+import { sync } from './sections/sync.js';
 import { throughput } from './sections/throughput.js';
 import { traffic } from './sections/traffic.js';
 import { turn } from './sections/turn.js';
@@ -26,6 +27,7 @@ const SECTIONS: Record<SectionName, { readonly title: string; readonly run: Sect
   caches: { title: 'Caches', run: caches },
   replication: { title: 'Replication', run: replication },
   server: { title: 'Over HTTP', run: server },
+  sync: { title: 'Sync', run: sync },
   down: { title: 'Server down', run: down },
 };
 

@@ -7,6 +7,7 @@ export const SECTIONS = [
   'caches',
   'replication',
   'server',
+  'sync',
   'down',
 ] as const;
 export type SectionName = (typeof SECTIONS)[number];
