@@ -8,6 +8,7 @@ import { caches } from './sections/caches.js';
 import { down } from './sections/down.js';
 import { listing } from './sections/listing.js';
 import { lost } from './sections/lost.js';
+import { migration } from './sections/migration.js';
 import { replication } from './sections/replication.js';
 import { server } from './sections/server.js';
 import { sync } from './sections/sync.js';
@@ -25,6 +26,7 @@ const SECTIONS: Record<SectionName, { readonly title: string; readonly run: Sect
   lost: { title: 'Lost updates', run: lost },
   listing: { title: 'Listing and cleaning up', run: listing },
   caches: { title: 'Caches', run: caches },
+  migration: { title: 'Migration', run: migration },
   replication: { title: 'Replication', run: replication },
   server: { title: 'Over HTTP', run: server },
   sync: { title: 'Sync', run: sync },

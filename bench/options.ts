@@ -5,6 +5,7 @@ export const SECTIONS = [
   'lost',
   'listing',
   'caches',
+  'migration',
   'replication',
   'server',
   'sync',

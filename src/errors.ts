@@ -22,6 +22,9 @@ export type ErrorCode =
   | 'STORAGE_FAILED'
   | 'STORAGE_CLOSED'
   | 'RECORD_CORRUPT'
+  // operations
+  | 'EXPORT_INVALID'
+  | 'CONTEXT_NOT_FOUND'
   // skills
   | 'DECORATOR_MISUSE'
   | 'NOT_INJECTED'

@@ -39,6 +39,10 @@ describe('the examples', () => {
       'Please log in first.',
       'You are Sarah, for 60 minutes.',
       'Goodbye.',
+      'You have no open ticket.',
+      'T1 is open.',
+      'T1 is open, with 2 notes.',
+      'T1 is resolved; 0 others are open.',
     ]) {
       expect(stdout).toContain(said);
     }

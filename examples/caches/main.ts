@@ -23,4 +23,8 @@ await say('web', 'whoami');
 await say('web', 'login Sarah');
 await say('whatsapp', 'whoami');
 await say('whatsapp', 'logout');
+await say('web', 'ticket');
+await say('web', 'help, it is cold');
+await say('whatsapp', 'ticket: no spoon either');
+await say('whatsapp', 'solved');
 await agent.close();

@@ -97,11 +97,7 @@ export function sqliteStorage(file: string, options: { ttl?: number; clock?: Clo
     reply: ({ id }, key) =>
       sql`SELECT token FROM replies WHERE id = ${id} AND name = ${kit.encodeName(key)}`.get()?.token,
 
-    lease(text) {
-      const row = sql`SELECT lease FROM leases WHERE key = ${text}`.get();
-      return row && JSON.parse(row.lease);
-    },
-
+    lease: (text) => JSON.parse(sql`SELECT lease FROM leases WHERE key = ${text}`.get()?.lease ?? 'null') ?? undefined,
     keepLease(text, lease, now) {
       sql`INSERT OR REPLACE INTO leases VALUES (${text}, ${JSON.stringify(lease)})`.run();
       sql`DELETE FROM leases WHERE ends <= ${now}`.run();
@@ -131,6 +127,10 @@ export function sqliteStorage(file: string, options: { ttl?: number; clock?: Clo
         const { owner, createdAt, updatedAt, expiresAt } = JSON.parse(attributes);
         return { key: kit.keyOfText(key), owner, createdAt, updatedAt, expiresAt };
       });
+    },
+
+    *spaces(name = '') {
+      while ((name = sql`SELECT min(space) AS name FROM records WHERE space > ${name}`.get().name)) yield name;
     },
 
     sweep(query, now) {

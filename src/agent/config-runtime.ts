@@ -1,16 +1,19 @@
 import type { Clock } from '../clock.js';
-import type { StateConfig } from '../config/index.js';
+import type { CachesConfig, StateConfig } from '../config/index.js';
 import { ConversationContext } from '../conversation/conversation-context.js';
 import type { Logger } from '../logger.js';
 import type { Hooks } from '../skill/hooks.js';
 import type { StateRuntime } from '../skill/state-runtime.js';
 import type { StatefulOptions } from '../skill/stateful-options.js';
 import type { LoadedSkill } from './load-skill.js';
+import { resolveCaches } from './resolve-caches.js';
 import { resolveState } from './resolve-state.js';
 import { StoragePool } from './storage-pool.js';
 
 export interface ConfigRuntimeParts {
   readonly state: StateConfig | undefined;
+  /** Default: caches lie beside the conversations. */
+  readonly caches?: CachesConfig | undefined;
   /** What relative paths in the configuration start from. */
   readonly directory: string;
   readonly logger?: Logger | undefined;
@@ -50,9 +53,14 @@ export class ConfigRuntime implements StateRuntime {
 
   // biome-ignore lint/suspicious/noExplicitAny: options of handlers with tasks of any type
   async #open(options: StatefulOptions<any>): Promise<ConversationContext> {
-    const { state, directory, logger, clock } = this.#parts;
+    const { state, caches, directory, logger, clock } = this.#parts;
     const { storage, context } = resolveState(state, options, directory);
     const opened = 'begin' in storage ? storage : await this.#pool.open(storage);
-    return new ConversationContext(opened, { ...context, logger, clock });
+    const service = caches && resolveCaches(caches);
+    const settings = {
+      storage: service && (await this.#pool.open(service)),
+      warnBytes: caches?.caches.warn_bytes,
+    };
+    return new ConversationContext(opened, { ...context, caches: settings, logger, clock });
   }
 }

@@ -34,7 +34,7 @@ export async function createAgent(
   for (const target of options.skills ?? []) skills.push(register(target, skills));
   refuseSharedTools(skills);
   const { logger, clock } = options;
-  const runtime = new ConfigRuntime({ state: config.state, directory, logger, clock, skills });
+  const runtime = new ConfigRuntime({ state: config.state, caches: config, directory, logger, clock, skills });
   return new Agent({ config, skills, runtime, context: await runtime.contextFor({}) });
 }
 

@@ -54,7 +54,7 @@ async function load(file: string | undefined): Promise<ConfigRuntime> {
   if (file === undefined) return new ConfigRuntime({ state: undefined, directory: process.cwd() });
   const { loadConfig } = await import('../config/index.js');
   const { config, directory } = await loadConfig({ file });
-  return new ConfigRuntime({ state: config.state, directory });
+  return new ConfigRuntime({ state: config.state, caches: config, directory });
 }
 
 const runtime = new DefaultRuntime();

@@ -1,5 +1,6 @@
 import { createRequire } from 'node:module';
 import { checkSkills } from '../agent/check-skills.js';
+import { resolveCaches } from '../agent/resolve-caches.js';
 import type { LoadedConfig } from '../config/index.js';
 import { isAgentUpError, messageOf } from '../errors.js';
 import { redactText } from '../redact.js';
@@ -7,7 +8,7 @@ import { countText, isReported } from './findings-report.js';
 import { openConfig } from './open-config.js';
 import { ownPackage } from './own-package.js';
 import type { PlaceFlags } from './place.js';
-import { probeStorage, timesText } from './probe-storage.js';
+import { probeOptions, probeStorage, timesText } from './probe-storage.js';
 import type { Terminal } from './terminal.js';
 import { type CompilerOptions, compilerOptions, findTsconfig } from './tsconfig-file.js';
 
@@ -93,6 +94,19 @@ export async function checkStorage({ config, directory }: LoadedConfig): Promise
       message: firstLine(error),
       fix: fix ?? 'start the server, or correct state in the configuration',
     };
+  }
+}
+
+/** The same for the service that the caches are on, where they have one of their own. */
+export async function checkCaches({ config }: LoadedConfig): Promise<Check[]> {
+  const options = resolveCaches(config);
+  if (!options) return [];
+  const name = 'caches';
+  try {
+    return [{ name, status: 'ok', message: timesText(await probeOptions(options)) }];
+  } catch (error) {
+    const fix = `start the server, or correct services.${config.caches.service} in the configuration`;
+    return [{ name, status: 'fail', message: firstLine(error), fix }];
   }
 }
 

@@ -4,7 +4,7 @@ import type { StateConfig } from '../config/index.js';
 import { ConversationContext } from '../conversation/conversation-context.js';
 import { AgentUpError } from '../errors.js';
 import { stderrLogger } from '../logger.js';
-import { openStorage } from '../storage/open-storage.js';
+import { openStorage, type StorageOptions } from '../storage/open-storage.js';
 import type { StateStorage } from '../storage/state-storage.js';
 
 /** How long each step took, in milliseconds. */
@@ -21,7 +21,11 @@ export interface ProbeTimes {
  * @throws what the storage fails with; STORAGE_FAILED when it answers with something else than was written
  */
 export async function probeStorage(state: StateConfig, directory: string): Promise<ProbeTimes> {
-  const { storage: options } = resolveState(state, {}, directory);
+  return probeOptions(resolveState(state, {}, directory).storage);
+}
+
+/** The same for any storage: that of the caches. */
+export async function probeOptions(options: StorageOptions | StateStorage): Promise<ProbeTimes> {
   const id = `agentup-probe-${randomUUID()}`;
   let storage: StateStorage | undefined;
   try {

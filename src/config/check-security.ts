@@ -4,11 +4,12 @@ import { valueAt } from './schema-problems.js';
 /** What the schema cannot say about `security`: what the chosen way needs, and where secrets belong. */
 export function securityProblems(value: unknown, interpolated: ReadonlySet<string>): Problem[] {
   const security = valueAt(value, ['security']);
-  if (typeof security !== 'object' || security === null) return [];
+  const service = serviceKeyProblems(value, interpolated);
+  if (typeof security !== 'object' || security === null) return service;
   const auth = valueAt(value, ['security', 'auth']);
   const keys: unknown = valueAt(value, ['security', 'api_keys']) ?? [];
   const bearer = valueAt(value, ['security', 'bearer']);
-  const problems: Problem[] = [];
+  const problems: Problem[] = [...service];
   if (auth === 'api_key' && Array.isArray(keys) && keys.length === 0) {
     problems.push({
       code: 'AUTH_INCOMPLETE',
@@ -32,6 +33,24 @@ export function securityProblems(value: unknown, interpolated: ReadonlySet<strin
   if (typeof bearer === 'object' && bearer !== null) {
     problems.push(...oneOf(value, ['security', 'bearer'], 'secret', 'jwks_url'));
     problems.push(...literalSecret(value, ['security', 'bearer', 'secret'], interpolated));
+  }
+  return problems;
+}
+
+function serviceKeyProblems(value: unknown, interpolated: ReadonlySet<string>): Problem[] {
+  const keys = valueAt(value, ['conversations', 'api_keys']);
+  const problems: Problem[] = [];
+  for (const index of Array.isArray(keys) ? keys.keys() : []) {
+    const path = ['conversations', 'api_keys', index] as const;
+    problems.push(...oneOf(value, path, 'key', 'key_sha256'), ...literalSecret(value, [...path, 'key'], interpolated));
+  }
+  if (valueAt(value, ['conversations', 'serve']) === true && !(Array.isArray(keys) && keys.length > 0)) {
+    problems.push({
+      code: 'AUTH_INCOMPLETE',
+      path: ['conversations', 'serve'],
+      message: 'the conversation API is to be served, and there is no key for it',
+      fix: 'add one: `api_keys: [{ key: "${SERVICE_API_KEY}", sub_domains: [my-business] }]`',
+    });
   }
   return problems;
 }

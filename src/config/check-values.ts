@@ -1,3 +1,4 @@
+import { cachesProblems } from './check-caches.js';
 import { literalSecret, securityProblems } from './check-security.js';
 import { skillEntryProblems } from './check-skill-entries.js';
 import { stateProblems } from './check-state.js';
@@ -54,6 +55,7 @@ export function checkValues({
   const problems = [
     ...(parsed.error ? schemaProblems(value, parsed.error.issues, sourceAt) : []),
     ...(partial && valueAt(value, ['state']) === undefined ? [] : stateProblems({ value, isUnknown, directory })),
+    ...cachesProblems({ value, isUnknown, partial }),
     ...skillEntryProblems(value, partial ? (path) => path[0] === 'agent' || isUnknown(path) : isUnknown),
     ...securityProblems(value, interpolated),
     ...syncProblems(value, interpolated),

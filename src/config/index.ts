@@ -27,6 +27,8 @@ export {
   type AgentConfigInput,
   BACKEND_OPTIONS,
   BACKENDS,
+  type CachesConfig,
+  type ConversationsConfig,
   configSchema,
   type SecurityConfig,
   type ServerConfig,

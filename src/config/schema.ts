@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { SKILL_ID } from '../skill-id.js';
+import { conversationsSchema } from './conversations-schema.js';
 import { notes, seconds, text } from './schema-notes.js';
 import { securitySchema } from './security-schema.js';
 import { serverSchema } from './server-schema.js';
@@ -17,6 +18,9 @@ export const BACKEND_OPTIONS: Readonly<Record<(typeof BACKENDS)[number], readonl
 
 /** The schemes of `state.url`; an `s` at the end means TLS. */
 export const URL_SCHEMES = ['valkey', 'valkeys', 'redis', 'rediss'] as const;
+
+/** The types of a service that caches can be kept on; `cache` is AgentUp's word for one. */
+export const CACHE_SERVICE_TYPES = ['valkey', 'redis', 'cache'] as const;
 
 /** A hundred years, the longest a storage takes. */
 const MAX_TTL = 3_153_600_000;
@@ -61,6 +65,10 @@ const serviceSchema = z.looseObject({
     .looseObject({
       url: text('Where it is.').optional(),
       db: z.int().min(0).describe('The number of its database.').optional(),
+      key_prefix: text('What every key there begins with.')
+        .optional()
+        .register(notes, { absent: '`agentup:cache:` for caches' }),
+      cluster: z.boolean().describe('It is a cluster; `url` may name several of its nodes.').optional(),
     })
     .optional()
     .describe("How to reach it; further keys are the service's own."),
@@ -166,6 +174,20 @@ const stateSchema = z.strictObject({
     .describe('Most turns of one conversation that run or wait in one process; more are refused.'),
 });
 
+const cachesSchema = z.strictObject({
+  service: text('The name of the service in `services` that they are kept on: one of type `valkey`.')
+    .optional()
+    .register(notes, { absent: 'they lie beside the conversations' }),
+  timeout: z
+    .int()
+    .min(1)
+    .max(600_000)
+    .default(2000)
+    .describe('Milliseconds until connecting to the service or a command there fails.')
+    .register(notes, { unit: 'milliseconds' }),
+  warn_bytes: z.int().min(1).default(65_536).describe('Entries of more bytes than this are warned of in the log.'),
+});
+
 /** The one description of `agent_config.yaml`: types, defaults, JSON Schema and reference all come from it. */
 export const configSchema = z.strictObject({
   agent: agentSchema.prefault({}).describe('Who the agent is.'),
@@ -175,8 +197,12 @@ export const configSchema = z.strictObject({
     .default({})
     .describe('Servers that skills and caches use, by name. Never stands in for `state.url`.'),
   state: stateSchema.prefault({}).describe('Where conversations are kept.'),
+  caches: cachesSchema.prefault({}).describe('Where `context.caches` are kept.'),
   server: serverSchema.prefault({}).describe('How `agentup run` serves the agent.'),
   security: securitySchema.prefault({}).describe('Who may talk to the agent over the network.'),
+  conversations: conversationsSchema
+    .prefault({})
+    .describe('The conversation API: other programs read and write the conversations.'),
   sync: syncSchema.optional().describe('The remote conversation API that `createSync(agent)` keeps up to date.'),
 });
 
@@ -187,7 +213,9 @@ export type AgentConfigInput = z.input<typeof configSchema>;
 export type SkillConfig = AgentConfig['skills'][number];
 export type SkillConfigInput = z.input<typeof skillSchema>;
 export type StateConfig = AgentConfig['state'];
+export type CachesConfig = Pick<AgentConfig, 'caches' | 'services'>;
 export type ServerConfig = AgentConfig['server'];
+export type ConversationsConfig = AgentConfig['conversations'];
 export type SecurityConfig = AgentConfig['security'];
 export type StateConfigInput = z.input<typeof stateSchema>;
 

@@ -60,6 +60,12 @@ export interface ConversationContextOptions {
   /** What stateful handlers do when the storage cannot be reached: see `StatefulOptions`. Default `fail`. */
   readonly onUnavailable?: 'fail' | 'degrade' | undefined;
   readonly limits?: Partial<ConversationLimits>;
+  readonly caches?: {
+    /** Where `context.caches` are kept. Default: the storage of the conversations. */
+    readonly storage?: StateStorage | undefined;
+    /** Entries of more bytes than this are warned of. Default 64 KiB. */
+    readonly warnBytes?: number | undefined;
+  };
   readonly clock?: Clock | undefined;
   readonly logger?: Logger | undefined;
 }
@@ -146,8 +152,8 @@ export class ConversationContext {
   }
 
   /**
-   * State, user and table cache of the tenant and user that the scope names, over the same storage. They write at
-   * once: what a turn puts there stays when the turn fails.
+   * State, user and table cache of the tenant and user that the scope names, over the same storage unless
+   * `options.caches` names one. They write at once: what a turn puts there stays when the turn fails.
    * @throws INVALID_ARGUMENT where no tenant is named
    */
   get caches(): Caches {
@@ -158,8 +164,9 @@ export class ConversationContext {
         fix: 'set `tenantId` (and `userId`) on the task',
       });
     }
-    const { clock, logger } = this.options;
-    this.#caches ??= createCaches({ storage: this.storage, tenantId, userId, clock, logger });
+    const { clock, logger, caches } = this.options;
+    const storage = caches?.storage ?? this.storage;
+    this.#caches ??= createCaches({ storage, tenantId, userId, warnBytes: caches?.warnBytes, clock, logger });
     return this.#caches;
   }
 

@@ -2,12 +2,14 @@ import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import express, { type NextFunction, type Request, type Response } from 'express';
 import type { Agent } from '../agent/agent.js';
+import { API_PATH } from '../conversation-api/operations.js';
 import { AgentUpError, messageOf } from '../errors.js';
 import { type Logger, silentLogger } from '../logger.js';
 import { a2aRoutes } from './a2a/a2a-routes.js';
 import type { StatefulExecutor } from './a2a/agent-executor.js';
 import { authenticatorOf } from './auth/authenticator.js';
 import { ContextIds } from './context-ids.js';
+import { conversationRoutes } from './conversations/conversation-routes.js';
 import { healthRoutes } from './health.js';
 import { MCP_PATH, mcpRoutes } from './mcp/mcp-routes.js';
 import { forHosts, identify, rateLimited, readBody, refuseWhen, sendProblem } from './middleware.js';
@@ -19,6 +21,8 @@ export interface AgentServerOptions {
   readonly port?: number | undefined;
   /** Serve other machines without asking who calls; instead of `security.allow_anonymous`. */
   readonly allowAnonymous?: boolean | undefined;
+  /** Serve the conversation API too; instead of `conversations.serve`. */
+  readonly conversations?: boolean | undefined;
   /** Serve MCP too; instead of `server.mcp`. */
   readonly mcp?: boolean | undefined;
   readonly logger?: Logger | undefined;
@@ -167,6 +171,13 @@ export async function createAgentServer(agent: Agent, options: AgentServerOption
   // What is asked for most comes first: each entry before it is looked at for every request.
   for (const [path, handler] of a2a.transports) app.use(path, ...admit, handler);
   if (mcp) app.use(MCP_PATH, ...admit, mcp.handler);
+  if (options.conversations ?? agent.config.conversations.serve) {
+    app.use(
+      API_PATH,
+      refuseWhen(() => state.stopping),
+    );
+    app.use(conversationRoutes(agent, logger));
+  }
   app.use(a2a.card);
   app.use(healthRoutes(agent, () => state.stopping));
   app.use((_request: Request, response: Response) =>

@@ -1,7 +1,7 @@
 import { AgentUpError } from '../errors.js';
 import { appendToken, integerOf, type Token } from '../json.js';
 import { checkId, checkSpace, type RecordKey } from './keys.js';
-import type { BeginOptions, Change, CommitCondition, CommitOptions, Expiry } from './state-storage.js';
+import type { BeginOptions, Carried, Change, CommitCondition, CommitOptions, Expiry } from './state-storage.js';
 
 /** Longest time to live: 100 years, in seconds. */
 export const MAX_TTL = 3_153_600_000;
@@ -89,6 +89,7 @@ export function checkCommit(key: RecordKey, changes: readonly Change[], options:
     }
   }
   if (options.expiry) checkTtl(expirySeconds(options.expiry));
+  if (options.carried) checkCarried(options.carried, changes, options);
   if (options.logMax !== undefined) checkCount(options.logMax, 'logMax', 0);
   if (options.maxFields !== undefined) checkCount(options.maxFields, 'maxFields', 0);
   if (options.commitId !== undefined) checkId(options.commitId, 'commitId');
@@ -103,6 +104,25 @@ export function checkCommit(key: RecordKey, changes: readonly Change[], options:
   }
 }
 
+function checkCarried(
+  { createdAt, updatedAt, expiresAt, ownTtl, logDropped = 0 }: Carried,
+  changes: readonly Change[],
+  { expiry }: CommitOptions,
+): void {
+  checkCount(createdAt, 'carried.createdAt', 0);
+  checkCount(updatedAt, 'carried.updatedAt', 0);
+  if (expiresAt !== undefined) checkCount(expiresAt, 'carried.expiresAt', 1);
+  if (ownTtl !== undefined) checkTtl(ownTtl, 'carried.ownTtl');
+  checkCount(logDropped, 'carried.logDropped', 0);
+  const refuse = (message: string): AgentUpError =>
+    new AgentUpError('INVALID_ARGUMENT', message, { argument: 'carried' });
+  if (expiry) throw refuse('carried attributes say when the record expires; an expiry must not');
+  const cleared = changes.some(({ op }) => op === 'clearLog');
+  if (logDropped > 0 && (!cleared || changes.some(({ op }) => op === 'log'))) {
+    throw refuse('the log begins at carried.logDropped only where it is cleared and nothing is logged');
+  }
+}
+
 /** A value that was not encoded would be stored as something no reader can decode. */
 function checkToken(token: unknown, argument: string): void {
   if (typeof token !== 'string' || token === '') {
@@ -112,7 +132,8 @@ function checkToken(token: unknown, argument: string): void {
 
 /** Does the commit write anything, or only renew or release a lease? */
 export function writes(changes: readonly Change[], options: CommitOptions): boolean {
-  return changes.length > 0 || options.expiry !== undefined || options.idempotency !== undefined;
+  const { expiry, idempotency, carried } = options;
+  return changes.length > 0 || expiry !== undefined || idempotency !== undefined || carried !== undefined;
 }
 
 /** Does the record (or its absence) meet the condition? */

@@ -63,6 +63,8 @@ export interface EmbeddedStore<R extends StoredRecord = StoredRecord> {
   keepAnswer(name: string, answer: Committed, now: number): void;
   /** What the query asks for, in the order of the key texts. Expired ones and other prefixes among it do no harm. */
   list(query: ListQuery): Iterable<RecordInfo>;
+  /** Names of spaces, those that hold records among them, in any order. */
+  spaces(): Iterable<string>;
   /** Removes what the query asks for and no lease is held on, and tells how many of it had not expired. */
   sweep(query: SweepQuery, now: number): number;
   /** Called once. */
@@ -145,6 +147,11 @@ export class EmbeddedStorage<R extends StoredRecord = StoredRecord> implements S
     });
   }
 
+  async spaces(): Promise<string[]> {
+    this.#open();
+    return [...new Set(this.#store.step('read', () => [...this.#store.spaces()]))].sort();
+  }
+
   async *list(query: ListQuery): AsyncIterable<RecordInfo> {
     this.#open();
     checkList(query);
@@ -216,7 +223,7 @@ export class EmbeddedStorage<R extends StoredRecord = StoredRecord> implements S
   /** A private copy, with what was asked for. */
   #copy(record: R | undefined, { log = 0, fields, idempotencyKey }: Wanted): StateRecord | undefined {
     if (!record) return undefined;
-    const { version, owner, createdAt, updatedAt, expiresAt, logTotal, logDropped } = record;
+    const { version, owner, createdAt, updatedAt, expiresAt, ownTtl, logTotal, logDropped } = record;
     return {
       fields: fields ? picked(record.fields, fields) : new Map(record.fields),
       log: log === 0 ? [] : this.#store.entries(record, Math.max(logDropped, logTotal - log), logTotal),
@@ -227,6 +234,7 @@ export class EmbeddedStorage<R extends StoredRecord = StoredRecord> implements S
       createdAt,
       updatedAt,
       expiresAt,
+      ownTtl,
       reply: idempotencyKey === undefined ? undefined : this.#store.reply(record, idempotencyKey),
     };
   }

@@ -25,6 +25,7 @@ export {
   containerText,
   decodeName,
   encodeName,
+  isSpace,
   keyOfText,
   keyRange,
   keyText,

@@ -19,6 +19,11 @@ const SAFE = /^[a-z0-9_-]*$/;
 const HEX = Array.from({ length: 256 }, (_, byte) => `%${byte.toString(16).padStart(2, '0')}`);
 const encoder = new TextEncoder();
 
+/** Whether a text can be the name of a space. */
+export function isSpace(text: string): boolean {
+  return SPACE.test(text);
+}
+
 /** Refuses what is not the name of a space. */
 export function checkSpace(space: unknown): asserts space is string {
   if (typeof space !== 'string' || !SPACE.test(space)) {

@@ -75,6 +75,7 @@ export class MemoryStore implements EmbeddedStore<Body> {
     if (idempotency) remember(body, idempotency);
     if (plan.owner) this.#own(body, plan.owner.value);
     body.version = attributes.version;
+    body.createdAt = attributes.createdAt;
     body.updatedAt = attributes.updatedAt;
     body.expiresAt = attributes.expiresAt;
     body.ownTtl = attributes.ownTtl;
@@ -143,6 +144,10 @@ export class MemoryStore implements EmbeddedStore<Body> {
     }
     found.sort((a, b) => (a.text < b.text ? -1 : 1));
     for (const body of found) if (space.bodies.get(body.text) === body) yield infoOf(body);
+  }
+
+  *spaces(): Iterable<string> {
+    for (const [name, { bodies }] of this.#spaces) if (bodies.size > 0) yield name;
   }
 
   sweep(query: SweepQuery, now: number): number {

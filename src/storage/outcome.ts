@@ -89,11 +89,12 @@ function attributesOfNone(now: number): RecordAttributes {
 function attributesAfter(
   before: RecordAttributes | undefined,
   { owner, clearLog, log }: Plan,
-  { expiry, logMax }: CommitOptions,
+  { expiry, logMax, carried }: CommitOptions,
   now: number,
 ): RecordAttributes {
-  const logTotal = (clearLog ? 0 : (before?.logTotal ?? 0)) + log.length;
-  const dropped = clearLog ? 0 : (before?.logDropped ?? 0);
+  const begins = carried?.logDropped ?? 0;
+  const logTotal = (clearLog ? begins : (before?.logTotal ?? 0)) + log.length;
+  const dropped = clearLog ? begins : (before?.logDropped ?? 0);
   let expiresAt = before?.expiresAt;
   let ownTtl = before?.ownTtl;
   if (expiry) {
@@ -104,10 +105,10 @@ function attributesAfter(
   return {
     version: (before?.version ?? 0) + 1,
     owner: owner ? owner.value : before?.owner,
-    createdAt: before?.createdAt ?? now,
-    updatedAt: now,
-    expiresAt,
-    ownTtl,
+    createdAt: carried?.createdAt ?? before?.createdAt ?? now,
+    updatedAt: carried?.updatedAt ?? now,
+    expiresAt: carried ? carried.expiresAt : expiresAt,
+    ownTtl: carried ? carried.ownTtl : ownTtl,
     logTotal,
     logDropped: logMax === undefined ? dropped : Math.max(dropped, logTotal - logMax),
   };

@@ -64,6 +64,9 @@ export interface StateStorage {
    */
   sweep(query: SweepQuery): Promise<number>;
 
+  /** The spaces that hold records, sorted; also some that have held records once. From an index, like `list`. */
+  spaces(): Promise<string[]>;
+
   /** Proves that the backend answers. @throws STORAGE_UNAVAILABLE */
   ping(): Promise<void>;
 
@@ -132,6 +135,8 @@ export interface StateRecord {
   readonly updatedAt: number;
   /** Epoch milliseconds; `undefined` never. */
   readonly expiresAt: number | undefined;
+  /** The record's own time to live in seconds, from an expiry `set`. */
+  readonly ownTtl?: number | 'none' | undefined;
   /** What a commit left under the idempotency key that was asked for; absent where none did, or it is forgotten. */
   readonly reply?: Token | undefined;
 }
@@ -166,6 +171,8 @@ export interface CommitOptions {
    * `renew`: so many seconds from now, unless the record has a ttl of its own from a `set`: then that one.
    */
   readonly expiry?: Expiry;
+  /** For a record brought from another storage: what it was there, instead of what this commit would make of it. */
+  readonly carried?: Carried;
   /** Keeps only the newest entries of the log; the dropped ones are counted. */
   readonly logMax?: number;
   /** Makes a piece of work count once, however often it is asked for: see `Idempotency`. */
@@ -179,6 +186,20 @@ export interface CommitOptions {
    * others.
    */
   readonly commitId?: string;
+}
+
+/**
+ * Attributes that a record brings along from another storage, so that moving it makes it no younger. They count
+ * instead of `expiry`, which must not be given as well. One whose `expiresAt` has passed is gone at once.
+ */
+export interface Carried {
+  /** Epoch milliseconds. */
+  readonly createdAt: number;
+  readonly updatedAt: number;
+  readonly expiresAt: number | undefined;
+  readonly ownTtl: number | 'none' | undefined;
+  /** Positions of the log begin here. More than 0 only together with `clearLog` and without `log`. Default 0. */
+  readonly logDropped?: number;
 }
 
 /**

@@ -24,6 +24,7 @@ export function testLifecycle(harness: Harness): void {
         delete: () => storage.delete(key()),
         list: () => idsOf(storage, { space }),
         sweep: () => storage.sweep({ space, updatedBefore: 1 }),
+        spaces: () => storage.spaces(),
         ping: () => storage.ping(),
       };
       for (const [name, call] of Object.entries(calls)) {

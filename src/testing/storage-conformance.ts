@@ -1,4 +1,5 @@
 import { testAtomicity } from './atomicity.js';
+import { testCarrying } from './carrying.js';
 import { testChanges } from './changes.js';
 import { testCommitIds } from './commit-ids.js';
 import { testConcurrency } from './concurrency.js';
@@ -44,6 +45,7 @@ export function storageConformance(backend: ConformanceBackend, runner: Conforma
     testScopes(harness);
     testListing(harness);
     testSweeping(harness);
+    testCarrying(harness);
     testRefusals(harness);
     testLifecycle(harness);
   });

@@ -2,6 +2,7 @@ import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { startValkey } from '../support/index.js';
 import { freshProject } from './project.js';
 import { runCli } from './run-cli.js';
 
@@ -40,6 +41,42 @@ describe('agentup doctor', () => {
     const { of } = await doctor();
     expect(of).toEqual({ Node: 'ok', configuration: 'ok', TypeScript: 'ok', storage: 'ok', skills: 'ok' });
     expect((await readdir(join(cwd, 'conversation_states'), { recursive: true })).join()).not.toContain('probe');
+  });
+
+  it('tries the service that the caches are on, and so does validate-config --connect', async () => {
+    const yaml = (port: number) =>
+      `services: { fast: { type: valkey, config: { url: "valkey://:s3cret@127.0.0.1:${port}" } } }\ncaches: { service: fast, timeout: 300 }\nstate: { backend: file }\n`;
+    const server = await startValkey(['--requirepass', 's3cret']);
+    try {
+      const { of } = await doctor(...(await config('fast.yaml', yaml(server.port))));
+      expect(of).toMatchObject({ storage: 'ok', caches: 'ok' });
+      const connected = await runCli(['validate-config', 'fast.yaml', '--connect'], { cwd });
+      expect(connected).toMatchObject({
+        status: 0,
+        stdout: expect.stringMatching(/connected file: [\s\S]*connected valkey: /),
+      });
+    } finally {
+      await server.stop();
+    }
+    const { checks, status } = await doctor('--config', 'fast.yaml');
+    expect(status).toBe(1);
+    expect(checks.find(({ name }) => name === 'caches')).toMatchObject({
+      status: 'fail',
+      fix: 'start the server, or correct services.fast in the configuration',
+    });
+    const failed = await runCli(['validate-config', 'fast.yaml', '--connect', '--json'], { cwd });
+    expect(failed.status).toBe(1);
+    expect(JSON.parse(failed.stdout)).toMatchObject({
+      findings: [
+        {
+          code: 'STORAGE_UNAVAILABLE',
+          path: 'services.fast',
+          line: 1,
+          message: expect.stringContaining('of the caches'),
+        },
+      ],
+    });
+    expect(JSON.stringify(checks) + failed.stdout + failed.stderr).not.toContain('s3cret');
   });
 
   it('says what to do without a configuration', async () => {

@@ -7,7 +7,18 @@ import { describe, expect, it } from 'vitest';
 import { runCli } from './run-cli.js';
 
 const cwd = tmpdir();
-const COMMANDS = [['init'], ['skill', 'create'], ['skill', 'list'], ['validate-config'], ['chat'], ['doctor']];
+const COMMANDS = [
+  ['init'],
+  ['skill', 'create'],
+  ['skill', 'list'],
+  ['validate-config'],
+  ['chat'],
+  ['doctor'],
+  ...['list', 'show', 'tail', 'clear', 'cleanup', 'stats', 'export', 'import', 'migrate', 'test'].map((name) => [
+    'state',
+    name,
+  ]),
+];
 
 describe('agentup', () => {
   it('lists its commands and exit codes', async () => {
@@ -44,7 +55,7 @@ describe('agentup', () => {
     expect(stderr).toContain(sentence);
   });
 
-  it.each([[[]], [['skill']]])('ends with 2 and shows the help for %j', async (args) => {
+  it.each([[[]], [['skill']], [['state']]])('ends with 2 and shows the help for %j', async (args) => {
     const { status, stdout, stderr } = await runCli(args, { cwd });
     expect({ status, stdout }).toEqual({ status: 2, stdout: '' });
     expect(stderr).toContain('Usage:');

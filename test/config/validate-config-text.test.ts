@@ -41,6 +41,7 @@ describe('a configuration that is right', () => {
         context_ids: 'server',
         rate_limit: { requests: 600, seconds: 60 },
       },
+      conversations: { serve: false, api_keys: [], ttl: 86_400, numbers: [] },
       skills: [],
       services: {},
       state: {
@@ -57,6 +58,7 @@ describe('a configuration that is right', () => {
         wait: 30,
         queue: 100,
       },
+      caches: { timeout: 2000, warn_bytes: 65_536 },
     });
   });
 
@@ -430,6 +432,9 @@ describe('values', () => {
     ['security: { api_keys: [{ key_sha256: 12ab, user: a }] }', 'INVALID_VALUE', 'security.api_keys[0].key_sha256'],
     ['security: { bearer: { secret: "${SHORT:too short}" } }', 'INVALID_VALUE', 'security.bearer.secret'],
     ['security: { bearer: { jwks_url: "file:///etc" } }', 'INVALID_VALUE', 'security.bearer.jwks_url'],
+    ['conversations: { serve: true }', 'AUTH_INCOMPLETE', 'conversations.serve'],
+    ['conversations: { api_keys: [{ sub_domains: [a] }] }', 'AUTH_INCOMPLETE', 'conversations.api_keys[0]'],
+    ['conversations: { numbers: [{ phone: x, sub_domain: a }] }', 'INVALID_VALUE', 'conversations.numbers[0].phone'],
     ['server: { port: 70000 }', 'INVALID_VALUE', 'server.port'],
     ['server: { url: "localhost:80" }', 'INVALID_VALUE', 'server.url'],
     ['server: { task_ttl: 0 }', 'INVALID_VALUE', 'server.task_ttl'],

@@ -204,10 +204,10 @@ export class PlainModel {
     return lease;
   }
 
-  #shape({ fields, log, dropped, owner, createdAt, updatedAt, expiresAt }: Entry): object {
+  #shape({ fields, log, dropped, owner, createdAt, updatedAt, expiresAt, ownTtl }: Entry): object {
     const tokens = new Map([...fields].map(([field, value]) => [field, encode(value)]));
     const counts = { logTotal: log.length, logDropped: dropped };
-    return { fields: sorted(tokens), ...counts, owner, createdAt, updatedAt, expiresAt };
+    return { fields: sorted(tokens), ...counts, owner, createdAt, updatedAt, expiresAt, ownTtl };
   }
 }
 

@@ -68,6 +68,11 @@ export class RecordingStorage implements StateStorage {
     return this.#inner.sweep(query);
   }
 
+  spaces(): Promise<string[]> {
+    this.#note('spaces');
+    return this.#inner.spaces();
+  }
+
   ping(): Promise<void> {
     this.#note('ping');
     return this.#inner.ping();

@@ -13,10 +13,11 @@ export interface Worker {
   readonly ended: Promise<number | NodeJS.Signals>;
 }
 
-/** Starts a worker; its arguments arrive as one JSON text in `process.argv[2]`. Its errors go to ours. */
-export function startWorker(file: string, args: unknown): Worker {
+/** Starts a worker; its arguments arrive as one JSON text in `process.argv[2]`. Its errors go to ours; `env` adds to our environment. */
+export function startWorker(file: string, args: unknown, env: Readonly<Record<string, string>> = {}): Worker {
   const child = spawn(process.execPath, ['--import', 'tsx', file, JSON.stringify(args)], {
     cwd: ROOT,
+    env: { ...process.env, ...env },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const reader = createInterface({ input: child.stdout });
@@ -27,8 +28,12 @@ export function startWorker(file: string, args: unknown): Worker {
 }
 
 /** Runs a worker to its end and returns what it printed. Rejects when it fails. */
-export async function runWorker(file: string, args: unknown): Promise<string[]> {
-  const worker = startWorker(file, args);
+export async function runWorker(
+  file: string,
+  args: unknown,
+  env: Readonly<Record<string, string>> = {},
+): Promise<string[]> {
+  const worker = startWorker(file, args, env);
   const lines: string[] = [];
   for await (const line of worker.lines) lines.push(line);
   const code = await worker.ended;

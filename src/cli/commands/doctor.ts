@@ -1,5 +1,6 @@
 import {
   type Check,
+  checkCaches,
   checkConfig,
   checkNode,
   checkSkillsLoad,
@@ -23,7 +24,7 @@ export async function run(options: DoctorOptions, terminal: Terminal): Promise<E
     await checkNode(),
     config,
     checkTypeScript(loaded, cwd),
-    ...(loaded ? [await checkStorage(loaded), await checkSkillsLoad(loaded)] : []),
+    ...(loaded ? [await checkStorage(loaded), ...(await checkCaches(loaded)), await checkSkillsLoad(loaded)] : []),
   ];
   const healthy = !checks.some(({ status }) => status === 'fail');
   if (options.json) terminal.json({ healthy, checks });

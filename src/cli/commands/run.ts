@@ -11,6 +11,7 @@ export interface RunOptions extends PlaceFlags {
   readonly port?: string;
   readonly allowAnonymous?: boolean;
   readonly mcp?: boolean;
+  readonly conversations?: boolean;
 }
 
 /** `agentup run`: serves the agent until a signal stops it. A second signal ends the process at once. */
@@ -31,6 +32,7 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
       host: options.host,
       ...(options.allowAnonymous && { allowAnonymous: true }),
       ...(options.mcp && { mcp: true }),
+      ...(options.conversations && { conversations: true }),
     });
     await server.listen();
   } catch (error) {

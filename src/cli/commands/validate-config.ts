@@ -1,13 +1,15 @@
 import { relative } from 'node:path';
 import { checkSkills } from '../../agent/check-skills.js';
-import { type FileValidation, type Finding, validateConfigFile } from '../../config/index.js';
+import { resolveCaches } from '../../agent/resolve-caches.js';
+import { resolveState } from '../../agent/resolve-state.js';
+import { type FileValidation, type Finding, type Path, pathText, validateConfigFile } from '../../config/index.js';
 import { isAgentUpError, messageOf } from '../../errors.js';
 import { redactText } from '../../redact.js';
 import { EXIT, type ExitCode } from '../exit-codes.js';
 import { countText, findingsReport, type Reported } from '../findings-report.js';
 import { usage } from '../interview.js';
 import { type PlaceFlags, workingDirectory } from '../place.js';
-import { type ProbeTimes, probeStorage, timesText } from '../probe-storage.js';
+import { probeOptions, timesText } from '../probe-storage.js';
 import type { Terminal } from '../terminal.js';
 
 export interface ValidateConfigOptions extends PlaceFlags {
@@ -20,7 +22,7 @@ export interface ValidateConfigOptions extends PlaceFlags {
 interface Checked {
   readonly findings: readonly Reported[];
   readonly skills: number;
-  readonly times?: ProbeTimes;
+  readonly times: readonly string[];
 }
 
 /** `agentup validate-config [file]`: everything that is wrong with a configuration, at once. */
@@ -39,32 +41,48 @@ export async function run(options: ValidateConfigOptions, terminal: Terminal): P
 
 async function check(source: FileValidation, { connect }: ValidateConfigOptions): Promise<Checked> {
   const { config, document, directory, state } = source;
-  const findings = [...source.findings, ...(await checkSkills(source))].sort(byPlace);
+  const findings: Reported[] = [...source.findings, ...(await checkSkills(source))].sort(byPlace);
   const skills = config?.skills.length ?? 0;
   // What would be connected to is not known while that section is wrong.
-  if (!connect || !state) return { findings, skills };
-  try {
-    return { findings, skills, times: await probeStorage(state, directory) };
-  } catch (error) {
-    const { line, column, frame } = document.locate(['state']);
-    const finding: Reported = {
-      code: isAgentUpError(error) ? error.code : 'STORAGE_FAILED',
-      severity: 'error',
-      path: 'state',
-      line,
-      column,
-      frame,
-      message: `the storage does not work: ${redactText(messageOf(error))}`,
-      fix: (isAgentUpError(error) && error.details.fix) || 'start the server, or correct `state`',
-    };
-    return { findings: [...findings, finding], skills };
+  const targets: Target[] =
+    connect && state ? [{ path: ['state'], options: resolveState(state, {}, directory).storage }] : [];
+  const caches = connect && config && resolveCaches(config);
+  if (caches) targets.push({ path: ['services', config.caches.service ?? ''], options: caches });
+  const times: string[] = [];
+  for (const { path, options } of targets) {
+    try {
+      times.push(timesText(await probeOptions(options)));
+    } catch (error) {
+      findings.push(unreachable(error, path, document));
+    }
   }
+  return { findings, skills, times };
+}
+
+/** What `--connect` tries. */
+interface Target {
+  readonly path: Path;
+  readonly options: Parameters<typeof probeOptions>[0];
+}
+
+function unreachable(error: unknown, path: Path, document: FileValidation['document']): Reported {
+  const { line, column, frame } = document.locate(path);
+  return {
+    code: isAgentUpError(error) ? error.code : 'STORAGE_FAILED',
+    severity: 'error',
+    path: pathText(path),
+    line,
+    column,
+    frame,
+    message: `the storage ${path[0] === 'state' ? '' : 'of the caches '}does not work: ${redactText(messageOf(error))}`,
+    fix: (isAgentUpError(error) && error.details.fix) || `start the server, or correct \`${pathText(path)}\``,
+  };
 }
 
 function print({ findings, skills, times }: Checked, valid: boolean, file: string, terminal: Terminal): void {
   const { bold, green, red, yellow } = terminal.style;
   if (findings.length > 0) terminal.result(`${findingsReport(findings, file, terminal.style)}\n`);
-  if (times) terminal.result(`${green('connected')} ${timesText(times)}`);
+  for (const text of times) terminal.result(`${green('connected')} ${text}`);
   const counts = countText(findings);
   if (!valid) terminal.result(`${red(bold('invalid'))} ${file}: ${counts}`);
   else if (counts !== '') terminal.result(`${yellow(bold('valid'))} ${file}: ${counts}`);

@@ -1,7 +1,7 @@
 import { AgentUpError } from '../../errors.js';
 import { meets, type Plan, plan, writes } from '../changes.js';
 import type { RecordKey } from '../keys.js';
-import type { Change, CommitOptions, Committed, Refused } from '../state-storage.js';
+import type { Carried, Change, CommitOptions, Committed, Idempotency, Refused } from '../state-storage.js';
 import { fileError } from './file-errors.js';
 import { commitLine, headerLine, type LineSettings, tearsLine } from './line-format.js';
 import type { RecentCommit } from './recent-commits.js';
@@ -104,7 +104,7 @@ export class CommitTask implements Task {
       if (edited) desk.journal.settled();
       this.#done(answer, before, planned, lease, now, false);
     };
-    desk.stage({ text, written, fail: (error) => this.fail(error) }, now);
+    desk.stage({ text, written, fail: (error) => this.fail(error) }, settings.at);
   }
 
   #create(
@@ -115,9 +115,10 @@ export class CommitTask implements Task {
     now: number,
   ): void {
     const fold = new RecordFold();
-    const header = headerLine(this.#key, String(Number(expired?.header?.gen ?? 0) + 1), now);
+    const createdAt = this.#options.carried?.createdAt ?? now;
+    const header = headerLine(this.#key, String(Number(expired?.header?.gen ?? 0) + 1), createdAt);
     fold.line(header.slice(0, -1), 0, 'trust');
-    fold.createdAt = now;
+    fold.createdAt = createdAt;
     if (expired) fold.recent.addAll(expired.recent);
     const settings = settingsOf(fold, planned, this.#options, now);
     const line = commitLine(planned, this.#changes, settings);
@@ -184,9 +185,10 @@ function isCheckpointDue(fold: RecordFold, end: number): boolean {
 function settingsOf(
   fold: RecordFold,
   { clearLog, log }: Plan,
-  { expiry, logMax, commitId, idempotency }: CommitOptions,
+  { expiry, logMax, commitId, idempotency, carried }: CommitOptions,
   now: number,
 ): LineSettings {
+  if (carried) return carriedSettings(fold, carried, commitId, idempotency);
   const total = (clearLog ? 0 : fold.logTotal) + log.length;
   const dropped = clearLog ? 0 : fold.logDropped;
   const from = logMax !== undefined && total - dropped > logMax ? total - logMax : undefined;
@@ -198,6 +200,25 @@ function settingsOf(
     ...settings,
     expiresAt: expiresAt === fold.expiresAt ? undefined : (expiresAt ?? null),
     ownTtl: 'set' in expiry ? expiry.set : undefined,
+  };
+}
+
+/** Of a record from another storage: nothing is left to the clock. */
+function carriedSettings(
+  fold: RecordFold,
+  { createdAt, updatedAt, expiresAt, ownTtl, logDropped = 0 }: Carried,
+  id: string | undefined,
+  idempotency: Idempotency | undefined,
+): LineSettings {
+  return {
+    at: updatedAt,
+    version: fold.version + 1,
+    createdAt: createdAt === fold.createdAt ? undefined : createdAt,
+    expiresAt: expiresAt ?? null,
+    ownTtl: ownTtl ?? null,
+    from: logDropped > 0 ? logDropped : undefined,
+    id,
+    idempotency,
   };
 }
 

@@ -30,6 +30,7 @@ import { statOf } from './process-files.js';
 import { type CopyOptions, copyOf, entriesOf } from './record-copy.js';
 import { listRecords, sweepRecords } from './record-list.js';
 import { RecordShelf } from './record-shelf.js';
+import { spacesUnder } from './walk.js';
 
 export interface FileStorageOptions {
   /** The directory; made when the first record is written. */
@@ -170,6 +171,12 @@ export class FileStorage implements StateStorage {
     } catch (error) {
       throw fileError(error, join(this.#shelf.root, query.space));
     }
+  }
+
+  async spaces(): Promise<string[]> {
+    this.#open();
+    this.#reading();
+    return this.#shelf.guarded(this.#shelf.root, () => spacesUnder(this.#shelf.root));
   }
 
   async sweep(query: SweepQuery): Promise<number> {

@@ -24,8 +24,10 @@ export interface Stamp {
   readonly v?: number;
   /** `null`: never; absent: as before. */
   readonly expires?: string | null;
-  /** A time to live of the record's own. */
-  readonly ttl?: number | 'none';
+  /** A time to live of the record's own; `null`: none, whatever it had. */
+  readonly ttl?: number | 'none' | null;
+  /** When it was made, where it comes from another storage. */
+  readonly created?: string;
   /** Of the commit, so that the same one is not applied again. */
   readonly id?: string;
   /** What increments came to, where a later change of the same commit hides it. */
@@ -88,7 +90,10 @@ export interface LineSettings {
   readonly version: number;
   /** `null`: never; absent: as before. */
   readonly expiresAt?: number | null | undefined;
-  readonly ownTtl?: number | 'none' | undefined;
+  /** `null`: none; absent: as before. */
+  readonly ownTtl?: number | 'none' | null | undefined;
+  /** Absent: as before. */
+  readonly createdAt?: number | undefined;
   readonly from?: number | undefined;
   /** Of the commit. */
   readonly id?: string | undefined;
@@ -113,10 +118,11 @@ export function headerLine(key: Pick<RecordKey, 'id' | 'scope'>, gen: string, cr
 
 /** The line of one commit: values as they are now, lists as what was added to them. */
 export function commitLine(planned: Plan, changes: readonly Change[], settings: LineSettings): string {
-  const { at, version, expiresAt, ownTtl, from, id, idempotency } = settings;
+  const { at, version, expiresAt, ownTtl, createdAt, from, id, idempotency } = settings;
   let line = `[{"at":"${toIso(at)}","v":${version}`;
   if (expiresAt !== undefined) line += `,"expires":${isoOrNull(expiresAt ?? undefined)}`;
   if (ownTtl !== undefined) line += `,"ttl":${JSON.stringify(ownTtl)}`;
+  if (createdAt !== undefined) line += `,"created":"${toIso(createdAt)}"`;
   if (id !== undefined) line += `,"id":${JSON.stringify(id)}`;
   if (id !== undefined && planned.incremented.size > 0) line += hiddenIncrements(planned);
   line += '}';

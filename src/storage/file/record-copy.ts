@@ -31,8 +31,8 @@ export function withoutLog(fold: RecordFold, only?: readonly string[]): StateRec
       if (token !== undefined) fields.set(field, token);
     }
   } else fields = new Map(fields);
-  const { logTotal, logDropped, version, owner, createdAt, updatedAt, expiresAt } = fold;
-  return { fields, log: [], logTotal, logDropped, version, owner, createdAt, updatedAt, expiresAt };
+  const { logTotal, logDropped, version, owner, createdAt, updatedAt, expiresAt, ownTtl } = fold;
+  return { fields, log: [], logTotal, logDropped, version, owner, createdAt, updatedAt, expiresAt, ownTtl };
 }
 
 /** Log entries from one position to another: from memory, or from the file where they are older. */

@@ -116,7 +116,8 @@ export class RecordFold {
     this.updatedAt = settings.at;
     this.version = settings.version;
     if (settings.expiresAt !== undefined) this.expiresAt = settings.expiresAt ?? undefined;
-    if (settings.ownTtl !== undefined) this.ownTtl = settings.ownTtl;
+    if (settings.ownTtl !== undefined) this.ownTtl = settings.ownTtl ?? undefined;
+    if (settings.createdAt !== undefined) this.createdAt = settings.createdAt;
     if (settings.id !== undefined) this.#remember(settings.id, new Map(planned.incremented));
   }
 
@@ -158,7 +159,8 @@ export class RecordFold {
     this.updatedAt = at;
     this.version = Math.max(this.version + 1, stamp.v ?? 0);
     if (stamp.expires !== undefined) this.expiresAt = momentOf(stamp.expires);
-    if (stamp.ttl !== undefined) this.ownTtl = stamp.ttl;
+    if (stamp.ttl !== undefined) this.ownTtl = stamp.ttl ?? undefined;
+    if (stamp.created !== undefined) this.createdAt = Date.parse(stamp.created);
     for (const [field, value] of Object.entries(stamp.inc ?? {})) ints.set(field, value);
     if (stamp.id !== undefined) this.#remember(stamp.id, ints);
     return true;

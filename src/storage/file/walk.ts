@@ -1,6 +1,6 @@
 import { type Dirent, opendirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import type { RecordKey } from '../keys.js';
+import { isSpace, type RecordKey } from '../keys.js';
 import { codeOf, isMissing } from './file-errors.js';
 import { fileName } from './file-name.js';
 
@@ -17,6 +17,18 @@ export function containerPath(root: string, space: string, scope: readonly strin
 /** The file of a record. */
 export function recordPath(root: string, key: RecordKey): string {
   return `${containerPath(root, key.space, key.scope)}/${fileName(key.id)}${SUFFIX}`;
+}
+
+/** The directories of spaces, sorted; none where there is no store yet. */
+export function spacesUnder(root: string): string[] {
+  let entries: Dirent[];
+  try {
+    entries = readdirSync(root, { withFileTypes: true });
+  } catch (error) {
+    if (isMissing(error)) return [];
+    throw error;
+  }
+  return entries.flatMap((entry) => (entry.isDirectory() && isSpace(entry.name) ? [entry.name] : [])).sort();
 }
 
 /** A directory and all below it, itself first; nothing where it is missing. Hidden ones are ours and left out. */

@@ -1,7 +1,15 @@
 import { AgentUpError } from '../../errors.js';
 import { tooManyFields, wrongType } from '../changes.js';
 import { decodeName, encodeName, type RecordKey } from '../keys.js';
-import type { Change, CommitCondition, CommitOptions, Committed, Expiry, StateRecord } from '../state-storage.js';
+import type {
+  Carried,
+  Change,
+  CommitCondition,
+  CommitOptions,
+  Committed,
+  Expiry,
+  StateRecord,
+} from '../state-storage.js';
 import { type ReplyCause, replyCode } from './valkey-errors.js';
 
 /** What a record's system field says. */
@@ -13,12 +21,15 @@ export interface Attributes {
   readonly logTotal: number;
   readonly logDropped: number;
   readonly owner: string | undefined;
+  readonly ownTtl: number | 'none' | undefined;
 }
 
 /** Reads `version updatedAt expiresAt kept dropped ttl createdAt owner[|…]`; `undefined` where the text is not ours. */
 export function parseAttributes(text: string): Attributes | undefined {
   const bar = text.indexOf('|');
-  const [version, updated, expires, kept, dropped, , created, owner] = (bar < 0 ? text : text.slice(0, bar)).split(' ');
+  const [version, updated, expires, kept, dropped, ttl, created, owner] = (bar < 0 ? text : text.slice(0, bar)).split(
+    ' ',
+  );
   if (owner === undefined) return undefined;
   return {
     version: Number(version),
@@ -28,6 +39,7 @@ export function parseAttributes(text: string): Attributes | undefined {
     logDropped: Number(dropped),
     createdAt: Number(created),
     owner: owner === '' ? undefined : decodeName(owner),
+    ownTtl: ttl === '-' ? undefined : ttl === 'none' ? ttl : Number(ttl),
   };
 }
 
@@ -63,7 +75,7 @@ export function parseTokens(reply: unknown): string[] {
 
 /** The arguments of `commit.lua`. `indexed`: the record's entry in the index is made. */
 export function commitArguments(changes: readonly Change[], options: CommitOptions, indexed: boolean): string[] {
-  const { lease, commitId, condition, idempotency, expiry, logMax, maxFields } = options;
+  const { lease, commitId, condition, idempotency, expiry, carried, logMax, maxFields } = options;
   const argv = [
     lease ? encodeName(lease.token) : '',
     lease?.keepMs === undefined ? '0' : duration(lease.keepMs),
@@ -73,6 +85,7 @@ export function commitArguments(changes: readonly Change[], options: CommitOptio
   if (idempotency) argv.push('?k', idempotency.key, idempotency.reply, String(idempotency.keep));
   if (condition) pushCondition(argv, condition);
   if (expiry) argv.push(...expiryItem(expiry));
+  if (carried) argv.push(...carriedItem(carried));
   if (logMax !== undefined) argv.push('max', String(logMax));
   if (maxFields !== undefined) argv.push('cap', String(maxFields));
   for (let i = 0; i < changes.length; i++) i = pushChange(argv, changes, i);
@@ -86,6 +99,10 @@ export function duration(ms: number): string {
 
 function expiryItem(expiry: Expiry): [string, string] {
   return 'set' in expiry ? ['es', String(expiry.set)] : ['er', String(expiry.renew)];
+}
+
+function carriedItem({ createdAt, updatedAt, expiresAt = 0, ownTtl, logDropped = 0 }: Carried): string[] {
+  return ['c', ...[createdAt, updatedAt, expiresAt, ownTtl ?? '-', logDropped].map(String)];
 }
 
 function pushCondition(argv: string[], { exists, version, fields }: CommitCondition): void {

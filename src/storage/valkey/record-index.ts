@@ -41,6 +41,8 @@ export class RecordIndex {
   #young = new Map<string, number>();
   #old = new Map<string, number>();
   readonly #background = new Set<Promise<unknown>>();
+  /** Spaces that are on the list, or about to be. */
+  readonly #spaces = new Map<string, Promise<unknown> | true>();
 
   constructor(connection: ValkeyConnection, keys: ValkeyKeys, logger: Logger, timeoutMs: number) {
     this.#connection = connection;
@@ -66,9 +68,32 @@ export class RecordIndex {
   }
 
   /** Makes the entry of a record that may be about to be made; where replicas are asked for, as safe as that. */
-  async announce(key: RecordKey, owner: string | undefined): Promise<void> {
+  async announce(key: RecordKey, owner: string | undefined, writtenAt?: number): Promise<void> {
     const encoded = owner === undefined ? '' : encodeName(owner);
-    await this.#put(key.space, memberOf(key), encoded, 'announce', `+${this.#graceMs}`, 0, () => true);
+    const options = { wrote: () => true, writtenAt };
+    const put = this.#put(key.space, memberOf(key), encoded, 'announce', `+${this.#graceMs}`, 0, options);
+    await Promise.all([put, this.#enterSpace(key.space)]);
+  }
+
+  /** The spaces that anything was ever announced in. */
+  async spaces(): Promise<string[]> {
+    const names = await this.#connection.command('zrange', [this.#keys.spaces, '0', '-1']);
+    return parseTokens(names).sort();
+  }
+
+  /** Once per space and process: there are a handful, and nobody takes one off the list. */
+  #enterSpace(space: string): Promise<unknown> | undefined {
+    let entered = this.#spaces.get(space);
+    if (entered === undefined) {
+      entered = this.#connection.command('zadd', [this.#keys.spaces, '0', space]);
+      this.#spaces.set(space, entered);
+      const known = entered;
+      known.then(
+        () => this.#spaces.set(space, true),
+        () => this.#spaces.delete(space),
+      );
+    }
+    return entered === true ? undefined : entered;
   }
 
   /** Sets the entry of a record that was just written, unless it was set a moment ago. Does not wait. */
@@ -257,12 +282,13 @@ export class RecordIndex {
     time: string,
     due: string,
     limit: number,
-    wrote?: () => boolean,
+    { wrote, writtenAt }: { wrote?: () => boolean; writtenAt?: number | undefined } = {},
   ): Promise<unknown> {
     const { names, times, due: dues, owners, ownersOf } = this.#keys.index(space);
     const container = this.#keys.times(space, containerOfMember(member));
     const keys = [names, times, container, dues, owners, ownersOf];
     const args = [member, owner, time, due, String(limit)];
+    if (writtenAt !== undefined) args.push(String(writtenAt));
     return this.#connection.run(script('index-put'), keys, args, { repeatable: true, wrote });
   }
 

@@ -40,6 +40,11 @@ export class ValkeyKeys {
     return `${this.#prefix}{${space}${member}}`;
   }
 
+  /** The names of all spaces. */
+  get spaces(): string {
+    return `${this.#prefix}spaces`;
+  }
+
   /** The index of a space. */
   index(space: string): IndexKeys {
     const base = `${this.#prefix}{${space}}`;

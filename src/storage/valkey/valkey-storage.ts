@@ -238,6 +238,11 @@ export class ValkeyStorage implements StateStorage {
     }
   }
 
+  async spaces(): Promise<string[]> {
+    this.#open();
+    return this.#index.spaces();
+  }
+
   async sweep(query: SweepQuery): Promise<number> {
     this.#open();
     checkSweep(query);
@@ -286,7 +291,7 @@ export class ValkeyStorage implements StateStorage {
       keys.push(doneKey(record, encodeName(commitId)));
 
     let indexed = writing && !this.#index.knows(record);
-    let announced = indexed ? this.#index.announce(key, owner) : undefined;
+    let announced = indexed ? this.#index.announce(key, owner, given.carried?.updatedAt) : undefined;
     for (;;) {
       const args = commitArguments(changes, options, indexed);
       try {
@@ -296,7 +301,7 @@ export class ValkeyStorage implements StateStorage {
         const reply = await this.#connection.run(script('commit'), keys, args, { repeatable, wrote });
         if (reply === 0) {
           indexed = true;
-          announced = this.#index.announce(key, owner);
+          announced = this.#index.announce(key, owner, given.carried?.updatedAt);
           continue;
         }
         if (Array.isArray(reply)) return { committed: false, record: parseRecord(reply, key) };

@@ -17,6 +17,8 @@
 --   ?- field        the field is absent
 --   es ttl          expires so many seconds from now, and keeps that as its own ttl; `none`: never
 --   er ttl          expires so many seconds from now, or after its own ttl where it has one
+--   c created updated expires ttl dropped
+--                   these attributes, of a record from elsewhere; a log that is cleared begins at `dropped`
 --   max n           keeps only the newest n entries of the log
 --   cap n           refuses more fields than n, unless it has as many already
 --   s field token · r field · i field by · a field item · l n entry… · L (clear log) · F (clear fields) ·
@@ -109,7 +111,7 @@ end
 local fresh, cleared = {}, false
 local sums, order
 local pushes, pushed, clear_log = nil, 0, false
-local owner, expiry, ttl, max, cap, work
+local owner, expiry, ttl, max, cap, work, carried
 local changed = false
 
 local i, count = 5, #ARGV
@@ -167,6 +169,10 @@ while i <= count do
   elseif code == 'er' or code == 'es' then
     expiry, ttl = code, ARGV[i + 1]
     i = i + 2
+  elseif code == 'c' then
+    carried = i
+    changed = true
+    i = i + 6
   elseif code == 'max' then
     max = tonumber(ARGV[i + 1])
     i = i + 2
@@ -244,11 +250,17 @@ for k = 1, order and #order or 0 do total = total .. ' ' .. sums[order[k]] end
 local answer, before, over, at = system, length, 0, nil
 local expires_before = expires
 if writing then
-  if clear_log or not system then before, dropped = 0, 0 end
+  if clear_log or not system then before, dropped = 0, carried and clear_log and tonumber(ARGV[carried + 5]) or 0 end
   if max and before + pushed > max then over = before + pushed - max end
   kept = before + pushed - over
   dropped = dropped + over
-  if not system then
+  local written = now
+  if carried then
+    written = tonumber(ARGV[carried + 2])
+    expires = tonumber(ARGV[carried + 3])
+    local owned = owner or rest and string.match(rest, ' (%S*)$') or ''
+    rest = ARGV[carried + 4] .. ' ' .. ARGV[carried + 1] .. ' ' .. owned
+  elseif not system then
     rest = format('%s %d %s', expiry == 'es' and ttl or '-', now, owner or '')
   elseif expiry == 'es' or owner then
     local own, created, owned = string.match(rest, '^(%S+) (%d+) (%S*)$')
@@ -260,7 +272,7 @@ if writing then
     expires = ttl == 'none' and 0 or now + ttl * 1000
   end
   if expires ~= 0 then at = format('%d', expires) end
-  answer = format('%d %d %s %d %d %s', version + 1, now, at or '0', kept, dropped, rest)
+  answer = format('%d %d %s %d %d %s', version + 1, written, at or '0', kept, dropped, rest)
 end
 
 -- A user who may run only some of the commands would leave a commit half done. The first of them tells by itself.

@@ -16,6 +16,7 @@
 --          the version behind the point
 -- ARGV[4]  the moment at which the entry is due, epoch milliseconds; with a `+` milliseconds from now
 -- ARGV[5]  at most so many due entries are told
+-- ARGV[6]  with `announce`: the time that a new entry gets, where it is not now: of a record brought from elsewhere
 --
 -- Returns  member, due, member, due … of entries that are due
 
@@ -34,8 +35,9 @@ local announce = ARGV[3] == 'announce'
 -- A commit that was answered again, or whose word was overtaken by that of a later one, must not undo the later one.
 local seen = not announce and redis.call('ZSCORE', times, member)
 if announce or (seen and tonumber(seen) > tonumber(ARGV[3])) then
-  redis.call('ZADD', times, 'NX', now, member)
-  if container ~= times then redis.call('ZADD', container, 'NX', now, member) end
+  local first = ARGV[6] or now
+  redis.call('ZADD', times, 'NX', first, member)
+  if container ~= times then redis.call('ZADD', container, 'NX', first, member) end
   wanted = listed
   if owner ~= '' and not string.find(' ' .. listed .. ' ', ' ' .. owner .. ' ', 1, true) then
     wanted = listed == '' and owner or listed .. ' ' .. owner

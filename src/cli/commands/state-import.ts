@@ -1,0 +1,47 @@
+import { createReadStream } from 'node:fs';
+import { resolve } from 'node:path';
+import { AgentUpError, messageOf } from '../../errors.js';
+import { importRecords } from '../../operations/import-records.js';
+import { EXIT, type ExitCode } from '../exit-codes.js';
+import { type PlaceFlags, workingDirectory } from '../place.js';
+import { withState } from '../state/open-state.js';
+import { ProgressBar } from '../state/progress-bar.js';
+import { countText } from '../state/texts.js';
+import type { Terminal } from '../terminal.js';
+
+export interface StateImportOptions extends PlaceFlags {
+  readonly file?: string;
+  readonly dryRun?: boolean;
+  readonly json?: boolean;
+}
+
+/** `agentup state import [file]`: what an export holds, from a file or stdin; what is as new in the storage stays. */
+export async function run(options: StateImportOptions, terminal: Terminal): Promise<ExitCode> {
+  const { file, dryRun, json } = options;
+  const cwd = workingDirectory(options, terminal);
+  return withState(options, terminal, async (storage) => {
+    const bar = new ProgressBar(terminal);
+    const chunks = file === undefined || file === '-' ? terminal.stdin : chunksOf(resolve(cwd, file));
+    const onRecord = (records: number): void => bar.show(dryRun ? 'checked' : 'imported', records, 0);
+    const report = await importRecords(chunks, storage, { dryRun, onRecord }).finally(() => bar.end());
+    if (json) terminal.json(report);
+    else {
+      const { written, kept, expired } = report;
+      const rest = `${kept} as new here already, ${expired} expired`;
+      terminal.result(`${dryRun ? 'would import' : 'imported'} ${countText(written, 'record')}; ${rest}`);
+    }
+    return EXIT.done;
+  });
+}
+
+async function* chunksOf(path: string): AsyncGenerator<Uint8Array> {
+  const stream = createReadStream(path);
+  try {
+    yield* stream;
+  } catch (error) {
+    throw new AgentUpError('INVALID_ARGUMENT', `${path} cannot be read: ${messageOf(error)}`, {
+      file: path,
+      cause: error,
+    });
+  }
+}

@@ -1,0 +1,147 @@
+import { type Clock, systemClock } from '../clock.js';
+import { isAgentUpError, messageOf } from '../errors.js';
+import { encode, type Token } from '../json.js';
+import type { StateStorage } from '../storage/state-storage.js';
+import { EXPORT_VERSION, type ExportLine, exportInvalid, headOfLine } from './export-format.js';
+import { linesOf } from './ndjson-lines.js';
+import { ChangedMeanwhile, DigestSum, RecordDigest, type RecordHead } from './whole-record.js';
+import { writeWhole } from './write-record.js';
+
+export interface ImportOptions {
+  /** Check all of it, write nothing. */
+  readonly dryRun?: boolean | undefined;
+  readonly clock?: Clock | undefined;
+  /** Called after each record. */
+  readonly onRecord?: ((count: number) => void) | undefined;
+}
+
+export interface ImportReport {
+  /** Records in the export. */
+  readonly records: number;
+  readonly written: number;
+  /** Are as new, or newer, in the storage, and were left there. */
+  readonly kept: number;
+  /** Have expired since. */
+  readonly expired: number;
+}
+
+/**
+ * Brings what `exportRecords` has written into a storage, with owner, times, life and log positions. What is as new
+ * there is left alone, so that an import can be repeated. Each record is checked by its digest before the last of it
+ * is written. Memory: a page of one log.
+ * @throws EXPORT_INVALID with the line, and what the storage throws
+ */
+export async function importRecords(
+  chunks: AsyncIterable<Uint8Array | string>,
+  storage: StateStorage,
+  options: ImportOptions = {},
+): Promise<ImportReport> {
+  return new Import(chunks, storage, options).run();
+}
+
+class Import {
+  readonly #lines: AsyncGenerator<string>;
+  readonly #storage: StateStorage;
+  readonly #options: ImportOptions;
+  readonly #sum = new DigestSum();
+  #line = 0;
+
+  constructor(chunks: AsyncIterable<Uint8Array | string>, storage: StateStorage, options: ImportOptions) {
+    this.#lines = linesOf(chunks);
+    this.#storage = storage;
+    this.#options = options;
+  }
+
+  async run(): Promise<ImportReport> {
+    const counts = { records: 0, written: 0, kept: 0, expired: 0 };
+    const header = await this.#next();
+    if (!header || !('export' in header)) throw exportInvalid('this is not an export of agentup', 1);
+    const { version } = header.export;
+    if (version !== EXPORT_VERSION) {
+      throw exportInvalid(`the export has version ${version}, and this agentup reads ${EXPORT_VERSION}`, 1);
+    }
+    for (;;) {
+      const line = await this.#next();
+      if (!line) throw exportInvalid('the export ends here, and it is not whole', this.#line);
+      if ('done' in line) {
+        const { records, sha256 } = line.done;
+        if (records !== counts.records || sha256 !== this.#sum.hex) {
+          throw exportInvalid(`${records} records were exported, and others are here`, this.#line);
+        }
+        return counts;
+      }
+      if (!('record' in line)) throw exportInvalid('a record is expected here', this.#line);
+      const fate = await this.#record(this.#head(line.record));
+      if (fate === 'again') continue;
+      counts.records++;
+      counts[fate]++;
+      this.#options.onRecord?.(counts.records);
+    }
+  }
+
+  #head(line: Parameters<typeof headOfLine>[0]): RecordHead {
+    try {
+      return headOfLine(line);
+    } catch (error) {
+      throw exportInvalid(`this is no record: ${messageOf(error)}`, this.#line, error);
+    }
+  }
+
+  async #record(head: RecordHead): Promise<'written' | 'kept' | 'expired' | 'again'> {
+    const { clock = systemClock, dryRun = false } = this.#options;
+    const whole = { head, pages: () => this.#pages(head) };
+    try {
+      const isOver = head.expiresAt !== undefined && head.expiresAt <= clock.now();
+      const there = isOver ? undefined : await this.#storage.read(head.key, { fields: [] });
+      const isNewer = there !== undefined && there.updatedAt >= head.updatedAt;
+      if (dryRun || isOver || isNewer) for await (const _ of whole.pages());
+      if (isOver) return 'expired';
+      if (isNewer) return 'kept';
+      if (!dryRun) await writeWhole(this.#storage, whole);
+      return 'written';
+    } catch (error) {
+      const changed = error instanceof ChangedMeanwhile;
+      // What has been written of it belongs to nobody.
+      if ((changed || isAgentUpError(error, 'EXPORT_INVALID')) && !dryRun) await this.#removeUnfinished(head);
+      if (changed) return 'again';
+      throw error;
+    }
+  }
+
+  /** The log of a record, to its `end`, which has to be right. */
+  async *#pages(head: RecordHead): AsyncGenerator<readonly Token[]> {
+    const digest = new RecordDigest(head);
+    for (;;) {
+      const line = await this.#next();
+      if (!line) throw exportInvalid('the export ends here, in the middle of a record', this.#line);
+      if ('again' in line) throw new ChangedMeanwhile();
+      if ('end' in line) {
+        const sha256 = digest.end();
+        if (sha256 !== line.end.sha256) throw exportInvalid(`the record ${head.key.id} is damaged`, this.#line);
+        this.#sum.add(sha256);
+        return;
+      }
+      if (!('log' in line) || !Array.isArray(line.log)) throw exportInvalid('a log or an end is expected', this.#line);
+      const page = line.log.map(encode);
+      digest.log(page);
+      yield page;
+    }
+  }
+
+  async #removeUnfinished({ key }: RecordHead): Promise<void> {
+    if ((await this.#storage.read(key, { fields: [] }))?.updatedAt === 0) await this.#storage.delete(key);
+  }
+
+  async #next(): Promise<ExportLine | undefined> {
+    const { value, done } = await this.#lines.next();
+    if (done) return undefined;
+    this.#line++;
+    try {
+      const line = JSON.parse(value) as unknown;
+      if (typeof line === 'object' && line !== null) return line as ExportLine;
+    } catch (error) {
+      throw exportInvalid('this is no JSON', this.#line, error);
+    }
+    throw exportInvalid('this is no line of an export', this.#line);
+  }
+}

@@ -1,0 +1,280 @@
+import { randomBytes } from 'node:crypto';
+import { type Clock, systemClock } from '../clock.js';
+import { AgentUpError } from '../errors.js';
+import { keyText, type RecordKey } from '../storage/keys.js';
+import type { RecordInfo, StateRecord, StateStorage } from '../storage/state-storage.js';
+import { inParallel } from './in-parallel.js';
+import { DigestSum, type Measured, measure, readWhole, untilStill } from './whole-record.js';
+import { writeWhole } from './write-record.js';
+
+/** Passes over the source after which what still changes is left to a later run. */
+const MAX_PASSES = 8;
+/** How long a lease protects the removal of one record, in milliseconds. */
+const MOVE_LEASE_MS = 30_000;
+
+export interface MigrateOptions {
+  /** Only these spaces. Default: all that the source holds. */
+  readonly spaces?: readonly string[] | undefined;
+  /** Say what would be done, write nothing. */
+  readonly dryRun?: boolean | undefined;
+  /** Remove each record from the source once it is proven to be in the target. */
+  readonly move?: boolean | undefined;
+  /**
+   * Remove from the target what the source has not: conversations that were deleted since an earlier run, and whatever
+   * else is there. Default: what this run has not brought itself stays.
+   */
+  readonly mirror?: boolean | undefined;
+  /** Records under way at a time. Default 16. */
+  readonly parallel?: number | undefined;
+  /** Ends it early, between two records: the same call goes on from there. @throws CANCELLED */
+  readonly signal?: AbortSignal | undefined;
+  readonly clock?: Clock | undefined;
+  /** Called after each record and whenever the phase changes. */
+  readonly onProgress?: ((progress: MigrateProgress) => void) | undefined;
+}
+
+/** How far it is. `done` of `total` are records of the source. */
+export interface MigrateProgress {
+  readonly phase: 'counting' | 'copying' | 'catching up' | 'verifying' | 'removing';
+  readonly done: number;
+  /** As counted in the beginning; more may have come since. */
+  readonly total: number;
+  /** Records that were written so far. */
+  readonly copied: number;
+}
+
+export interface MigrateReport {
+  /** Records of the source. */
+  readonly records: number;
+  /** Were written; in a dry run: would be. A record that changed meanwhile counts once each time. */
+  readonly copied: number;
+  /** Were in the target already, from an earlier run. */
+  readonly same: number;
+  /** Are newer in the target, and were left there. */
+  readonly kept: number;
+  /** Removed from the target, as they were deleted at the source meanwhile, or with `mirror` are not there. */
+  readonly dropped: number;
+  /** Removed from the source. */
+  readonly moved: number;
+  /** Bytes that were compared in the end. */
+  readonly bytes: number;
+  /** Over all records that were compared, in both; equal, or the migration would have failed. Empty in a dry run. */
+  readonly digest: string;
+  /** Passes over the source until nothing was left to copy. */
+  readonly passes: number;
+}
+
+type Fate = 'copied' | 'same' | 'kept' | 'gone';
+
+/**
+ * Brings every record of a storage into another: conversations, caches, due entries, whatever it holds, with owner,
+ * times, life and log positions. Leases stay, and so do replies kept for redelivered messages. The source may be in
+ * use: passes follow each other until one finds nothing new. What is newer in the target is left alone, so a run that
+ * was interrupted is simply started again, and a target already in use loses nothing. In the end every record is read
+ * on both sides and compared by its digest.
+ * @throws CANCELLED, CONFLICT where records keep changing or do not come out equal, and what the storages throw
+ */
+export async function migrate(
+  source: StateStorage,
+  target: StateStorage,
+  options: MigrateOptions = {},
+): Promise<MigrateReport> {
+  return new Migration(source, target, options).run();
+}
+
+class Migration {
+  readonly #source: StateStorage;
+  readonly #target: StateStorage;
+  readonly #options: MigrateOptions;
+  readonly #now: () => number;
+  /** Text of the key → when the source had written it, as this run has seen it. */
+  readonly #seen = new Map<string, number>();
+  /** What this run has brought, by the text of its key. */
+  readonly #written = new Map<string, RecordKey>();
+  #progress: MigrateProgress = { phase: 'counting', done: 0, total: 0, copied: 0 };
+  #copied = 0;
+
+  constructor(source: StateStorage, target: StateStorage, options: MigrateOptions) {
+    if (source === target) throw new AgentUpError('INVALID_ARGUMENT', 'source and target are the same storage');
+    this.#source = source;
+    this.#target = target;
+    this.#options = options;
+    const { clock = systemClock } = options;
+    this.#now = () => clock.now();
+  }
+
+  async run(): Promise<MigrateReport> {
+    const { dryRun = false, move = false, mirror = false } = this.#options;
+    let total = 0;
+    for await (const _ of this.#infos()) total++;
+    this.#tell({ phase: 'copying', done: 0, total });
+    const first = await this.#pass(dryRun);
+    const result = { records: first.copied + first.same + first.kept, same: first.same, kept: first.kept };
+    if (dryRun) {
+      const dropped = mirror ? await this.#dropOthers(true) : 0;
+      return { ...result, copied: first.copied, dropped, moved: 0, bytes: 0, digest: '', passes: 1 };
+    }
+    let passes = 1;
+    for (let changed = first.copied; changed > 0; passes++) {
+      if (passes > MAX_PASSES) break;
+      this.#tell({ phase: 'catching up', done: 0, total });
+      ({ copied: changed } = await this.#pass(false));
+    }
+    const dropped = (await this.#dropGone()) + (mirror ? await this.#dropOthers(false) : 0);
+    this.#tell({ phase: 'verifying', done: 0, total });
+    const { compared, sum, bytes } = await this.#verify();
+    const moved = move ? await this.#remove(compared) : 0;
+    return { ...result, copied: this.#copied, dropped, moved, bytes, digest: sum, passes };
+  }
+
+  async *#infos(): AsyncGenerator<RecordInfo> {
+    for (const space of this.#options.spaces ?? (await this.#source.spaces())) {
+      for await (const info of this.#source.list({ space })) {
+        this.#assertWanted();
+        yield info;
+      }
+    }
+  }
+
+  /** Goes over the source once and brings what the target has not, or has older. */
+  async #pass(dryRun: boolean): Promise<Record<Fate, number>> {
+    const fates: Record<Fate, number> = { copied: 0, same: 0, kept: 0, gone: 0 };
+    await this.#each(this.#infos(), async (info) => {
+      const fate = await this.#bring(info, dryRun);
+      fates[fate]++;
+    });
+    return fates;
+  }
+
+  async #bring(info: RecordInfo, dryRun: boolean): Promise<Fate> {
+    const { key, updatedAt } = info;
+    const text = keyText(key);
+    // Two writes of one millisecond are told apart in the end, by digest.
+    if (this.#seen.get(text) === updatedAt) return 'same';
+    const theirs = await this.#target.read(key, { fields: [] });
+    this.#seen.set(text, updatedAt);
+    if (theirs && isSame(info, theirs)) return 'same';
+    if (theirs && theirs.updatedAt > updatedAt) return 'kept';
+    if (dryRun) return 'copied';
+    return untilStill(key, async () => {
+      const whole = await readWhole(this.#source, key);
+      if (!whole || this.#isOver(whole.head)) return 'gone';
+      await writeWhole(this.#target, whole);
+      this.#seen.set(text, whole.head.updatedAt);
+      this.#written.set(text, key);
+      this.#copied++;
+      return 'copied';
+    });
+  }
+
+  /** What this run has brought and the source has not any more was deleted there, or has expired. */
+  async #dropGone(): Promise<number> {
+    let dropped = 0;
+    await inParallel(this.#written.values(), this.#parallel, async (key) => {
+      if (await this.#source.read(key, { fields: [] })) return;
+      if (await this.#target.delete(key)) dropped++;
+    });
+    return dropped;
+  }
+
+  /** What no pass has met, and the source has not now either. */
+  async #dropOthers(dryRun: boolean): Promise<number> {
+    let dropped = 0;
+    for (const space of this.#options.spaces ?? (await this.#target.spaces())) {
+      await inParallel(this.#target.list({ space }), this.#parallel, async ({ key }) => {
+        if (this.#seen.has(keyText(key)) || (await this.#source.read(key, { fields: [] }))) return;
+        if (dryRun || (await this.#target.delete(key))) dropped++;
+      });
+    }
+    return dropped;
+  }
+
+  async #verify(): Promise<{ compared: Measured[]; sum: string; bytes: number }> {
+    const [ours, theirs] = [new DigestSum(), new DigestSum()];
+    const compared: Measured[] = [];
+    let bytes = 0;
+    await this.#each(this.#infos(), async ({ key }) => {
+      const found = await this.#compare(key);
+      if (!found) return;
+      ours.add(found.source.digest);
+      theirs.add(found.target.digest);
+      bytes += found.source.bytes;
+      if (this.#options.move) compared.push(found.source);
+    });
+    if (ours.hex !== theirs.hex) throw new AgentUpError('STORAGE_FAILED', 'the digests of source and target differ');
+    return { compared, sum: ours.hex, bytes };
+  }
+
+  /** Both sides of a record, equal; `undefined` where it is gone, or newer in the target. @throws CONFLICT */
+  async #compare(key: RecordKey): Promise<{ source: Measured; target: Measured } | undefined> {
+    for (let tries = 0; ; tries++) {
+      const [source, target] = await Promise.all([measure(this.#source, key), measure(this.#target, key)]);
+      if (!source || this.#isOver(source.head)) return undefined;
+      if (target && target.digest === source.digest) return { source, target };
+      if (target && target.head.updatedAt > source.head.updatedAt) return undefined;
+      if (tries === MAX_PASSES) {
+        throw new AgentUpError('CONFLICT', `the record ${key.id} does not come out equal in source and target`, {
+          recordId: key.id,
+          space: key.space,
+          fix: 'run the migration again; where the record is written all the time, stop its writer',
+        });
+      }
+      const whole = await untilStill(key, async () => {
+        const read = await readWhole(this.#source, key);
+        if (read) await writeWhole(this.#target, read);
+        return read;
+      });
+      if (whole) this.#copied++;
+    }
+  }
+
+  /** Removes what was compared from the source, each under its lease and only if it is still as it was. */
+  async #remove(compared: readonly Measured[]): Promise<number> {
+    let moved = 0;
+    this.#tell({ phase: 'removing', done: 0, total: compared.length });
+    await this.#each(compared, async ({ head, digest }) => {
+      const token = randomBytes(12).toString('hex');
+      const begun = await this.#source.begin(head.key, { token, leaseMs: MOVE_LEASE_MS });
+      if (begun.busy) return;
+      const still = await measure(this.#source, head.key);
+      if (still?.digest === digest && (await this.#source.delete(head.key))) moved++;
+      await this.#source.commit(head.key, [], { lease: { token } });
+    });
+    return moved;
+  }
+
+  async #each<T>(items: Iterable<T> | AsyncIterable<T>, work: (item: T) => Promise<void>): Promise<void> {
+    let done = 0;
+    await inParallel(items, this.#parallel, async (item) => {
+      this.#assertWanted();
+      await work(item);
+      this.#tell({ done: ++done });
+    });
+  }
+
+  get #parallel(): number {
+    return this.#options.parallel ?? 16;
+  }
+
+  #isOver({ expiresAt }: { readonly expiresAt: number | undefined }): boolean {
+    return expiresAt !== undefined && expiresAt <= this.#now();
+  }
+
+  #assertWanted(): void {
+    if (!this.#options.signal?.aborted) return;
+    throw new AgentUpError('CANCELLED', 'the migration was interrupted', {
+      fix: 'start it again: what has been copied is not copied twice',
+    });
+  }
+
+  #tell(change: Partial<MigrateProgress>): void {
+    this.#progress = { ...this.#progress, ...change, copied: this.#copied };
+    this.#options.onProgress?.(this.#progress);
+  }
+}
+
+/** As far as it can be told without the contents: what is only half there has another time. */
+function isSame(ours: RecordInfo, theirs: StateRecord): boolean {
+  const names = ['owner', 'createdAt', 'updatedAt', 'expiresAt'] as const;
+  return names.every((name) => ours[name] === theirs[name]);
+}

@@ -1,0 +1,222 @@
+import { randomBytes } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Agent } from '../../agent/agent.js';
+import { commitOptions } from '../../conversation/commit-settings.js';
+import type { ConversationContext } from '../../conversation/conversation-context.js';
+import { checkName, checkSize } from '../../conversation/limits.js';
+import { decode, encode, type Token } from '../../json.js';
+import { encodeName, type RecordKey } from '../../storage/keys.js';
+import type { Change, StateRecord } from '../../storage/state-storage.js';
+import { uniqueId } from '../../unique-id.js';
+import { ApiError, notFound } from './api-error.js';
+import type { Edit } from './changes.js';
+import { etagOf, FIELDS, isThere, METADATA, VARIABLE } from './resource.js';
+
+/** One conversation as it is. */
+export interface Found {
+  readonly key: RecordKey;
+  readonly record: StateRecord;
+}
+
+export interface Written extends Found {
+  /** The request had its effect before; this time it had none. */
+  readonly replayed: boolean;
+}
+
+/** What makes a write safe. */
+export interface WriteGuards {
+  /** Of the request; its effect is had once under each. */
+  readonly idempotencyKey?: string | undefined;
+  /** Tells apart requests that come under one key. */
+  readonly fingerprint: string;
+  /** The state that the caller has seen. */
+  readonly ifMatch?: string | undefined;
+}
+
+/** How long one caller waits for another that makes a conversation of the same user, in milliseconds. */
+const CREATE_WAIT_MS = 5_000;
+const CREATE_LEASE_MS = 10_000;
+const MAX_TRIES = 20;
+
+/**
+ * The conversations of an agent, as the API reads and writes them. They are the same records that turns work on: an
+ * entry of the context is a variable, a message an entry of the history. A write is one commit without the lease, so
+ * it merges with a turn that runs, and waits for none.
+ */
+export class ConversationService {
+  readonly #agent: Agent;
+  readonly #ttl: number | 'none';
+
+  constructor(agent: Agent, ttl: number | 'none') {
+    this.#agent = agent;
+    this.#ttl = ttl;
+  }
+
+  get clock() {
+    return this.#agent.context.clock;
+  }
+
+  /** The user's active conversation: of several that which was written to last. */
+  async ofUser(subDomain: string, userId: string, messages: number): Promise<Found | undefined> {
+    const { storage } = this.#agent.context;
+    const { space, scope } = this.#key(subDomain, 'any');
+    const infos = [];
+    for await (const info of storage.list({ space, scope, owner: userId })) infos.push(info);
+    infos.sort((a, b) => b.updatedAt - a.updatedAt);
+    for (const { key } of infos) {
+      const record = await storage.read(key, { log: messages });
+      if (isThere(record, this.clock.now()) && !record.fields.has(FIELDS.endedAt)) return { key, record };
+    }
+    return undefined;
+  }
+
+  /** @throws NOT_FOUND */
+  async get(subDomain: string, sessionId: string, messages: number): Promise<Found> {
+    const key = this.#key(subDomain, sessionId);
+    const record = await this.#agent.context.storage.read(key, { log: messages });
+    if (!isThere(record, this.clock.now())) throw notFound();
+    return { key, record };
+  }
+
+  /** Active ones, in the order of their ids' codes, behind `after`. */
+  async list(
+    subDomain: string,
+    { limit, after, messages }: { limit: number; after: string | undefined; messages: number },
+  ): Promise<{ found: Found[]; next: string | undefined }> {
+    const { storage } = this.#agent.context;
+    const { space, scope } = this.#key(subDomain, 'any');
+    const found: Found[] = [];
+    for await (const { key } of storage.list({ space, scope })) {
+      if (after !== undefined && encodeName(key.id) <= encodeName(after)) continue;
+      if (found.length === limit) return { found, next: found.at(-1)?.key.id };
+      const record = await storage.read(key, { log: messages });
+      if (isThere(record, this.clock.now()) && !record.fields.has(FIELDS.endedAt)) found.push({ key, record });
+    }
+    return { found, next: undefined };
+  }
+
+  /** The user's active conversation, begun where there is none. Two that ask at once get the same. */
+  async create(
+    {
+      subDomain,
+      userId,
+      localId,
+      botId,
+    }: { subDomain: string; userId: string; localId?: string | undefined; botId?: string | undefined },
+    messages: number,
+  ): Promise<Found & { readonly created: boolean }> {
+    const known = await this.ofUser(subDomain, userId, messages);
+    if (known) return { ...known, created: false };
+    const { storage } = this.#agent.context;
+    // Nothing is written under this key: only who holds its lease makes a conversation for the user.
+    const turnstile = { space: 'api-users', scope: [subDomain], id: userId };
+    const token = uniqueId();
+    const deadline = performance.now() + CREATE_WAIT_MS;
+    while ((await storage.begin(turnstile, { token, leaseMs: CREATE_LEASE_MS })).busy) {
+      if (performance.now() > deadline)
+        throw new ApiError(503, 'BUSY', 'Somebody else begins a conversation of this user.');
+      await delay(5 + Math.random() * 20);
+    }
+    try {
+      const made = await this.ofUser(subDomain, userId, messages);
+      if (made) return { ...made, created: false };
+      const sessionId = randomBytes(18).toString('base64url');
+      const metadata = { ...(localId !== undefined && { localId }), ...(botId !== undefined && { botId }) };
+      await this.#agent.conversations.start(sessionId, { tenantId: subDomain, userId, metadata });
+      await this.#handle(subDomain, userId, sessionId).setTtl(this.#ttl);
+      return { ...(await this.get(subDomain, sessionId, messages)), created: true };
+    } finally {
+      await storage.commit(turnstile, [], { lease: { token } }).catch(() => {});
+    }
+  }
+
+  /**
+   * Applies changes in one step, once under an idempotency key, to a conversation that has not ended.
+   * @throws NOT_FOUND, CONFLICT, CONVERSATION_ENDED, IDEMPOTENCY_MISMATCH
+   */
+  async write(
+    { key, record: seen }: Found,
+    guards: WriteGuards,
+    edit: (record: StateRecord) => Edit,
+    messages: number,
+  ): Promise<Written> {
+    const { storage, settings } = this.#agent.context;
+    const { idempotencyKey, fingerprint, ifMatch } = guards;
+    const idempotency =
+      idempotencyKey === undefined
+        ? undefined
+        : { key: `api ${idempotencyKey}`, reply: encode(fingerprint), keep: Math.max(settings.dedupe, 32) };
+    const replay = async (reply: Token): Promise<Written> => {
+      if (decode(reply) === fingerprint) return { ...(await this.#again(key, messages)), replayed: true };
+      throw new ApiError(422, 'IDEMPOTENCY_MISMATCH', 'This Idempotency-Key came with another request.');
+    };
+    let record: StateRecord | undefined = seen;
+    for (let tries = 0; tries < MAX_TRIES; tries++) {
+      if (!isThere(record, this.clock.now())) throw notFound();
+      const fits = ifMatch === undefined || ifMatch === '*' || ifMatch === etagOf(record);
+      if (!fits || record.fields.has(FIELDS.endedAt)) {
+        // A request that comes again may itself have put an end to the state that it asks for.
+        const known = idempotency && (await storage.read(key, { fields: [], idempotencyKey: idempotency.key }))?.reply;
+        if (known !== undefined) return replay(known);
+        throw fits ? ended() : conflict();
+      }
+      const { changes, from } = edit(record);
+      const condition = {
+        exists: true,
+        ...from,
+        ...(ifMatch !== undefined && ifMatch !== '*' && { version: record.version }),
+        fields: new Map([...(from?.fields ?? []), [FIELDS.endedAt, undefined]]),
+      };
+      const options = commitOptions(settings, { condition, ...(idempotency && { idempotency }) });
+      const answer = await storage.commit(key, this.#checked(changes), options);
+      if (answer.committed) return { ...(await this.#again(key, messages)), replayed: false };
+      if (answer.record?.reply !== undefined) return replay(answer.record.reply);
+      record = answer.record;
+    }
+    throw new ApiError(503, 'BUSY', 'This conversation kept changing. Try again later.');
+  }
+
+  /** @throws NOT_FOUND */
+  async extend({ key, record }: Found, seconds: number | undefined, messages: number): Promise<Found> {
+    const [subDomain = ''] = key.scope;
+    await this.#handle(subDomain, record.owner, key.id).setTtl(seconds ?? this.#ttl);
+    return this.#again(key, messages);
+  }
+
+  async #again(key: RecordKey, messages: number): Promise<Found> {
+    const record = await this.#agent.context.storage.read(key, { log: messages });
+    if (!record) throw notFound();
+    return { key, record };
+  }
+
+  #checked(changes: Change[]): Change[] {
+    const { limits } = this.#agent.context;
+    for (const change of changes) {
+      if (change.op === 'set') {
+        checkName(change.field.slice(change.field.indexOf(':') + 1), limits);
+        checkSize(change.value, change.field.replace(VARIABLE, '').replace(METADATA, ''), limits);
+      } else if (change.op === 'log') checkSize(change.entry, 'the message', limits);
+    }
+    return changes;
+  }
+
+  #handle(subDomain: string, userId: string | undefined, sessionId: string) {
+    return this.#scoped(subDomain, userId).conversation(sessionId);
+  }
+
+  #key(subDomain: string, sessionId: string): RecordKey {
+    return this.#scoped(subDomain, undefined).keyOf(sessionId);
+  }
+
+  #scoped(subDomain: string, userId: string | undefined): ConversationContext {
+    return this.#agent.context.scoped({ kind: 'conversation', tenantId: subDomain, userId });
+  }
+}
+
+function ended(): ApiError {
+  return new ApiError(409, 'CONVERSATION_ENDED', 'This conversation has ended.');
+}
+
+function conflict(): ApiError {
+  return new ApiError(412, 'CONFLICT', 'The conversation has changed since.');
+}
