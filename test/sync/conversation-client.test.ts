@@ -15,7 +15,7 @@ const clientOf = (options: Partial<ConversationClientOptions> = {}) =>
     baseUrl: remote.url,
     apiKey: 'test-key',
     subDomain: 'shop',
-    timeoutMs: 500,
+    timeoutMs: 5_000,
     random: () => 0.5,
     sleep: async (ms) => void pauses.push(ms),
     ...options,
@@ -39,7 +39,7 @@ it('has every call of the API, on connections that stay open', async () => {
   expect(await client.linkOrder(sessionId, 'o1')).toMatchObject({ currentOrderId: 'o1', orderHistory: ['o1'] });
   expect(await client.sync(sessionId, { metadata: { a: 1 }, currentStep: 's' })).toMatchObject({ metadata: { a: 1 } });
   expect(await client.extend(sessionId, 60)).toMatchObject({ sessionId });
-  expect(await client.tenantOfPhone('51999888777')).toEqual({ phone: '51999888777', subDomain: 'shop' });
+  expect(await client.tenantOfPhone('51999888777')).toEqual({ phone: '+51999888777', subDomain: 'shop' });
   expect((await client.conversationOfPhone('51999888777')).conversation).toMatchObject({ sessionId });
   expect(await client.reset(sessionId)).toMatchObject({ messageCount: 0 });
   const all = [];
@@ -65,12 +65,12 @@ it('tries again what may pass, with full jitter, and under the same key', async 
   const { sessionId } = await client.create({ userId: 'ana' });
   expect(pauses).toEqual([50, 100, 125]);
   expect(new Set(remote.seen.map(({ idempotencyKey }) => idempotencyKey)).size).toBe(1);
-  expect(remote.of('ana')).toHaveLength(1);
+  expect(await remote.of('ana')).toHaveLength(1);
 
   requests = 0;
   remote.mood = () => (++requests === 1 ? 'drop' : 'up');
   expect(await client.addMessages(sessionId, { role: 'user', content: 'once' })).toMatchObject({ replayed: true });
-  expect(remote.said('ana')).toEqual(['once']);
+  expect(await remote.said('ana')).toEqual(['once']);
 });
 
 it('waits for as long as it is asked to, but not for ever', async () => {

@@ -88,8 +88,8 @@ it('is made for an agent, on its storage', async () => {
   // Whoever leaves the block has everything in the outbox.
   expect(await sync.status()).toMatchObject({ pending: 5 });
   await sync.flush();
-  expect(remote.said('ana')).toEqual(['hi', 'hello']);
-  expect(remote.of('ana')[0]).toMatchObject({ subDomain: 'shop', localId: 'c1', currentOrderId: 'o1' });
+  expect(await remote.said('ana')).toEqual(['hi', 'hello']);
+  expect((await remote.of('ana'))[0]).toMatchObject({ subDomain: 'shop', localId: 'c1', currentOrderId: 'o1' });
   await sync.close();
   await agent.close();
 });

@@ -28,11 +28,11 @@ async function killed(args: object, afterMs: number): Promise<number[]> {
   return JSON.parse(value as string) as number[];
 }
 
-function expectEachOnce(remote: ConversationRemote): void {
+async function expectEachOnce(remote: ConversationRemote): Promise<void> {
   for (let user = 0; user < USERS; user++) {
     const all = Array.from({ length: MESSAGES }, (_, i) => i).filter((i) => i % USERS === user);
-    expect(remote.said(`user${user}`), `user${user}`).toEqual(all.map((i) => `m${i}`));
-    expect(remote.of(`user${user}`)).toHaveLength(1);
+    expect(await remote.said(`user${user}`), `user${user}`).toEqual(all.map((i) => `m${i}`));
+    expect(await remote.of(`user${user}`)).toHaveLength(1);
   }
 }
 
@@ -56,7 +56,7 @@ describe.each(['file', 'valkey'] as const)('on %s', (backend) => {
     expect(remote.seen).toEqual([]);
     await remote.start();
     await runWorker(WORKER, { ...args, from: 0, to: 0, drain: true });
-    expectEachOnce(remote);
+    await expectEachOnce(remote);
     // In a few requests, not in a thousand.
     expect(remote.seen.length).toBeLessThan(100);
     expect(Math.max(...waited)).toBeLessThan(BOUND_MS);
@@ -90,7 +90,7 @@ describe.each(['file', 'valkey'] as const)('on %s', (backend) => {
     beside.process.kill('SIGKILL');
     await beside.ended;
     waited.push(...(JSON.parse(line) as number[]));
-    expectEachOnce(remote);
+    await expectEachOnce(remote);
     expect(Math.max(...waited)).toBeLessThan(BOUND_MS);
   });
 });

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openStorage } from '../../src/storage/open-storage.js';
 import type { StateStorage } from '../../src/storage/state-storage.js';
+import { ConversationClient } from '../../src/sync/conversation-client.js';
 import { ConversationSync, type ConversationSyncOptions } from '../../src/sync/conversation-sync.js';
 import type { SyncEvents } from '../../src/sync/sync-events.js';
 import { ConversationRemote } from '../support/conversation-remote.js';
@@ -22,7 +23,7 @@ describe.each(['memory', 'file', 'valkey'] as const)('the outbox on %s', (backen
   const syncOf = (options: Partial<ConversationSyncOptions> = {}): ConversationSync => {
     const sync = new ConversationSync({
       storage,
-      client: { baseUrl: remote.url, apiKey: 'test-key', timeoutMs: 300, retries: 0 },
+      client: { baseUrl: remote.url, apiKey: 'test-key', timeoutMs: 5_000, retries: 0 },
       subDomain: 'shop',
       background: false,
       clock,
@@ -63,7 +64,7 @@ describe.each(['memory', 'file', 'valkey'] as const)('the outbox on %s', (backen
     expect(await sync.linkOrder('ana', 'o1')).toEqual({ status: 'queued' });
     expect(await sync.flush()).toEqual({ pending: 0 });
     expect(remote.seen.map(({ name }) => name)).toEqual(['create', 'sync']);
-    const [session] = remote.of('ana');
+    const [session] = await remote.of('ana');
     expect(session).toMatchObject({
       subDomain: 'shop',
       botId: 'bot-1',
@@ -72,7 +73,7 @@ describe.each(['memory', 'file', 'valkey'] as const)('the outbox on %s', (backen
       orderHistory: ['o1'],
       context: { selectedItems: [], orderTotal: 0, paymentMethod: 'yape' },
     });
-    expect(remote.said('ana')).toEqual(['m0', 'm1', 'm2', 'm3', 'm4']);
+    expect(await remote.said('ana')).toEqual(['m0', 'm1', 'm2', 'm3', 'm4']);
     await sync.addMessage('ana', 'bot', 'later');
     await sync.flush();
     expect(remote.seen.map(({ name }) => name)).toEqual(['create', 'sync', 'sync']);
@@ -88,8 +89,8 @@ describe.each(['memory', 'file', 'valkey'] as const)('the outbox on %s', (backen
       await sync.flush();
     }
     for (let i = 0; i < 5; i++) await sync.flush();
-    expect(remote.said('ana')).toEqual(['m0', 'm1', 'm2', 'm3', 'm4', 'm5']);
-    expect(remote.of('ana')).toHaveLength(1);
+    expect(await remote.said('ana')).toEqual(['m0', 'm1', 'm2', 'm3', 'm4', 'm5']);
+    expect(await remote.of('ana')).toHaveLength(1);
     expect((await sync.status()).pending).toBe(0);
   });
 
@@ -101,7 +102,7 @@ describe.each(['memory', 'file', 'valkey'] as const)('the outbox on %s', (backen
     await syncs[0]?.flush();
     for (let user = 0; user < 4; user++) {
       const all = Array.from({ length: 30 }, (_, i) => i).filter((i) => i % 4 === user);
-      expect(remote.said(`user${user}`)).toEqual(all.map((i) => `m${i}`));
+      expect(await remote.said(`user${user}`)).toEqual(all.map((i) => `m${i}`));
     }
   });
 
@@ -111,7 +112,9 @@ describe.each(['memory', 'file', 'valkey'] as const)('the outbox on %s', (backen
     await sync.end('ana');
     await sync.addMessage('ana', 'user', 'b');
     await sync.flush();
-    expect(remote.of('ana').map(({ isActive, context }) => [isActive, context.previousMessages.length])).toEqual([
+    expect(
+      (await remote.of('ana')).map(({ isActive, context }) => [isActive, context.previousMessages.length]),
+    ).toEqual([
       [false, 1],
       [true, 1],
     ]);
@@ -121,17 +124,18 @@ describe.each(['memory', 'file', 'valkey'] as const)('the outbox on %s', (backen
     const sync = syncOf();
     await sync.addMessage('ana', 'user', 'a');
     await sync.flush();
-    remote.sessions.clear();
+    const [first] = await remote.of('ana');
+    if (first) await remote.forget(first);
     await sync.addMessage('ana', 'user', 'b');
     await sync.flush();
-    const [session] = remote.of('ana');
-    if (session) session.isActive = false;
+    const [session] = await remote.of('ana');
+    const client = new ConversationClient({ baseUrl: remote.url, apiKey: 'test-key', subDomain: 'shop' });
+    await client.end(session?.sessionId ?? '');
     await sync.addMessage('ana', 'user', 'c');
     await sync.flush();
-    expect(remote.of('ana').map(({ context }) => context.previousMessages.map(({ content }) => content))).toEqual([
-      ['b'],
-      ['c'],
-    ]);
+    expect(
+      (await remote.of('ana')).map(({ context }) => context.previousMessages.map(({ content }) => content)),
+    ).toEqual([['b'], ['c']]);
   });
 
   it('sets aside what will never pass, and nothing else', async () => {
@@ -141,7 +145,7 @@ describe.each(['memory', 'file', 'valkey'] as const)('the outbox on %s', (backen
     for (let i = 0; i < 20; i++) await sync.addMessage('ana', 'user', i === 13 ? 'poison' : `m${i}`);
     await sync.flush();
     const good = Array.from({ length: 20 }, (_, i) => `m${i}`).filter((text) => text !== 'm13');
-    expect(remote.said('ana')).toEqual(good);
+    expect(await remote.said('ana')).toEqual(good);
     const letters = [];
     for await (const letter of sync.deadLetters()) letters.push(letter);
     expect(letters).toMatchObject([
@@ -153,7 +157,7 @@ describe.each(['memory', 'file', 'valkey'] as const)('the outbox on %s', (backen
     remote.refuse = () => undefined;
     expect(await sync.retry(letters[0]?.id ?? '')).toBe(true);
     await sync.flush();
-    expect(remote.said('ana')).toEqual([...good, 'poison']);
+    expect(await remote.said('ana')).toEqual([...good, 'poison']);
     expect((await sync.status()).dead).toBe(0);
     expect(await sync.retry('nothing')).toBe(false);
   });
@@ -187,7 +191,7 @@ describe.each(['memory', 'file', 'valkey'] as const)('the outbox on %s', (backen
     for (let i = 0; i < 10; i++) expect(await sync.addMessage('ana', 'user', `m${i}`)).toEqual({ status: 'queued' });
     expect(await sync.status()).toMatchObject({ pending: 4, dropped: 6 });
     await sync.flush();
-    expect(remote.said('ana')).toEqual(['m6', 'm7', 'm8', 'm9']);
+    expect(await remote.said('ana')).toEqual(['m6', 'm7', 'm8', 'm9']);
     expect(dropped).toMatchObject([{ count: 6, target: { userId: 'ana' } }]);
     expect(await sync.status()).toMatchObject({ pending: 0, dropped: 6 });
   });
@@ -200,7 +204,7 @@ describe.each(['memory', 'file', 'valkey'] as const)('the outbox on %s', (backen
     for (let i = 3; i < 8; i++) await sync.addMessage('ana', 'user', `m${i}`);
     remote.mood = () => 'up';
     await sync.flush();
-    expect(remote.said('ana')).toEqual(['m0', 'm1', 'm2', 'm5', 'm6', 'm7']);
+    expect(await remote.said('ana')).toEqual(['m0', 'm1', 'm2', 'm5', 'm6', 'm7']);
   });
 
   it('refuses the newest instead, where that is wanted', async () => {
@@ -211,7 +215,7 @@ describe.each(['memory', 'file', 'valkey'] as const)('the outbox on %s', (backen
     await sync.flush();
     expect(await sync.addMessage('ana', 'user', 'm3')).toEqual({ status: 'queued' });
     await sync.flush();
-    expect(remote.said('ana')).toEqual(['m0', 'm1', 'm3']);
+    expect(await remote.said('ana')).toEqual(['m0', 'm1', 'm3']);
   });
 
   it('sends in the background, as soon as something is noted', async () => {
@@ -219,8 +223,8 @@ describe.each(['memory', 'file', 'valkey'] as const)('the outbox on %s', (backen
     const sent = told(sync, 'sent');
     const calls = Array.from({ length: 50 }, (_, i) => sync.addMessage('ana', 'user', `m${i}`));
     await Promise.all(calls);
-    await expect.poll(() => remote.said('ana').length, { timeout: 5_000 }).toBe(50);
-    expect(remote.said('ana')).toEqual(Array.from({ length: 50 }, (_, i) => `m${i}`));
+    await expect.poll(async () => (await remote.said('ana')).length, { timeout: 5_000 }).toBe(50);
+    expect(await remote.said('ana')).toEqual(Array.from({ length: 50 }, (_, i) => `m${i}`));
     await expect.poll(() => sent.reduce((sum, { count }) => sum + count, 0)).toBe(50);
   });
 
@@ -233,6 +237,6 @@ describe.each(['memory', 'file', 'valkey'] as const)('the outbox on %s', (backen
     remote.mood = () => 'up';
     const second = syncOf();
     await second.flush();
-    expect(remote.said('ana')).toEqual(['a', 'b']);
+    expect(await remote.said('ana')).toEqual(['a', 'b']);
   });
 });

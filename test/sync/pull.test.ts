@@ -20,7 +20,7 @@ beforeEach(async () => {
     baseUrl: remote.url,
     apiKey: 'test-key',
     subDomain: 'shop',
-    timeoutMs: 500,
+    timeoutMs: 5_000,
     retries: 0,
   });
   storage = new MemoryStorage();
@@ -86,7 +86,7 @@ describe('a field that both have changed', () => {
     // It has been reported, and nobody has changed it since.
     expect((await pull()).conflicts).toEqual([]);
     await push();
-    expect(remote.of('ana')[0]?.context['paymentMethod']).toBe('card');
+    expect((await remote.of('ana'))[0]?.context['paymentMethod']).toBe('card');
     expect((await pull()).changed).toEqual({});
   });
 
@@ -114,7 +114,7 @@ describe('a field that both have changed', () => {
     expect(result.conflicts).toMatchObject([{ local: 'cash', remote: 'yape', chosen: 'remote' }]);
     remote.mood = () => 'up';
     await sync.flush();
-    expect(remote.of('ana')[0]?.context['paymentMethod']).toBe('yape');
+    expect((await remote.of('ana'))[0]?.context['paymentMethod']).toBe('yape');
     expect(await here().getVariable('payment_method')).toBe('yape');
   });
 });
