@@ -71,6 +71,8 @@ export class Sender {
   async pass(force = false): Promise<void> {
     const { outbox, clock, concurrency } = this.#parts;
     if (force) {
+      // What is being tried now may fail for what was, and would have the rest left alone.
+      await Promise.allSettled(this.#sending.values());
       this.#remote.until = 0;
       this.#queues.clear();
     }

@@ -228,6 +228,17 @@ describe.each(['memory', 'file', 'valkey'] as const)('the outbox on %s', (backen
     await expect.poll(() => sent.reduce((sum, { count }) => sum + count, 0)).toBe(50);
   });
 
+  it('sends all the same where one that was under way has just failed', async () => {
+    const client = { baseUrl: remote.url, apiKey: 'test-key', timeoutMs: 1_000, retries: 0 };
+    const sync = syncOf({ background: true, everyMs: 60_000, client, random: () => 1 });
+    remote.mood = () => ({ slowMs: 1_500 });
+    await sync.addMessage('ana', 'user', 'a');
+    await expect.poll(() => remote.seen.length).toBe(1);
+    remote.mood = () => 'up';
+    expect(await sync.flush()).toEqual({ pending: 0 });
+    expect(await remote.said('ana')).toEqual(['a']);
+  });
+
   it('leaves what it could not send to the next one', async () => {
     const first = syncOf({ background: true });
     remote.mood = () => ({ status: 503 });
