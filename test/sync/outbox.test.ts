@@ -160,6 +160,12 @@ describe.each(['memory', 'file', 'valkey'] as const)('the outbox on %s', (backen
     expect(await remote.said('ana')).toEqual([...good, 'poison']);
     expect((await sync.status()).dead).toBe(0);
     expect(await sync.retry('nothing')).toBe(false);
+
+    remote.refuse = () => 'INVALID';
+    await sync.addMessage('ana', 'user', 'worse');
+    await sync.flush();
+    for await (const { id } of sync.deadLetters()) expect(await sync.discard(id)).toBe(true);
+    expect(await sync.status()).toMatchObject({ pending: 0, dead: 0 });
   });
 
   it('says how it is while the remote is down, and leaves it alone for a while', async () => {
@@ -183,6 +189,36 @@ describe.each(['memory', 'file', 'valkey'] as const)('the outbox on %s', (backen
     await sync.flush();
     expect(await sync.status()).toMatchObject({ pending: 0, lastSuccess: new Date(clock.now()).toISOString() });
     expect((await sync.status()).pausedUntil).toBeUndefined();
+  });
+
+  it('goes on with the others where the remote fails on one, and asks again for that when its time has come', async () => {
+    const sync = syncOf({ background: true, everyMs: 20, random: () => 1, backoff: { baseMs: 1_000, maxMs: 60_000 } });
+    let broken = true;
+    const isAna = () => JSON.stringify(remote.seen.at(-1)?.body).includes('"ana"');
+    remote.mood = () => (broken && isAna() ? { status: 500 } : 'up');
+    for (let i = 0; i < 3; i++) for (const user of ['ana', 'bob']) await sync.addMessage(user, 'user', `${user}${i}`);
+    await expect.poll(() => remote.said('bob'), { timeout: 5_000 }).toEqual(['bob0', 'bob1', 'bob2']);
+    expect(await sync.status()).toMatchObject({
+      pending: 3,
+      conversations: 1,
+      lastError: { code: 'SYNC_UNAVAILABLE' },
+    });
+    expect((await sync.status()).pausedUntil).toBeUndefined();
+    const asked = remote.seen.length;
+    broken = false;
+    await new Promise((done) => setTimeout(done, 100));
+    expect(remote.seen.length).toBe(asked);
+    clock.advance(1_001);
+    await expect.poll(() => remote.said('ana'), { timeout: 5_000 }).toEqual(['ana0', 'ana1', 'ana2']);
+  });
+
+  it('waits where its key is refused, and gives nothing up', async () => {
+    const wrong = syncOf({ client: { baseUrl: remote.url, apiKey: 'wrong' } });
+    await wrong.addMessage('ana', 'user', 'a');
+    expect(await wrong.flush()).toEqual({ pending: 1 });
+    expect(await wrong.status()).toMatchObject({ dead: 0, lastError: { code: 'UNAUTHENTICATED' } });
+    await syncOf().flush();
+    expect(await remote.said('ana')).toEqual(['a']);
   });
 
   it('gives up the oldest beyond its bound, and counts them', async () => {
@@ -226,6 +262,19 @@ describe.each(['memory', 'file', 'valkey'] as const)('the outbox on %s', (backen
     await expect.poll(async () => (await remote.said('ana')).length, { timeout: 5_000 }).toBe(50);
     expect(await remote.said('ana')).toEqual(Array.from({ length: 50 }, (_, i) => `m${i}`));
     await expect.poll(() => sent.reduce((sum, { count }) => sum + count, 0)).toBe(50);
+  });
+
+  it('sends at once what comes in as the last of what was there is done', async () => {
+    const sync = syncOf({ background: true, everyMs: 60_000 });
+    const commit = storage.commit.bind(storage);
+    let late: Promise<unknown> | undefined;
+    storage.commit = async (key, changes, options) => {
+      const answer = await commit(key, changes, options);
+      if (changes.some(({ op }) => op === 'clearLog')) await (late ??= sync.addMessage('ana', 'user', 'late'));
+      return answer;
+    };
+    await sync.addMessage('ana', 'user', 'a');
+    await expect.poll(() => remote.said('ana'), { timeout: 5_000 }).toEqual(['a', 'late']);
   });
 
   it('sends all the same where one that was under way has just failed', async () => {

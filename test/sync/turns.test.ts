@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Agent } from '../../src/agent/agent.js';
 import { createAgent } from '../../src/agent/create-agent.js';
@@ -134,6 +135,18 @@ describe('in a turn', () => {
     expect(await storage.read({ space: 'contexts', scope: [], id: 'c1' })).toBeUndefined();
   });
 
+  it('would be found after a crash from the moment the call returns', async () => {
+    const commit = storage.commit.bind(storage);
+    storage.commit = async (key, ...rest) => {
+      if (key.space === 'sync-turns') await delay(20);
+      return commit(key, ...rest);
+    };
+    await run(async () => {
+      await sync.addMessage('ana', 'user', 'hi');
+      expect(await notes()).toBe(1);
+    });
+  });
+
   it('is not awaited by a handler, and part of its turn all the same', async () => {
     await run(async () => void sync.addMessage('ana', 'user', 'hi'));
     await sync.flush();
@@ -170,6 +183,30 @@ describe('in a turn', () => {
     expect(await remote.said('ana')).toEqual(['hi']);
   });
 
+  it('moves each entry once where a mover dies half way, and where several move at once', async () => {
+    class HalfWay extends MemoryStorage {
+      failures = 2;
+      override async commit(key: RecordKey, changes: readonly Change[], options?: CommitOptions) {
+        const isTidying = changes.some((change) => change.op === 'remove' && change.field === 'outgoing');
+        if (isTidying && this.failures-- > 0) throw new Error('dies');
+        return super.commit(key, changes, options);
+      }
+    }
+    const half = new HalfWay({ clock });
+    const syncs = Array.from({ length: 3 }, () => new ConversationSync({ storage: half, ...optionsOf() }));
+    for (let i = 0; i < 6; i++) {
+      await run(async () => {
+        await syncs[i % 3]?.addMessage('ana', 'user', `a${i}`);
+        await syncs[i % 3]?.addMessage('bob', 'user', `b${i}`);
+      }, half);
+    }
+    for (let round = 0; round < 3; round++) await Promise.all(syncs.map((one) => one.flush()));
+    expect(await remote.said('ana')).toEqual(Array.from({ length: 6 }, (_, i) => `a${i}`));
+    expect(await remote.said('bob')).toEqual(Array.from({ length: 6 }, (_, i) => `b${i}`));
+    for (const one of syncs) await one.close();
+    await half.close();
+  });
+
   it('waits for the commit on another storage too', async () => {
     const other = new MemoryStorage({ clock });
     await run(async () => sync.addMessage('ana', 'user', 'kept'), other);
@@ -177,8 +214,15 @@ describe('in a turn', () => {
       await sync.addMessage('ana', 'user', 'lost');
       throw new Error('no');
     }, other).catch(() => {});
+    await run(async () => {
+      await run(async () => {
+        await sync.addMessage('ana', 'user', 'lost inside');
+        throw new Error('no');
+      }, other).catch(() => {});
+      await run(async () => sync.addMessage('ana', 'user', 'kept inside'), other);
+    }, other);
     await sync.flush();
-    expect(await remote.said('ana')).toEqual(['kept']);
+    expect(await remote.said('ana')).toEqual(['kept', 'kept inside']);
     await other.close();
   });
 });
