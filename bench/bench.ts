@@ -12,6 +12,7 @@ import { lost } from './sections/lost.js';
 import { migration } from './sections/migration.js';
 import { replication } from './sections/replication.js';
 import { server } from './sections/server.js';
+import { sync } from './sections/sync.js';
 import { throughput } from './sections/throughput.js';
 import { traffic } from './sections/traffic.js';
 import { turn } from './sections/turn.js';
@@ -30,6 +31,7 @@ const SECTIONS: Record<SectionName, { readonly title: string; readonly run: Sect
   layers: { title: 'Encryption and observation', run: layers },
   replication: { title: 'Replication', run: replication },
   server: { title: 'Over HTTP', run: server },
+  sync: { title: 'Sync', run: sync },
   down: { title: 'Server down', run: down },
 };
 

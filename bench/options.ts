@@ -9,6 +9,7 @@ export const SECTIONS = [
   'layers',
   'replication',
   'server',
+  'sync',
   'down',
 ] as const;
 export type SectionName = (typeof SECTIONS)[number];

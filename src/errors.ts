@@ -48,6 +48,10 @@ export type ErrorCode =
   | 'AUTH_UNAVAILABLE'
   | 'SERVER_INSECURE'
   | 'SERVER_FAILED'
+  // sync with a remote conversation API
+  | 'SYNC_UNAVAILABLE'
+  | 'SYNC_REFUSED'
+  | 'SYNC_NOT_FOUND'
   // command line
   | 'USAGE'
   | 'CANCELLED'
@@ -82,6 +86,10 @@ export interface ErrorDetails {
   /** Name of the tool. */
   tool?: string;
   backend?: string;
+  /** HTTP status of a remote's answer. */
+  status?: number;
+  /** What a remote calls the error. */
+  reason?: string;
   /** What the caller can do about it, one sentence. */
   fix?: string;
   /** Issues of a schema, findings of a validation. */

@@ -8,7 +8,7 @@ beforeEach(async () => {
   project = await linkedProject();
   await cp('examples', join(project.directory, 'examples'), {
     recursive: true,
-    filter: (path) => !/conversation_states|\.sqlite/.test(path),
+    filter: (path) => !/conversation_states|back_office_states|\.sqlite/.test(path),
   });
 });
 afterEach(() => project.remove());
@@ -102,6 +102,16 @@ describe('the examples', () => {
         '',
       ].join('\n'),
     );
+  });
+
+  it('WhatsApp sync: what was said while the back office was down arrives, and its changes come back', async () => {
+    const { code, stdout, stderr } = await project.tsx('examples/whatsapp-sync/main.ts');
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(stdout).toContain('waiting      12\nthere        user: hola\n');
+    expect(stdout).toContain('there        assistant: S/ 43 with yape, thank you.\nthere        payment 43 yape\n');
+    // The turn that failed.
+    expect(stdout).not.toContain('user: pay dollars');
+    expect(stdout).toMatch(/user_location: 'Av\. Grau 123'[\s\S]*Eva here[\s\S]*waiting {6}0\n$/);
   });
 
   it('multi-session task: each session is a process and a conversation of its own, the task goes on to its end', async () => {

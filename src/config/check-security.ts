@@ -10,9 +10,9 @@ function encryptionProblems(value: unknown, interpolated: ReadonlySet<string>): 
   const path = ['state', 'encryption'];
   const previous: unknown = valueAt(value, [...path, 'previous']);
   return [
-    ...literal(value, [...path, 'key'], interpolated),
+    ...literalSecret(value, [...path, 'key'], interpolated),
     ...(Array.isArray(previous) ? [...previous.keys()] : []).flatMap((index) =>
-      literal(value, [...path, 'previous', index], interpolated),
+      literalSecret(value, [...path, 'previous', index], interpolated),
     ),
   ];
 }
@@ -43,11 +43,11 @@ function authProblems(value: unknown, interpolated: ReadonlySet<string>): Proble
   }
   for (const index of Array.isArray(keys) ? keys.keys() : []) {
     problems.push(...oneOf(value, ['security', 'api_keys', index], 'key', 'key_sha256'));
-    problems.push(...literal(value, ['security', 'api_keys', index, 'key'], interpolated));
+    problems.push(...literalSecret(value, ['security', 'api_keys', index, 'key'], interpolated));
   }
   if (typeof bearer === 'object' && bearer !== null) {
     problems.push(...oneOf(value, ['security', 'bearer'], 'secret', 'jwks_url'));
-    problems.push(...literal(value, ['security', 'bearer', 'secret'], interpolated));
+    problems.push(...literalSecret(value, ['security', 'bearer', 'secret'], interpolated));
   }
   return problems;
 }
@@ -57,7 +57,7 @@ function serviceKeyProblems(value: unknown, interpolated: ReadonlySet<string>): 
   const problems: Problem[] = [];
   for (const index of Array.isArray(keys) ? keys.keys() : []) {
     const path = ['conversations', 'api_keys', index] as const;
-    problems.push(...oneOf(value, path, 'key', 'key_sha256'), ...literal(value, [...path, 'key'], interpolated));
+    problems.push(...oneOf(value, path, 'key', 'key_sha256'), ...literalSecret(value, [...path, 'key'], interpolated));
   }
   if (valueAt(value, ['conversations', 'serve']) === true && !(Array.isArray(keys) && keys.length > 0)) {
     problems.push({
@@ -86,7 +86,8 @@ function oneOf(value: unknown, path: Path, one: string, other: string): Problem[
   ];
 }
 
-function literal(value: unknown, path: Path, interpolated: ReadonlySet<string>): Problem[] {
+/** A secret that is written in the file, instead of a reference to the environment. */
+export function literalSecret(value: unknown, path: Path, interpolated: ReadonlySet<string>): Problem[] {
   if (typeof valueAt(value, path) !== 'string' || interpolated.has(pathKey(path))) return [];
   return [
     {

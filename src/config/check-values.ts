@@ -1,5 +1,5 @@
 import { cachesProblems } from './check-caches.js';
-import { securityProblems } from './check-security.js';
+import { literalSecret, securityProblems } from './check-security.js';
 import { skillEntryProblems } from './check-skill-entries.js';
 import { stateProblems } from './check-state.js';
 import { coerce } from './coerce.js';
@@ -27,8 +27,6 @@ export interface ValueCheck {
 }
 
 const NONE: ReadonlySet<string> = new Set();
-/** Sections for versions to come. */
-const LATER = ['sync'];
 
 export interface CheckedValues {
   readonly problems: readonly Problem[];
@@ -60,7 +58,7 @@ export function checkValues({
     ...cachesProblems({ value, isUnknown, partial }),
     ...skillEntryProblems(value, partial ? (path) => path[0] === 'agent' || isUnknown(path) : isUnknown),
     ...securityProblems(value, interpolated),
-    ...laterSections(value),
+    ...syncProblems(value, interpolated),
   ].filter(({ path }) => !isUnknown(path));
   return {
     problems,
@@ -95,12 +93,7 @@ function soundState(
   return unsound ? undefined : stateSchema.safeParse(valueAt(value, ['state']) ?? {}).data;
 }
 
-function laterSections(value: unknown): Problem[] {
-  return LATER.filter((section) => valueAt(value, [section]) !== undefined).map((section) => ({
-    code: 'SECTION_UNUSED' as const,
-    path: [section],
-    onKey: true,
-    message: `this version does not act on ${section}`,
-    fix: 'keep it for a later version, or remove it',
-  }));
+/** What the schema cannot say about `sync`: where its key belongs. */
+function syncProblems(value: unknown, interpolated: ReadonlySet<string>): Problem[] {
+  return literalSecret(value, ['sync', 'api_key'], interpolated);
 }

@@ -39,7 +39,6 @@ export const FINDING_CODES = {
   DEFAULT_SKILL_UNKNOWN: ['error', '`agent.default_skill` names no skill of the list.'],
   AUTH_INCOMPLETE: ['error', '`security.auth` asks for something that is not given.'],
   SECRET_IN_FILE: ['warning', 'A secret stands in the file; it belongs into the environment.'],
-  SECTION_UNUSED: ['warning', 'A section that this version accepts but does not act on.'],
   HANDLER_NOT_FOUND: ['error', 'The file of a handler does not exist.'],
   HANDLER_LOAD_FAILED: ['error', 'The file of a handler cannot be loaded, or its class not be made.'],
   EXPORT_NOT_FOUND: ['error', 'The file of a handler has no export of the name behind `#`.'],

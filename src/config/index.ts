@@ -37,4 +37,5 @@ export {
   type StateConfig,
   type StateConfigInput,
 } from './schema.js';
+export type { SyncConfig } from './sync-schema.js';
 export { type ValidateOptions, type Validation, validateConfigText } from './validate-config-text.js';

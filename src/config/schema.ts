@@ -5,6 +5,7 @@ import { encryptionSchema } from './encryption-schema.js';
 import { notes, seconds, text } from './schema-notes.js';
 import { securitySchema } from './security-schema.js';
 import { serverSchema } from './server-schema.js';
+import { syncSchema } from './sync-schema.js';
 
 /** The backends, as `state.backend` spells them. */
 export const BACKENDS = ['memory', 'file', 'valkey'] as const;
@@ -192,9 +193,6 @@ const cachesSchema = z.strictObject({
   warn_bytes: z.int().min(1).default(65_536).describe('Entries of more bytes than this are warned of in the log.'),
 });
 
-const laterSection = (description: string): z.ZodOptional<z.ZodRecord<z.ZodString, z.ZodUnknown>> =>
-  z.record(z.string(), z.unknown()).optional().describe(description);
-
 /** The one description of `agent_config.yaml`: types, defaults, JSON Schema and reference all come from it. */
 export const configSchema = z.strictObject({
   agent: agentSchema.prefault({}).describe('Who the agent is.'),
@@ -210,7 +208,7 @@ export const configSchema = z.strictObject({
   conversations: conversationsSchema
     .prefault({})
     .describe('The conversation API: other programs read and write the conversations.'),
-  sync: laterSection('Accepted, but this version does not act on it.'),
+  sync: syncSchema.optional().describe('The remote conversation API that `createSync(agent)` keeps up to date.'),
 });
 
 /** A configuration with its defaults. Keys are spelled as in the file. */

@@ -39,11 +39,11 @@ const step = z.string().max(NAME).nullable().describe('Where in it the conversat
 /** Known entries have a shape; others may be anything. */
 const context = z
   .looseObject({
-    selectedItems: z.array(z.unknown()).optional().describe('What is in the cart.'),
-    orderTotal: z.number().optional().describe('What it costs.'),
+    selectedItems: z.array(z.unknown()).nullable().optional().describe('What is in the cart.'),
+    orderTotal: z.number().nullable().optional().describe('What it costs.'),
     deliveryAddress: z.unknown().optional().describe('Where it goes.'),
-    paymentMethod: z.string().max(NAME).optional().describe('How it is paid.'),
-    customerName: z.string().max(NAME).optional().describe('Who the customer is.'),
+    paymentMethod: z.string().max(NAME).nullable().optional().describe('How it is paid.'),
+    customerName: z.string().max(NAME).nullable().optional().describe('Who the customer is.'),
   })
   .refine((value) => !('previousMessages' in value), {
     path: ['previousMessages'],

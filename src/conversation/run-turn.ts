@@ -127,6 +127,7 @@ export async function runTurn<Result>(
     const result = await shared.frames.run(frame, handler, turn);
     beforeCommit?.(turn, result);
     await turn.finish();
+    turn.settle(true);
     return { result, reply: turn.reply };
   } catch (error) {
     // The answer may have been lost, not the question: a lease that nobody knows of would block the next turn.
@@ -134,6 +135,7 @@ export async function runTurn<Result>(
     const released = turn?.abandon();
     // A storage that is down has taken its time already; the lease ends by itself if this does not reach it.
     if (!isAgentUpError(error, 'STORAGE_UNAVAILABLE')) await released;
+    turn?.settle(false);
     throw error;
   } finally {
     if (line !== undefined) queue.leave(line);

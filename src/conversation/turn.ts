@@ -76,6 +76,7 @@ export class Turn implements Access {
   /** What its handler was given: a tool that is called from it works on the same conversation. */
   context: ConversationContext | undefined;
   #givenUp = false;
+  #afterwards: ((committed: boolean) => void)[] | undefined;
   /** A save under way: what comes meanwhile waits, or it would be taken for saved. */
   #saving: Promise<void> | undefined;
   /** A save of which nobody knows whether it was written: it is sent again, as it was, before anything else. */
@@ -242,6 +243,26 @@ export class Turn implements Access {
       await saved;
     } finally {
       if (this.#saving === saving) this.#saving = undefined;
+    }
+  }
+
+  /**
+   * Has something called once it is known what became of this turn. Of a turn inside another one that is known when
+   * the outer one has ended, unless it fails itself.
+   */
+  afterwards(call: (committed: boolean) => void): void {
+    this.#afterwards ??= [];
+    this.#afterwards.push(call);
+  }
+
+  /** Calls what waits for the end of this turn. */
+  settle(committed: boolean): void {
+    const calls = this.#afterwards;
+    if (calls === undefined) return;
+    this.#afterwards = undefined;
+    for (const call of calls) {
+      if (committed && this.#parent) this.#parent.afterwards(call);
+      else call(committed);
     }
   }
 

@@ -1,6 +1,7 @@
 import { appendToken, refuseSealed, type Token } from '../json.js';
 import { add, plan, tooManyFields, wrongType } from '../storage/changes.js';
 import type { Change, Committed, Expiry, StateRecord } from '../storage/state-storage.js';
+import { OUTGOING } from './outgoing.js';
 
 type FieldChange =
   | { readonly op: 'set'; readonly value: Token }
@@ -110,7 +111,7 @@ export class WorkingCopy {
 
   /** Was everything removed, with nothing written since? */
   get erased(): boolean {
-    return this.#cleared && !this.#exists;
+    return this.#cleared && !this.#exists && !this.#fields.has(OUTGOING);
   }
 
   get changed(): boolean {
@@ -187,9 +188,11 @@ export class WorkingCopy {
     return incremented ?? NOTHING;
   }
 
-  /** Removes everything, as if the conversation had never been. */
+  /** Removes everything, as if the conversation had never been, but what has still to be sent. */
   erase(): void {
+    const outgoing = this.#fields.get(OUTGOING);
     this.apply([{ op: 'clearFields' }, { op: 'clearLog' }, { op: 'owner', owner: undefined }]);
+    if (outgoing !== undefined) this.apply([{ op: 'set', field: OUTGOING, value: outgoing }]);
     this.#exists = false;
   }
 

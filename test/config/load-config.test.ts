@@ -73,14 +73,16 @@ describe('loadConfig', () => {
   });
 
   it('fails with all findings, listed in its message, without secrets', async () => {
-    const file = await write('state:\n  backend: valky\n  url: http://ana:s3cret@h\n  ttl: 0\nsync: {}\n');
+    const file = await write(
+      'state:\n  backend: valky\n  url: http://ana:s3cret@h\n  ttl: 0\nsync:\n  api_key: s3cret\n',
+    );
     const error = await failureOf(loadConfig({ cwd: directory, env: {} }));
     expect(error).toMatchObject({ code: 'CONFIG_INVALID', details: { file, line: 2, column: 12 } });
     expect((error.details.issues as Finding[]).map(({ code }) => code)).toEqual([
       'BACKEND_UNKNOWN',
       'URL_INVALID',
       'TTL_INVALID',
-      'SECTION_UNUSED',
+      'SECRET_IN_FILE',
     ]);
     expect(error.message).toBe(
       [

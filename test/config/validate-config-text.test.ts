@@ -392,9 +392,8 @@ describe('unknown keys', () => {
     expect(only(text)).toMatchObject({ code: 'UNKNOWN_KEY', fix });
   });
 
-  it('may be anything in services and sync', () => {
+  it('may be anything in services', () => {
     expect(codesOf('services: { a: { type: x, y: 1, config: { z: [1] } } }')).toEqual([]);
-    expect(codesOf('sync: { b: { c: 2 } }')).toEqual(['SECTION_UNUSED']);
   });
 });
 

@@ -85,7 +85,7 @@ describe('the README', async () => {
   });
 });
 
-describe.each(['docs/conversations.md', 'docs/lifecycle.md', 'docs/tools.md', 'docs/models.md'])(
+describe.each(['docs/conversations.md', 'docs/lifecycle.md', 'docs/tools.md', 'docs/models.md', 'docs/sync.md'])(
   '%s',
   async (document) => {
     const snippets = (await snippetsOf(document)).filter(({ language }) => language === 'ts');

@@ -1,0 +1,475 @@
+import { type Clock, systemClock, toIso } from '../clock.js';
+import type { Conversation } from '../conversation/conversation.js';
+import type { RoleInput } from '../conversation/message.js';
+import { enclosingTurn } from '../conversation/run-turn.js';
+import type { ConversationResource, MessageInput, SyncInput } from '../conversation-api/schemas.js';
+import { AgentUpError, isAgentUpError, messageOf } from '../errors.js';
+import { encode, type JsonValue } from '../json.js';
+import { type Logger, silentLogger } from '../logger.js';
+import { checkId, keyText } from '../storage/keys.js';
+import type { StateStorage } from '../storage/state-storage.js';
+import { uniqueId } from '../unique-id.js';
+import { ConversationClient, type ConversationClientOptions } from './conversation-client.js';
+import { type DeadLetter, DeadLetters } from './dead-letters.js';
+import { Outbox, type OutboxOptions } from './outbox.js';
+import { bodyOf, type OutboxEntry, type SyncTarget, type Work } from './outbox-entry.js';
+import { apply, type Merge, merge, type Preference, type RemoteMessage, readBase, writeBase } from './pull.js';
+import type { Backoff } from './retry.js';
+import { Sender } from './sender.js';
+import { cartaaiMapping, fieldsOf, type StateMapping, toBody, toFields } from './state-mapping.js';
+import { SyncEmitter, type SyncEvents } from './sync-events.js';
+import { forgetSync, registerSync } from './sync-registry.js';
+import { SyncedConversation } from './synced-conversation.js';
+import { TurnOutbox } from './turn-outbox.js';
+
+export interface ConversationSyncOptions {
+  /** Where the outbox lies: the app's own storage, the one its turns are on. */
+  readonly storage: StateStorage;
+  /** The remote. Absent where `enabled` is false. */
+  readonly client?: ConversationClient | Omit<ConversationClientOptions, 'clock' | 'random'> | undefined;
+  /** `false`: nothing is noted, sent or read. Default true. */
+  readonly enabled?: boolean | undefined;
+  /** The tenant of users that come without one. */
+  readonly subDomain?: string | undefined;
+  /** Default: `cartaaiMapping`. */
+  readonly mapping?: StateMapping | undefined;
+  readonly outbox?: OutboxOptions | undefined;
+  /** Longest that a call waits until its change lies in the outbox, in milliseconds. Default 2000. */
+  readonly boundMs?: number | undefined;
+  /** How this app's messages are marked (`metadata.source`), so that `pull` knows others'. Default `agentup`. */
+  readonly source?: string | undefined;
+  /** Who is right where both sides have changed a field. Default `local`. */
+  readonly prefer?: Preference | undefined;
+  /** Send in the background. `false`: only `flush` sends. Default true. */
+  readonly background?: boolean | undefined;
+  /** How often the outbox is looked through for what was left behind, in milliseconds. Default 5000. */
+  readonly everyMs?: number | undefined;
+  /** Pauses after a failure, in milliseconds. Default from 500 to 30000. */
+  readonly backoff?: Backoff | undefined;
+  /** After so many milliseconds without a sign of life another process sends what one had begun to. Default 30000. */
+  readonly leaseMs?: number | undefined;
+  /** Most conversations that are sent at once. Default 8. */
+  readonly concurrency?: number | undefined;
+  readonly clock?: Clock | undefined;
+  readonly random?: (() => number) | undefined;
+  readonly logger?: Logger | undefined;
+}
+
+/** A user: the id alone, or with what else is known. */
+export type SyncUser = string | (Omit<SyncTarget, 'subDomain'> & { readonly subDomain?: string | undefined });
+
+/** What became of a call. None of them throws. */
+export interface SyncReceipt {
+  /**
+   * `queued`: it lies in the outbox, or is part of the running turn's commit, and will be sent. `rejected`: the outbox
+   * is full. `failed`: it could not be noted in time, or cannot be. `disabled`: sync is off.
+   */
+  readonly status: 'queued' | 'rejected' | 'failed' | 'disabled';
+  readonly error?: AgentUpError;
+}
+
+/** How the sync is. Times are ISO 8601 UTC. */
+export interface SyncStatus {
+  readonly enabled: boolean;
+  /** Entries that the remote has not acknowledged, and of how many conversations. */
+  readonly pending: number;
+  readonly conversations: number;
+  /** When the oldest of them was noted. */
+  readonly oldest?: string;
+  /** Entries of the last ten minutes and of what is pending that the bound has cost. */
+  readonly dropped: number;
+  /** Entries that the remote refused for good. */
+  readonly dead: number;
+  /** Entries that this process has brought to the remote. */
+  readonly sent: number;
+  readonly lastSuccess?: string;
+  readonly lastError?: { readonly at: string; readonly code: string; readonly message: string };
+  /** The remote is down, and asked again then. */
+  readonly pausedUntil?: string;
+}
+
+export interface PullOptions {
+  /** The local conversation: its variables are the state, and take over what has changed. */
+  readonly into?: Conversation | undefined;
+  /** The state, where it lies elsewhere; the result has the new one. */
+  readonly state?: Readonly<Record<string, unknown>> | undefined;
+  readonly prefer?: Preference | undefined;
+}
+
+export interface PullResult extends Partial<Omit<Merge, 'base'>> {
+  /** `absent`: the remote has no active conversation of this user. */
+  readonly status: 'pulled' | 'absent' | 'failed' | 'disabled';
+  readonly remote?: ConversationResource;
+  readonly messages?: readonly RemoteMessage[];
+  readonly error?: AgentUpError;
+}
+
+const ROLES: readonly string[] = ['user', 'assistant', 'system', 'tool', 'agent', 'bot'];
+const DISABLED: SyncReceipt = { status: 'disabled' };
+
+/**
+ * Keeps a remote conversation API up to date with this app, without the app ever waiting for it: calls return once
+ * their change lies in a durable outbox, from which it is sent in order, each change exactly once in effect. In a
+ * `@stateful` turn a change is part of the turn: it is sent when the turn is committed, and only then.
+ */
+export class ConversationSync {
+  readonly enabled: boolean;
+  readonly mapping: StateMapping;
+  readonly #options: ConversationSyncOptions;
+  readonly #parts: Parts | undefined;
+  readonly #stop = new AbortController();
+  readonly #background = new Set<Promise<unknown>>();
+  readonly #chains = new Map<string, Promise<void>>();
+  readonly #events: SyncEmitter;
+  #looping: Promise<void> | undefined;
+
+  /** @throws INVALID_ARGUMENT */
+  constructor(options: ConversationSyncOptions) {
+    this.#options = options;
+    this.enabled = options.enabled ?? true;
+    this.mapping = options.mapping ?? cartaaiMapping;
+    this.#events = new SyncEmitter(options.logger ?? silentLogger);
+    if (!this.enabled) return;
+    this.#parts = this.#assemble();
+    registerSync(options.storage, this);
+    if (options.background !== false) this.#looping = this.#loop(this.#parts);
+  }
+
+  /** Hears of what happens; returns what stops it. */
+  on<K extends keyof SyncEvents>(event: K, listener: (event: SyncEvents[K]) => void): () => void {
+    return this.#events.on(event, listener);
+  }
+
+  /** Has the remote begin the user's conversation, or find the active one. Every other call does so where it must. */
+  initialize(user: SyncUser): Promise<SyncReceipt> {
+    return this.#queue(user, () => ({ op: 'open' }));
+  }
+
+  /** Notes what the mapping finds in the app's state. What the state does not hold stays; `null` removes. */
+  syncState(user: SyncUser, state: Readonly<Record<string, unknown>>): Promise<SyncReceipt> {
+    return this.#queue(user, () => ({ op: 'state', body: toBody(toFields(state, this.mapping)) }));
+  }
+
+  /** Notes fields of the API as they are, beside any mapping. */
+  update(user: SyncUser, body: Omit<SyncInput, 'messages'>): Promise<SyncReceipt> {
+    return this.#queue(user, () => ({ op: 'state', body }));
+  }
+
+  /** Notes a message, with the time of now. */
+  addMessage(
+    user: SyncUser,
+    role: RoleInput,
+    content: JsonValue,
+    metadata: Readonly<Record<string, JsonValue>> = {},
+  ): Promise<SyncReceipt> {
+    return this.#queue(user, (now) => {
+      if (!ROLES.includes(role))
+        throw new AgentUpError('INVALID_ARGUMENT', `unknown role ${String(role)}`, { argument: 'role' });
+      const { source = 'agentup' } = this.#options;
+      const message = { role, content, timestamp: toIso(now), metadata: { ...metadata, source } } as MessageInput;
+      return { op: 'message', message };
+    });
+  }
+
+  linkOrder(user: SyncUser, orderId: string): Promise<SyncReceipt> {
+    return this.#queue(user, () => {
+      checkId(orderId, 'orderId');
+      return { op: 'order', orderId };
+    });
+  }
+
+  /** Has the remote clear context, messages, intent and order. */
+  reset(user: SyncUser): Promise<SyncReceipt> {
+    return this.#queue(user, () => ({ op: 'reset' }));
+  }
+
+  /** Has the remote end the conversation. What is noted after it begins a new one. */
+  end(user: SyncUser): Promise<SyncReceipt> {
+    return this.#queue(user, () => ({ op: 'end' }));
+  }
+
+  /** A handle to one user's conversation: `await using conversation = await sync.open(user)`. */
+  async open(user: SyncUser): Promise<SyncedConversation> {
+    await this.initialize(user);
+    return new SyncedConversation(this, user);
+  }
+
+  /**
+   * Brings the remote's changes into the local conversation. What waits in the outbox is sent first. Never throws; a
+   * remote that does not answer is `failed`, and nothing has changed.
+   */
+  async pull(user: SyncUser, options: PullOptions = {}): Promise<PullResult> {
+    const parts = this.#parts;
+    if (!parts) return { status: 'disabled' };
+    let target: SyncTarget | undefined;
+    try {
+      target = this.#target(user);
+      return await this.#pull(parts, target, options);
+    } catch (thrown) {
+      const error = errorOf(thrown);
+      if (error.code === 'SYNC_NOT_FOUND') return { status: 'absent' };
+      this.#events.emit('failed', { target, error, lost: false });
+      return { status: 'failed', error };
+    }
+  }
+
+  /** Sends what waits, now. @returns how many entries still wait @throws STORAGE_UNAVAILABLE */
+  async flush(): Promise<{ readonly pending: number }> {
+    const parts = this.#parts;
+    if (!parts) return { pending: 0 };
+    await Promise.all(this.#background);
+    await parts.turns.recover(parts.clock.now());
+    await parts.sender.pass(true);
+    let pending = 0;
+    for await (const queue of parts.outbox.queues()) pending += queue.pending;
+    return { pending };
+  }
+
+  /** @throws STORAGE_UNAVAILABLE */
+  async status(): Promise<SyncStatus> {
+    const parts = this.#parts;
+    if (!parts) return { enabled: false, pending: 0, conversations: 0, dropped: 0, dead: 0, sent: 0 };
+    const { outbox, sender, dead } = parts;
+    let [pending, conversations, dropped] = [0, 0, 0];
+    let oldest = Number.POSITIVE_INFINITY;
+    for await (const queue of outbox.queues()) {
+      pending += queue.pending;
+      dropped += queue.dropped;
+      if (queue.pending === 0) continue;
+      conversations++;
+      oldest = Math.min(oldest, (await outbox.oldest(queue)) ?? oldest);
+    }
+    const { lastSuccess, lastError, pausedUntil, sent } = sender;
+    return {
+      enabled: true,
+      pending,
+      conversations,
+      ...(Number.isFinite(oldest) && { oldest: toIso(oldest) }),
+      dropped,
+      dead: await dead.count(),
+      sent,
+      ...(lastSuccess !== undefined && { lastSuccess: toIso(lastSuccess) }),
+      ...(lastError && {
+        lastError: { at: toIso(lastError.at), code: lastError.error.code, message: lastError.error.message },
+      }),
+      ...(pausedUntil !== undefined && { pausedUntil: toIso(pausedUntil) }),
+    };
+  }
+
+  /** Entries that the remote refused for good, and that were set aside. */
+  async *deadLetters(): AsyncGenerator<DeadLetter, void, undefined> {
+    if (this.#parts) yield* this.#parts.dead.list();
+  }
+
+  /** Puts one that was set aside at the end of its queue. @returns whether there was one */
+  async retry(id: string): Promise<boolean> {
+    const parts = this.#parts;
+    const entry = await parts?.dead.get(id);
+    if (!parts || !entry) return false;
+    await parts.outbox.add(entry);
+    await parts.dead.remove(id);
+    this.#nudge(parts, entry.target);
+    return true;
+  }
+
+  /** Gives one up that was set aside. @returns whether there was one */
+  async discard(id: string): Promise<boolean> {
+    return (await this.#parts?.dead.remove(id)) ?? false;
+  }
+
+  /** Stops sending. What has not been sent stays in the outbox. The storage stays open. Idempotent. */
+  async close(): Promise<void> {
+    if (!this.#parts) return;
+    this.#stop.abort();
+    forgetSync(this.#options.storage, this);
+    await Promise.allSettled(this.#background);
+    await this.#parts.sender.stop();
+    await this.#looping;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #assemble(): Parts {
+    const { storage, client: given, clock = systemClock, random = Math.random, logger = silentLogger } = this.#options;
+    if (!given) throw new AgentUpError('INVALID_ARGUMENT', 'the client of the sync is missing', { argument: 'client' });
+    const client = given instanceof ConversationClient ? given : new ConversationClient({ ...given, clock, random });
+    const outbox = new Outbox(storage, this.#options.outbox);
+    const dead = new DeadLetters(storage);
+    const sender = new Sender({
+      outbox,
+      dead,
+      client,
+      events: this.#events,
+      logger,
+      clock,
+      random,
+      backoff: this.#options.backoff ?? { baseMs: 500, maxMs: 30_000 },
+      leaseMs: this.#options.leaseMs ?? 30_000,
+      concurrency: this.#options.concurrency ?? 8,
+    });
+    const turns = new TurnOutbox(outbox, (work) => this.#inBackground(work));
+    return { client, outbox, dead, sender, turns, clock, logger };
+  }
+
+  #target(user: SyncUser): SyncTarget {
+    const { subDomain = this.#options.subDomain, ...rest } = typeof user === 'string' ? { userId: user } : user;
+    checkId(rest.userId, 'userId');
+    checkId(subDomain, 'subDomain');
+    return { ...rest, subDomain };
+  }
+
+  async #queue(user: SyncUser, work: (now: number) => Work): Promise<SyncReceipt> {
+    const parts = this.#parts;
+    if (!parts) return DISABLED;
+    let target: SyncTarget | undefined;
+    try {
+      target = this.#target(user);
+      const at = parts.clock.now();
+      const entry: OutboxEntry = { id: uniqueId(), at, target, work: work(at) };
+      if (entry.work.op === 'state' && Object.keys(entry.work.body).length === 0) return { status: 'queued' };
+      // Refused here, where the caller can be told of what.
+      encode(entry);
+      await within(this.#options.boundMs ?? 2_000, this.#note(parts, entry));
+      return { status: 'queued' };
+    } catch (thrown) {
+      const error = errorOf(thrown);
+      parts.logger.error('a change could not be noted for the remote', error);
+      this.#events.emit('failed', { target, error, lost: true });
+      return { status: error.code === 'LIMIT_EXCEEDED' ? 'rejected' : 'failed', error };
+    }
+  }
+
+  #note(parts: Parts, entry: OutboxEntry): Promise<void> {
+    const turn = enclosingTurn();
+    if (turn && !turn.ended) return parts.turns.add(turn, entry, entry.at);
+    // One after the other, in the order of the calls, also where nobody waits for them.
+    const name = keyText(parts.outbox.keyOf(entry.target));
+    // What a turn before it has committed is on its way to the same queue.
+    const before = Promise.all([this.#chains.get(name), ...this.#background]);
+    const added = before.then(() => parts.outbox.add(entry));
+    const settled = added.catch(() => {});
+    this.#chains.set(name, settled);
+    void settled.then(() => {
+      if (this.#chains.get(name) === settled) this.#chains.delete(name);
+    });
+    void added.then(
+      () => this.#nudge(parts, entry.target),
+      () => {},
+    );
+    return added;
+  }
+
+  /** Sends a conversation at once, where sending in the background is wanted. */
+  #nudge({ sender, outbox }: Parts, target: SyncTarget): void {
+    if (this.#looping) void sender.send(outbox.keyOf(target));
+  }
+
+  #inBackground(work: Promise<readonly OutboxEntry[]>): void {
+    const parts = this.#parts as Parts;
+    const done = work.then(
+      (moved) => {
+        for (const { target } of moved) this.#nudge(parts, target);
+      },
+      (error) => {
+        // It lies in the record of its turn, and is found by the next look.
+        if (!this.#stop.signal.aborted) parts.logger.error('what a turn has to tell could not be moved', error);
+      },
+    );
+    this.#background.add(done);
+    void done.finally(() => this.#background.delete(done));
+  }
+
+  async #loop({ turns, sender, clock, logger }: Parts): Promise<void> {
+    const { everyMs = 5_000 } = this.#options;
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      try {
+        await turns.recover(clock.now());
+        await sender.pass();
+      } catch (error) {
+        if (isAgentUpError(error, 'STORAGE_CLOSED')) return;
+        if (!signal.aborted) logger.error('the outbox of a sync could not be looked through', error);
+      }
+      const pause = Math.min(everyMs, Math.max(10, (sender.pausedUntil ?? Number.POSITIVE_INFINITY) - clock.now()));
+      await restUnref(pause, signal);
+    }
+  }
+
+  async #pull(parts: Parts, target: SyncTarget, options: PullOptions): Promise<PullResult> {
+    const { client, outbox, sender } = parts;
+    await sender.send(outbox.keyOf(target));
+    const remote = await client.ofUser(target.userId, { subDomain: target.subDomain, messages: 200 });
+    const queue = await outbox.peek(target);
+    const waiting = queue ? await outbox.pending(queue) : [];
+    const pending = new Set(Object.keys(fieldsOf(bodyOf({ entries: waiting }), this.mapping)));
+    const { storage, source = 'agentup' } = this.#options;
+    const state = (await options.into?.getVariables()) ?? options.state ?? {};
+    const base = await readBase(storage, target);
+    const prefer = options.prefer ?? this.#options.prefer ?? 'local';
+    const merged = merge({ state, remote, base, pending, mapping: this.mapping, prefer, source });
+    for (const conflict of merged.conflicts) this.#events.emit('conflict', { ...conflict, target });
+    if (options.into) await apply(options.into, merged);
+    // What is on its way would undo what was decided for the remote.
+    const undone = merged.conflicts.filter(({ field, chosen }) => chosen === 'remote' && pending.has(field));
+    if (undone.length > 0) {
+      const fields = Object.fromEntries(undone.map(({ field, remote: value }) => [field, value ?? null]));
+      await this.update(target, toBody(fields));
+    }
+    const turn = enclosingTurn();
+    if (turn && !turn.ended && options.into) {
+      // A turn that fails has taken nothing over.
+      turn.afterwards((committed) => {
+        if (committed) this.#inBackground(writeBase(storage, target, merged.base).then(() => []));
+      });
+    } else await writeBase(storage, target, merged.base);
+    const { base: _, ...rest } = merged;
+    return { status: 'pulled', remote, ...rest };
+  }
+}
+
+interface Parts {
+  readonly client: ConversationClient;
+  readonly outbox: Outbox;
+  readonly dead: DeadLetters;
+  readonly sender: Sender;
+  readonly turns: TurnOutbox;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+function errorOf(thrown: unknown): AgentUpError {
+  if (isAgentUpError(thrown)) return thrown;
+  return new AgentUpError('INVALID_ARGUMENT', messageOf(thrown), { cause: thrown });
+}
+
+/** @throws STORAGE_UNAVAILABLE when it takes longer; it may come to an end all the same */
+async function within<T>(ms: number, work: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      reject(new AgentUpError('STORAGE_UNAVAILABLE', `a change was not in the outbox within ${ms} ms`));
+    }, ms);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** A process that has nothing else to do ends. */
+function restUnref(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) return resolve();
+    const done = (): void => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
+    timer.unref();
+    signal.addEventListener('abort', done, { once: true });
+  });
+}

@@ -1,0 +1,27 @@
+export { type AutoSyncOptions, autoSyncState } from './auto-sync-state.js';
+export {
+  type Answer,
+  type CallOptions,
+  ConversationClient,
+  type ConversationClientOptions,
+  type WriteOptions,
+} from './conversation-client.js';
+export {
+  ConversationSync,
+  type ConversationSyncOptions,
+  type PullOptions,
+  type PullResult,
+  type SyncReceipt,
+  type SyncStatus,
+  type SyncUser,
+} from './conversation-sync.js';
+export { type CreateSyncOptions, createSync } from './create-sync.js';
+export type { DeadLetter } from './dead-letters.js';
+export type { SyncDecorator, SyncDecoratorOptions, SyncedMethod } from './decorator-target.js';
+export type { AtLimit, OutboxOptions } from './outbox.js';
+export type { SyncTarget, Work } from './outbox-entry.js';
+export type { Preference, RemoteMessage, SyncConflict } from './pull.js';
+export { cartaaiMapping, type IntentRule, type RemoteField, type StateMapping } from './state-mapping.js';
+export type { SyncEvents } from './sync-events.js';
+export { SyncedConversation } from './synced-conversation.js';
+export { type TrackedRole, trackMessages } from './track-messages.js';

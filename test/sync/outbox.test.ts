@@ -1,0 +1,302 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { openStorage } from '../../src/storage/open-storage.js';
+import type { StateStorage } from '../../src/storage/state-storage.js';
+import { ConversationClient } from '../../src/sync/conversation-client.js';
+import { ConversationSync, type ConversationSyncOptions } from '../../src/sync/conversation-sync.js';
+import type { SyncEvents } from '../../src/sync/sync-events.js';
+import { ConversationRemote } from '../support/conversation-remote.js';
+import { valkeyUrl } from '../support/index.js';
+import { TestClock } from '../support/test-clock.js';
+
+const directory = mkdtempSync(join(tmpdir(), 'agentup-sync-'));
+let places = 0;
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+describe.each(['memory', 'file', 'valkey'] as const)('the outbox on %s', (backend) => {
+  let remote: ConversationRemote;
+  let storage: StateStorage;
+  const clock = new TestClock();
+  const open: ConversationSync[] = [];
+  const syncOf = (options: Partial<ConversationSyncOptions> = {}): ConversationSync => {
+    const sync = new ConversationSync({
+      storage,
+      client: { baseUrl: remote.url, apiKey: 'test-key', timeoutMs: 5_000, retries: 0 },
+      subDomain: 'shop',
+      background: false,
+      clock,
+      ...options,
+    });
+    open.push(sync);
+    return sync;
+  };
+  const told = <K extends keyof SyncEvents>(sync: ConversationSync, event: K): SyncEvents[K][] => {
+    const heard: SyncEvents[K][] = [];
+    sync.on(event, (value) => heard.push(value));
+    return heard;
+  };
+
+  beforeEach(async () => {
+    remote = await new ConversationRemote().start();
+    storage = await openStorage(
+      backend === 'memory'
+        ? { backend }
+        : backend === 'file'
+          ? { backend, storageDir: join(directory, `${++places}`) }
+          : { backend, url: valkeyUrl(), keyPrefix: `sync-${process.pid}-${++places}:` },
+      { clock: backend === 'memory' ? clock : undefined },
+    );
+  });
+  afterEach(async () => {
+    for (const sync of open.splice(0)) await sync.close();
+    await storage.close();
+    await remote[Symbol.asyncDispose]();
+  });
+
+  it('brings everything that belongs together in one request, in its order', async () => {
+    const sync = syncOf();
+    await sync.initialize({ userId: 'ana', botId: 'bot-1' });
+    for (let i = 0; i < 5; i++) await sync.addMessage('ana', 'user', `m${i}`);
+    await sync.syncState('ana', { cart: { items: [{ sku: 'a' }], total: 12 }, order_stage: 'cart' });
+    await sync.syncState('ana', { cart: { items: [], total: 0 }, payment_method: 'yape', order_stage: 'payment' });
+    expect(await sync.linkOrder('ana', 'o1')).toEqual({ status: 'queued' });
+    expect(await sync.flush()).toEqual({ pending: 0 });
+    expect(remote.seen.map(({ name }) => name)).toEqual(['create', 'sync']);
+    const [session] = await remote.of('ana');
+    expect(session).toMatchObject({
+      subDomain: 'shop',
+      botId: 'bot-1',
+      currentIntent: 'payment',
+      currentOrderId: 'o1',
+      orderHistory: ['o1'],
+      context: { selectedItems: [], orderTotal: 0, paymentMethod: 'yape' },
+    });
+    expect(await remote.said('ana')).toEqual(['m0', 'm1', 'm2', 'm3', 'm4']);
+    await sync.addMessage('ana', 'bot', 'later');
+    await sync.flush();
+    expect(remote.seen.map(({ name }) => name)).toEqual(['create', 'sync', 'sync']);
+    expect(await sync.status()).toMatchObject({ pending: 0, conversations: 0, dropped: 0, dead: 0, sent: 10 });
+  });
+
+  it('has its effect once where answers are lost, and keeps the order with what comes meanwhile', async () => {
+    const sync = syncOf();
+    let requests = 0;
+    remote.mood = () => (++requests % 2 === 1 ? 'drop' : 'up');
+    for (let i = 0; i < 6; i++) {
+      await sync.addMessage('ana', 'user', `m${i}`);
+      await sync.flush();
+    }
+    for (let i = 0; i < 5; i++) await sync.flush();
+    expect(await remote.said('ana')).toEqual(['m0', 'm1', 'm2', 'm3', 'm4', 'm5']);
+    expect(await remote.of('ana')).toHaveLength(1);
+    expect((await sync.status()).pending).toBe(0);
+  });
+
+  it('is sent by one of several senders', async () => {
+    const syncs = [syncOf(), syncOf(), syncOf()];
+    remote.mood = () => ({ slowMs: 20 });
+    for (let i = 0; i < 30; i++) await syncs[i % 3]?.addMessage(`user${i % 4}`, 'user', `m${i}`);
+    await Promise.all(syncs.map((sync) => sync.flush()));
+    await syncs[0]?.flush();
+    for (let user = 0; user < 4; user++) {
+      const all = Array.from({ length: 30 }, (_, i) => i).filter((i) => i % 4 === user);
+      expect(await remote.said(`user${user}`)).toEqual(all.map((i) => `m${i}`));
+    }
+  });
+
+  it('ends a conversation and begins another with what comes after', async () => {
+    const sync = syncOf();
+    await sync.addMessage('ana', 'user', 'a');
+    await sync.end('ana');
+    await sync.addMessage('ana', 'user', 'b');
+    await sync.flush();
+    expect(
+      (await remote.of('ana')).map(({ isActive, context }) => [isActive, context.previousMessages.length]),
+    ).toEqual([
+      [false, 1],
+      [true, 1],
+    ]);
+  });
+
+  it('begins anew where the conversation is gone, or was ended by somebody else', async () => {
+    const sync = syncOf();
+    await sync.addMessage('ana', 'user', 'a');
+    await sync.flush();
+    const [first] = await remote.of('ana');
+    if (first) await remote.forget(first);
+    await sync.addMessage('ana', 'user', 'b');
+    await sync.flush();
+    const [session] = await remote.of('ana');
+    const client = new ConversationClient({ baseUrl: remote.url, apiKey: 'test-key', subDomain: 'shop' });
+    await client.end(session?.sessionId ?? '');
+    await sync.addMessage('ana', 'user', 'c');
+    await sync.flush();
+    expect(
+      (await remote.of('ana')).map(({ context }) => context.previousMessages.map(({ content }) => content)),
+    ).toEqual([['b'], ['c']]);
+  });
+
+  it('sets aside what will never pass, and nothing else', async () => {
+    const sync = syncOf();
+    const dead = told(sync, 'dead');
+    remote.refuse = (_, body) => (JSON.stringify(body).includes('poison') ? 'INVALID' : undefined);
+    for (let i = 0; i < 20; i++) await sync.addMessage('ana', 'user', i === 13 ? 'poison' : `m${i}`);
+    await sync.flush();
+    const good = Array.from({ length: 20 }, (_, i) => `m${i}`).filter((text) => text !== 'm13');
+    expect(await remote.said('ana')).toEqual(good);
+    const letters = [];
+    for await (const letter of sync.deadLetters()) letters.push(letter);
+    expect(letters).toMatchObject([
+      { target: { userId: 'ana' }, work: { message: { content: 'poison' } }, error: { code: 'INVALID' } },
+    ]);
+    expect(dead).toMatchObject([{ id: letters[0]?.id }]);
+    expect(await sync.status()).toMatchObject({ pending: 0, dead: 1, sent: 19 });
+
+    remote.refuse = () => undefined;
+    expect(await sync.retry(letters[0]?.id ?? '')).toBe(true);
+    await sync.flush();
+    expect(await remote.said('ana')).toEqual([...good, 'poison']);
+    expect((await sync.status()).dead).toBe(0);
+    expect(await sync.retry('nothing')).toBe(false);
+
+    remote.refuse = () => 'INVALID';
+    await sync.addMessage('ana', 'user', 'worse');
+    await sync.flush();
+    for await (const { id } of sync.deadLetters()) expect(await sync.discard(id)).toBe(true);
+    expect(await sync.status()).toMatchObject({ pending: 0, dead: 0 });
+  });
+
+  it('says how it is while the remote is down, and leaves it alone for a while', async () => {
+    const sync = syncOf({ random: () => 1, backoff: { baseMs: 1_000, maxMs: 8_000 } });
+    await remote.stop();
+    const noted = clock.now();
+    for (const user of ['ana', 'bob', 'eve']) await sync.addMessage(user, 'user', 'x');
+    clock.advance(5_000);
+    const failed = told(sync, 'failed');
+    expect(await sync.flush()).toEqual({ pending: 3 });
+    // One conversation asks at a time once it is known to be down; at first as many as are sent at once.
+    expect(failed[0]).toMatchObject({ lost: false, error: { code: 'SYNC_UNAVAILABLE' } });
+    expect(await sync.status()).toMatchObject({
+      pending: 3,
+      conversations: 3,
+      oldest: new Date(noted).toISOString(),
+      lastError: { code: 'SYNC_UNAVAILABLE', at: new Date(clock.now()).toISOString() },
+    });
+    expect(Date.parse((await sync.status()).pausedUntil ?? '')).toBeGreaterThan(clock.now());
+    await remote.start();
+    await sync.flush();
+    expect(await sync.status()).toMatchObject({ pending: 0, lastSuccess: new Date(clock.now()).toISOString() });
+    expect((await sync.status()).pausedUntil).toBeUndefined();
+  });
+
+  it('goes on with the others where the remote fails on one, and asks again for that when its time has come', async () => {
+    const sync = syncOf({ background: true, everyMs: 20, random: () => 1, backoff: { baseMs: 1_000, maxMs: 60_000 } });
+    let broken = true;
+    const isAna = () => JSON.stringify(remote.seen.at(-1)?.body).includes('"ana"');
+    remote.mood = () => (broken && isAna() ? { status: 500 } : 'up');
+    for (let i = 0; i < 3; i++) for (const user of ['ana', 'bob']) await sync.addMessage(user, 'user', `${user}${i}`);
+    await expect.poll(() => remote.said('bob'), { timeout: 5_000 }).toEqual(['bob0', 'bob1', 'bob2']);
+    expect(await sync.status()).toMatchObject({
+      pending: 3,
+      conversations: 1,
+      lastError: { code: 'SYNC_UNAVAILABLE' },
+    });
+    expect((await sync.status()).pausedUntil).toBeUndefined();
+    const asked = remote.seen.length;
+    broken = false;
+    await new Promise((done) => setTimeout(done, 100));
+    expect(remote.seen.length).toBe(asked);
+    clock.advance(1_001);
+    await expect.poll(() => remote.said('ana'), { timeout: 5_000 }).toEqual(['ana0', 'ana1', 'ana2']);
+  });
+
+  it('waits where its key is refused, and gives nothing up', async () => {
+    const wrong = syncOf({ client: { baseUrl: remote.url, apiKey: 'wrong' } });
+    await wrong.addMessage('ana', 'user', 'a');
+    expect(await wrong.flush()).toEqual({ pending: 1 });
+    expect(await wrong.status()).toMatchObject({ dead: 0, lastError: { code: 'UNAUTHENTICATED' } });
+    await syncOf().flush();
+    expect(await remote.said('ana')).toEqual(['a']);
+  });
+
+  it('gives up the oldest beyond its bound, and counts them', async () => {
+    const sync = syncOf({ outbox: { max: 4 } });
+    const dropped = told(sync, 'dropped');
+    for (let i = 0; i < 10; i++) expect(await sync.addMessage('ana', 'user', `m${i}`)).toEqual({ status: 'queued' });
+    expect(await sync.status()).toMatchObject({ pending: 4, dropped: 6 });
+    await sync.flush();
+    expect(await remote.said('ana')).toEqual(['m6', 'm7', 'm8', 'm9']);
+    expect(dropped).toMatchObject([{ count: 6, target: { userId: 'ana' } }]);
+    expect(await sync.status()).toMatchObject({ pending: 0, dropped: 6 });
+  });
+
+  it('keeps to itself what is on its way when the bound is met', async () => {
+    const sync = syncOf({ outbox: { max: 3 } });
+    for (let i = 0; i < 3; i++) await sync.addMessage('ana', 'user', `m${i}`);
+    remote.mood = () => 'drop';
+    await sync.flush();
+    for (let i = 3; i < 8; i++) await sync.addMessage('ana', 'user', `m${i}`);
+    remote.mood = () => 'up';
+    await sync.flush();
+    expect(await remote.said('ana')).toEqual(['m0', 'm1', 'm2', 'm5', 'm6', 'm7']);
+  });
+
+  it('refuses the newest instead, where that is wanted', async () => {
+    const sync = syncOf({ outbox: { max: 2, atLimit: 'reject' } });
+    const statuses = [];
+    for (let i = 0; i < 3; i++) statuses.push((await sync.addMessage('ana', 'user', `m${i}`)).status);
+    expect(statuses).toEqual(['queued', 'queued', 'rejected']);
+    await sync.flush();
+    expect(await sync.addMessage('ana', 'user', 'm3')).toEqual({ status: 'queued' });
+    await sync.flush();
+    expect(await remote.said('ana')).toEqual(['m0', 'm1', 'm3']);
+  });
+
+  it('sends in the background, as soon as something is noted', async () => {
+    const sync = syncOf({ background: true, everyMs: 60_000 });
+    const sent = told(sync, 'sent');
+    const calls = Array.from({ length: 50 }, (_, i) => sync.addMessage('ana', 'user', `m${i}`));
+    await Promise.all(calls);
+    await expect.poll(async () => (await remote.said('ana')).length, { timeout: 5_000 }).toBe(50);
+    expect(await remote.said('ana')).toEqual(Array.from({ length: 50 }, (_, i) => `m${i}`));
+    await expect.poll(() => sent.reduce((sum, { count }) => sum + count, 0)).toBe(50);
+  });
+
+  it('sends at once what comes in as the last of what was there is done', async () => {
+    const sync = syncOf({ background: true, everyMs: 60_000 });
+    const commit = storage.commit.bind(storage);
+    let late: Promise<unknown> | undefined;
+    storage.commit = async (key, changes, options) => {
+      const answer = await commit(key, changes, options);
+      if (changes.some(({ op }) => op === 'clearLog')) await (late ??= sync.addMessage('ana', 'user', 'late'));
+      return answer;
+    };
+    await sync.addMessage('ana', 'user', 'a');
+    await expect.poll(() => remote.said('ana'), { timeout: 5_000 }).toEqual(['a', 'late']);
+  });
+
+  it('sends all the same where one that was under way has just failed', async () => {
+    const client = { baseUrl: remote.url, apiKey: 'test-key', timeoutMs: 1_000, retries: 0 };
+    const sync = syncOf({ background: true, everyMs: 60_000, client, random: () => 1 });
+    remote.mood = () => ({ slowMs: 1_500 });
+    await sync.addMessage('ana', 'user', 'a');
+    await expect.poll(() => remote.seen.length).toBe(1);
+    remote.mood = () => 'up';
+    expect(await sync.flush()).toEqual({ pending: 0 });
+    expect(await remote.said('ana')).toEqual(['a']);
+  });
+
+  it('leaves what it could not send to the next one', async () => {
+    const first = syncOf({ background: true });
+    remote.mood = () => ({ status: 503 });
+    await first.addMessage('ana', 'user', 'a');
+    await first.close();
+    expect(await first.addMessage('ana', 'user', 'b')).toEqual({ status: 'queued' });
+    remote.mood = () => 'up';
+    const second = syncOf();
+    await second.flush();
+    expect(await remote.said('ana')).toEqual(['a', 'b']);
+  });
+});
