@@ -335,7 +335,7 @@ export class ConversationSync {
       return { status: 'queued' };
     } catch (thrown) {
       const error = errorOf(thrown);
-      parts.logger.error('a change could not be noted for the remote', error);
+      parts.logger.error(error, 'a change could not be noted for the remote');
       this.#events.emit('failed', { target, error, lost: true });
       return { status: error.code === 'LIMIT_EXCEEDED' ? 'rejected' : 'failed', error };
     }
@@ -374,7 +374,7 @@ export class ConversationSync {
       },
       (error) => {
         // It lies in the record of its turn, and is found by the next look.
-        if (!this.#stop.signal.aborted) parts.logger.error('what a turn has to tell could not be moved', error);
+        if (!this.#stop.signal.aborted) parts.logger.error(error, 'what a turn has to tell could not be moved');
       },
     );
     this.#background.add(done);
@@ -390,7 +390,7 @@ export class ConversationSync {
         await sender.pass();
       } catch (error) {
         if (isAgentUpError(error, 'STORAGE_CLOSED')) return;
-        if (!signal.aborted) logger.error('the outbox of a sync could not be looked through', error);
+        if (!signal.aborted) logger.error(error, 'the outbox of a sync could not be looked through');
       }
       const pause = Math.min(everyMs, Math.max(10, (sender.pausedUntil ?? Number.POSITIVE_INFINITY) - clock.now()));
       await restUnref(pause, signal);

@@ -133,7 +133,7 @@ export class Sender {
         return;
       }
       if (isAgentUpError(error, 'LEASE_LOST')) return;
-      logger.error('the outbox of a sync could not be worked on', error);
+      logger.error(error, 'the outbox of a sync could not be worked on');
       this.#note(error);
     }
   }
@@ -201,7 +201,7 @@ export class Sender {
     const entry = batch.entries[0] as OutboxEntry;
     const reason = { code: error.details.reason ?? error.code, message: error.message };
     await dead.put(entry, reason, clock.now());
-    logger.error('the remote refuses an entry of the outbox; it is set aside', error);
+    logger.error(error, 'the remote refuses an entry of the outbox; it is set aside');
     this.#note(error);
     events.emit('dead', { id: entry.id, target: entry.target, work: entry.work, error: reason });
     return outbox.step(queue, token, leaseMs, { batches: rest, session });
@@ -217,7 +217,7 @@ export class Sender {
       pause.until = now + Math.max(error.details.retryAfterMs ?? 0, pauseMs(backoff, pause.failures, random));
     }
     // Once when it begins: an outage is one piece of news.
-    if (queue.failures === 1) logger.warn('the remote of a sync does not take what is sent; it is tried again', error);
+    if (queue.failures === 1) logger.warn(error, 'the remote of a sync does not take what is sent; it is tried again');
     this.#note(error);
     events.emit('failed', { target: targetOf(batch), error, lost: false });
   }

@@ -42,7 +42,7 @@ export class SyncEmitter {
       try {
         listener(value);
       } catch (error) {
-        this.#logger.error(`a listener for ${event} failed`, error);
+        this.#logger.error(error, `a listener for ${event} failed`);
       }
     }
   }
