@@ -8,7 +8,7 @@ import type { Logger } from '../../logger.js';
 import type { ContextIds } from '../context-ids.js';
 import { ANONYMOUS, type Identity } from '../identity.js';
 import { agentCardOf, PATHS } from './agent-card.js';
-import { StatefulExecutor } from './agent-executor.js';
+import { STREAM, StatefulExecutor } from './agent-executor.js';
 import { Caller, scopeOf } from './caller.js';
 import { ConversationGate } from './conversation-gate.js';
 import { StatePushStore } from './push-store.js';
@@ -32,7 +32,11 @@ export interface IdentifiedRequest {
 export function a2aRoutes(agent: Agent, url: () => string, contextIds: ContextIds, logger: Logger): A2ARoutes {
   const { server, security, state } = agent.config;
   const { storage } = agent.context;
-  const tasks = new StateTaskStore(storage, { ttl: server.task_ttl, historyLimit: server.history_limit });
+  const tasks = new StateTaskStore(storage, {
+    ttl: server.task_ttl,
+    historyLimit: server.history_limit,
+    streamArtifact: STREAM,
+  });
   const executor = new StatefulExecutor(agent, tasks, logger);
   const gate = new ConversationGate(state.queue);
   const push = server.push_hosts.length > 0 ? new StatePushStore(storage, server.push_hosts) : undefined;

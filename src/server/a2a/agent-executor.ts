@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { type Message, type Task, TaskState, type TaskStatus } from '@a2a-js/sdk';
 import {
   AgentEvent,
@@ -25,7 +26,9 @@ type Metadata = Record<string, unknown>;
 /** The entry of a task's metadata that says which skill asked. */
 const SKILL = 'skill';
 /** The artifact that the chunks of a handler that streams are put into. */
-const STREAM = 'reply';
+export const STREAM = 'reply';
+/** A stream lets others in after so long, in milliseconds. */
+const MOST_AT_A_TIME_MS = 10;
 
 /**
  * Runs what the A2A SDK hands on as turns of an agent, and tells it what came of them. A reply is a message; a task
@@ -86,12 +89,14 @@ export class StatefulExecutor implements AgentExecutor {
     if (request.task || request.request.configuration?.returnImmediately) outlet.open();
     try {
       const chunks: unknown[] = [];
+      const pace = new Pace();
       const reply = await this.#agent.handle(taskOf(request, scope, signal), {
         skill: this.#askedBy(request),
         ...(scope.userId !== undefined && { scope: 'session' as const }),
-        onChunk: (chunk) => {
+        onChunk: async (chunk) => {
           chunks.push(chunk);
           outlet.chunk(chunk);
+          await pace.step();
         },
       });
       await this.#answer(reply, chunks, request, outlet);
@@ -126,6 +131,17 @@ export class StatefulExecutor implements AgentExecutor {
     }
     // The question was asked before, and belongs to the task of then.
     outlet.resume(asked, await this.#tasks.load(asked, request.context), value, metadata);
+  }
+}
+
+/** A handler that never waits for anything must not keep everybody else waiting. */
+class Pace {
+  #since = performance.now();
+
+  async step(): Promise<void> {
+    if (performance.now() - this.#since < MOST_AT_A_TIME_MS) return;
+    await setImmediate();
+    this.#since = performance.now();
   }
 }
 
