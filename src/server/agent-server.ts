@@ -12,7 +12,15 @@ import { ContextIds } from './context-ids.js';
 import { conversationRoutes } from './conversations/conversation-routes.js';
 import { healthRoutes } from './health.js';
 import { MCP_PATH, mcpRoutes } from './mcp/mcp-routes.js';
-import { forHosts, identify, rateLimited, readBody, refuseWhen, sendProblem } from './middleware.js';
+import {
+  forHosts,
+  identify,
+  isMalformedAddress,
+  rateLimited,
+  readBody,
+  refuseWhen,
+  sendProblem,
+} from './middleware.js';
 
 export interface AgentServerOptions {
   /** Instead of `server.host` of the configuration. */
@@ -184,6 +192,9 @@ export async function createAgentServer(agent: Agent, options: AgentServerOption
     sendProblem(response, { status: 404, code: 'NOT_FOUND', text: 'There is nothing here.' }),
   );
   app.use((error: unknown, _request: Request, response: Response, next: NextFunction) => {
+    if (isMalformedAddress(error)) {
+      return sendProblem(response, { status: 400, code: 'ADDRESS_MALFORMED', text: 'This is no address.' });
+    }
     logger.error('a request failed', error);
     if (response.headersSent) return next(error);
     sendProblem(response, { status: 500, code: 'INTERNAL', text: 'Something went wrong.' });

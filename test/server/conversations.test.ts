@@ -316,6 +316,12 @@ describe('the conversation API', () => {
     const call = client(`http://127.0.0.1:${(own.address() as AddressInfo).port}`);
     expect((await call('POST', '/conversations', { subDomain: 'north', userId: ANA })).status).toBe(201);
     expect((await call('GET', '/nothing')).status).toBe(404);
+    // Nobody else catches what goes wrong here, and express would show it.
+    const malformed = await call('GET', '/conversations/%E0%A4%A');
+    expect([malformed.status, malformed.body]).toEqual([
+      400,
+      { type: 'about:blank', title: 'This is no address.', status: 400, code: 'INVALID' },
+    ]);
     await new Promise((resolve) => own.close(resolve));
   });
 

@@ -225,14 +225,19 @@ describe('a server', () => {
 
   it('answers what is no request of the protocol without telling anything', async () => {
     await using serving = await serve();
-    const post = async (path: string, body: string, type = 'application/json') => {
+    const post = async (path: string, body: string, type = 'application/json', version = '1.0') => {
       const answer = await fetch(`${serving.url}${path}`, {
         method: 'POST',
-        headers: { 'Content-Type': type, 'A2A-Version': '1.0' },
+        headers: { 'Content-Type': type, 'A2A-Version': version },
         body,
       });
       return { status: answer.status, text: await answer.text() };
     };
+    const message = (parts: string, more = '') =>
+      `{"message":{"messageId":"m","role":"ROLE_USER","parts":${parts}${more}}}`;
+    const rpc = (params: string, method = 'SendMessage') =>
+      `{"jsonrpc":"2.0","id":1,"method":"${method}","params":${params}}`;
+    const nested = `${'{"a":'.repeat(20_000)}1${'}'.repeat(20_000)}`;
     const answers = [
       await post('/a2a/jsonrpc', '{'),
       await post('/a2a/jsonrpc', '[]'),
@@ -243,11 +248,22 @@ describe('a server', () => {
       await post('/a2a/jsonrpc', 'x', 'text/plain'),
       await post('/a2a/rest/message:send', '{"message":{"messageId":7}}'),
       await post('/nothing', '{}'),
+      await post('/a2a/jsonrpc', rpc(message('[null]'))),
+      await post('/a2a/jsonrpc', rpc('{"message":null}', 'message/send'), undefined, '0.3'),
+      await post('/a2a/jsonrpc', rpc(message('[{"text":{"toString":5}}]'))),
+      await post('/a2a/rest/message:send', message('[null]')),
+      await post('/a2a/rest/message:send', message('[{"raw":5}]')),
+      await post('/a2a/rest/message:stream', message('[null]')),
+      await post('/a2a/rest/message:send', message('[{"text":"count"}]', `,"taskId":"${'x'.repeat(5000)}"`)),
+      await post('/a2a/rest/%E0%A4%A/message:send', '{}'),
     ];
     for (const { status, text } of answers) {
-      expect(status).toBeLessThan(500);
-      expect(text).not.toMatch(/node_modules|\.ts|\.js:|at /);
+      expect(status, text).toBeLessThan(500);
+      expect(text).not.toMatch(/node_modules|\.ts|\.js:|at |Cannot|argument must be/);
     }
+    const deep = await post('/a2a/jsonrpc', rpc(message(`[{"data":${nested}}]`)));
+    expect(deep.text).not.toMatch(/Maximum|stack/);
+    expect((await fetch(`${serving.url}/healthz`)).status).toBe(200);
     expect((await fetch(`${serving.url}/nothing`)).status).toBe(404);
   });
 });

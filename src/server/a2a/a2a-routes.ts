@@ -10,6 +10,7 @@ import { ANONYMOUS, type Identity } from '../identity.js';
 import { agentCardOf, PATHS } from './agent-card.js';
 import { STREAM, StatefulExecutor } from './agent-executor.js';
 import { Caller, scopeOf } from './caller.js';
+import { conceal } from './conceal.js';
 import { ConversationGate } from './conversation-gate.js';
 import { StatePushStore } from './push-store.js';
 import { GuardedRequestHandler } from './request-handler.js';
@@ -67,8 +68,8 @@ export function a2aRoutes(agent: Agent, url: () => string, contextIds: ContextId
     new Caller((request as IdentifiedRequest).identity ?? ANONYMOUS);
   const options = { requestHandler, userBuilder, legacyCompat: { enabled: true } };
   const transports = [
-    [PATHS.jsonRpc, jsonRpcHandler(options)],
-    [PATHS.rest, restHandler(options)],
+    [PATHS.jsonRpc, Router().use(conceal(logger), jsonRpcHandler(options))],
+    [PATHS.rest, Router().use(conceal(logger), restHandler(options))],
   ] as const;
   const card = Router();
   card.use(
