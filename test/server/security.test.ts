@@ -223,6 +223,14 @@ describe('a server', () => {
     expect(textIn(await say(client, 'count', { contextId }))).toBe('3 nobody');
   });
 
+  it('shows of a reply that JSON cannot hold no more than its kind', async () => {
+    await using serving = await serve();
+    const client = await a2aClient(serving.url);
+    expect(textIn(await say(client, 'odd function'))).toBe('[Function: function]');
+    expect(textIn(await say(client, 'odd bigint'))).toBe('10');
+    expect(textIn(await say(client, 'odd cyclic'))).toContain('[Circular');
+  });
+
   it('answers what is no request of the protocol without telling anything', async () => {
     await using serving = await serve();
     const post = async (path: string, body: string, type = 'application/json', version = '1.0') => {

@@ -13,6 +13,7 @@ import type { Logger } from '../../logger.js';
 import { isInputRequired } from '../../skill/input-required.js';
 import { textOf } from '../../skill/task.js';
 import { failureOf } from '../failure.js';
+import { RunningCalls } from '../running-calls.js';
 import { type CallScope, scopeOf } from './caller.js';
 import { agentMessage, partsOf, taskPartOf } from './parts.js';
 
@@ -38,6 +39,7 @@ export class StatefulExecutor implements AgentExecutor {
   readonly #agent: Agent;
   readonly #tasks: TaskStore;
   readonly #logger: Logger;
+  readonly #calls = new RunningCalls();
   readonly #running = new Map<string, Running>();
 
   constructor(agent: Agent, tasks: TaskStore, logger: Logger) {
@@ -48,7 +50,7 @@ export class StatefulExecutor implements AgentExecutor {
 
   async execute(request: RequestContext, bus: ExecutionEventBus): Promise<void> {
     const abort = new AbortController();
-    const ended = this.#execute(request, bus, abort.signal);
+    const ended = this.#calls.run((signal) => this.#execute(request, bus, signal), abort);
     const { taskId } = request;
     const running = { abort, ended };
     this.#running.set(taskId, running);
@@ -67,18 +69,8 @@ export class StatefulExecutor implements AgentExecutor {
   }
 
   /** Waits for the turns that run, and cancels those that take longer than `timeoutMs`. @returns how many those were */
-  async stop(timeoutMs: number): Promise<number> {
-    const all = (): Promise<unknown> => Promise.all([...this.#running.values()].map(({ ended }) => ended));
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise((resolve) => {
-      timer = setTimeout(resolve, timeoutMs);
-    });
-    await Promise.race([all(), late]);
-    clearTimeout(timer);
-    const left = [...this.#running.values()];
-    for (const { abort } of left) abort.abort(new Error('the server stops'));
-    await all();
-    return left.length;
+  stop(timeoutMs: number): Promise<number> {
+    return this.#calls.stop(timeoutMs);
   }
 
   /** Never fails: an error becomes an event. */
