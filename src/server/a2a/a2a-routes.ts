@@ -40,7 +40,8 @@ export function a2aRoutes(agent: Agent, url: () => string, contextIds: ContextId
   });
   const executor = new StatefulExecutor(agent, tasks, logger);
   const gate = new ConversationGate(state.queue);
-  const push = server.push_hosts.length > 0 ? new StatePushStore(storage, server.push_hosts) : undefined;
+  const push =
+    server.push_hosts.length > 0 ? new StatePushStore(storage, server.push_hosts, server.task_ttl) : undefined;
   const serializers = { '0.3': new V03PushNotificationSerializer() };
   const requestHandler = new GuardedRequestHandler(
     new DefaultRequestHandler(

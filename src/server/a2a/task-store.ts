@@ -107,7 +107,10 @@ export class StateTaskStore implements TaskStore {
     const { space, scope: container } = taskKey('any', scope);
     const found: RecordInfo[] = [];
     const listing = { space, scope: container, ...(contextId && { owner: contextId }) };
-    for await (const info of (await this.#storage).list(listing)) found.push(info);
+    for await (const info of (await this.#storage).list(listing)) {
+      // Without a conversation it is only where to send news of a task that never came to be.
+      if (info.owner !== undefined) found.push(info);
+    }
     return listTasks(found, query, (id) => this.load(id, context));
   }
 }
