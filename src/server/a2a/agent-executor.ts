@@ -204,11 +204,13 @@ class Outlet {
   resume(taskId: string, stored: Task | undefined, question: unknown, metadata: Metadata): void {
     const { contextId, userMessage } = this.#request;
     const asked = agentMessage(partsOf(question), contextId, taskId);
-    const status = stored?.status ?? statusOf(TaskState.TASK_STATE_INPUT_REQUIRED, asked);
+    // A server that died after the commit may have left it at work.
+    const kept = stored?.status?.state === TaskState.TASK_STATE_WORKING ? undefined : stored?.status;
+    const status = kept ?? statusOf(TaskState.TASK_STATE_INPUT_REQUIRED, asked);
     const fresh = { id: taskId, contextId, status, artifacts: [], history: [userMessage], metadata };
     this.opened = true;
     this.#bus.publish(AgentEvent.task(stored ?? fresh));
-    this.#bus.publish(AgentEvent.statusUpdate({ taskId, contextId, status, metadata: undefined }));
+    this.#bus.publish(AgentEvent.statusUpdate({ taskId, contextId, status, metadata: kept ? undefined : metadata }));
   }
 }
 
