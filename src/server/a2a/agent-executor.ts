@@ -16,6 +16,7 @@ import { failureOf } from '../failure.js';
 import { RunningCalls } from '../running-calls.js';
 import { type CallScope, scopeOf } from './caller.js';
 import { agentMessage, partsOf, taskPartOf } from './parts.js';
+import { StateTaskStore } from './task-store.js';
 
 interface Running {
   readonly abort: AbortController;
@@ -28,6 +29,8 @@ type Metadata = Record<string, unknown>;
 const SKILL = 'skill';
 /** The artifact that the chunks of a handler that streams are put into. */
 export const STREAM = 'reply';
+/** How often a running turn looks whether its task was cancelled elsewhere, in milliseconds. */
+const HEED_EVERY_MS = 1000;
 /** A stream lets others in after so long, in milliseconds. */
 const MOST_AT_A_TIME_MS = 10;
 
@@ -50,7 +53,7 @@ export class StatefulExecutor implements AgentExecutor {
 
   async execute(request: RequestContext, bus: ExecutionEventBus): Promise<void> {
     const abort = new AbortController();
-    const ended = this.#calls.run((signal) => this.#execute(request, bus, signal), abort);
+    const ended = this.#calls.run(() => this.#execute(request, bus, abort), abort);
     const { taskId } = request;
     const running = { abort, ended };
     this.#running.set(taskId, running);
@@ -74,15 +77,17 @@ export class StatefulExecutor implements AgentExecutor {
   }
 
   /** Never fails: an error becomes an event. */
-  async #execute(request: RequestContext, bus: ExecutionEventBus, signal: AbortSignal): Promise<void> {
+  async #execute(request: RequestContext, bus: ExecutionEventBus, abort: AbortController): Promise<void> {
     const scope = scopeOf(request.context);
     const outlet = new Outlet(request, bus);
     // Who does not wait for the end, or goes on with a task, hears of the task first.
     if (request.task || request.request.configuration?.returnImmediately) outlet.open();
+    // A task that nobody has heard of yet, nobody can cancel.
+    const heed = setInterval(() => outlet.opened && this.#heed(request, abort), HEED_EVERY_MS);
     try {
       const chunks: unknown[] = [];
       const pace = new Pace();
-      const reply = await this.#agent.handle(taskOf(request, scope, signal), {
+      const reply = await this.#agent.handle(taskOf(request, scope, abort.signal), {
         skill: this.#askedBy(request),
         ...(scope.userId !== undefined && { scope: 'session' as const }),
         onChunk: async (chunk) => {
@@ -97,7 +102,18 @@ export class StatefulExecutor implements AgentExecutor {
       this.#logger.error(`a turn of ${request.contextId} failed`, error);
       const { text, code } = failureOf(error);
       outlet.end(TaskState.TASK_STATE_FAILED, text, { code });
+    } finally {
+      clearInterval(heed);
     }
+  }
+
+  /** A task can be cancelled by way of another process, which cannot end the turn that runs here. */
+  async #heed({ taskId, context }: RequestContext, abort: AbortController): Promise<void> {
+    const tasks = this.#tasks;
+    if (!(tasks instanceof StateTaskStore)) return;
+    // A storage that is down is told of by the turn.
+    const cancelled = await tasks.isCancelled(taskId, context).catch(() => false);
+    if (cancelled) abort.abort(new Error('the task was cancelled'));
   }
 
   /** The skill whose question this message answers, whatever its words would lead to. */

@@ -92,6 +92,12 @@ export class StateTaskStore implements TaskStore {
     return taskIn(await (await this.#storage).read(key, { fields: ['task'] }));
   }
 
+  /** Has it been cancelled, maybe by way of another process? */
+  async isCancelled(taskId: string, context: ServerCallContext): Promise<boolean> {
+    const record = await (await this.#storage).read(taskKey(taskId, scopeOf(context)), { fields: ['task'] });
+    return taskIn(record)?.status?.state === TaskState.TASK_STATE_CANCELED;
+  }
+
   /** Closes the storage. */
   async close(): Promise<void> {
     await (await this.#storage).close();
