@@ -76,6 +76,8 @@ describe('API keys', () => {
     await using serving = await serve({ security: KEYS });
     expect(await status(serving.url, {})).toBe(401);
     expect(await status(serving.url, { 'X-API-Key': 'the key of an' })).toBe(401);
+    // Sent twice, a header is one text, and no key.
+    expect(await status(serving.url, { 'X-API-Key': 'the key of ana, the key of ana' })).toBe(401);
     expect(
       await status(serving.url, { 'X-API-Key': createHash('sha256').update('the key of ben').digest('hex') }),
     ).toBe(401);
@@ -202,6 +204,25 @@ describe('a server', () => {
     expect(codes.map((code) => code === 429)).toEqual([false, false, false, true, true]);
     expect(await status(serving.url, BEN)).not.toBe(429);
     expect((await fetch(`${serving.url}/healthz`)).status).toBe(200);
+  });
+
+  it('believes as many proxies as it is told to of where a caller without a name is', async () => {
+    const limited = { rate_limit: { requests: 2, seconds: 60 } };
+    const codesOf = async (url: string, addresses: string[]) => {
+      const codes = [];
+      for (const address of addresses) codes.push((await status(url, { 'X-Forwarded-For': address })) === 429);
+      return codes;
+    };
+    await using bare = await serve({ security: limited });
+    expect(await codesOf(bare.url, ['1.1.1.1', '2.2.2.2', '3.3.3.3'])).toEqual([false, false, true]);
+    await using behind = await serve({ security: limited, server: { proxies: 1 } });
+    // What the proxy says stands last; before it is what the caller made up.
+    expect(await codesOf(behind.url, ['1.1.1.1', '2.2.2.2', '3.3.3.3'])).toEqual([false, false, false]);
+    expect(await codesOf(behind.url, ['8.8.8.8, 4.4.4.4', '9.9.9.9, 4.4.4.4', '7.7.7.7, 4.4.4.4'])).toEqual([
+      false,
+      false,
+      true,
+    ]);
   });
 
   it('says that a conversation is busy when as many messages wait as may, and then goes on', async () => {
