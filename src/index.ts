@@ -1,4 +1,4 @@
-export { Agent, type HandleOptions, type Reply, type RouteOptions } from './agent/agent.js';
+export { Agent, type CloseOptions, type HandleOptions, type Reply, type RouteOptions } from './agent/agent.js';
 export type {
   AgentConversations,
   ConversationPlace,

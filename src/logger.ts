@@ -28,7 +28,13 @@ export const silentLogger: Logger = {
 /** Errors with all they say, passwords in them hidden. */
 function shown(value: unknown): string {
   if (typeof value === 'string') return value;
-  return value instanceof Error ? redactText(inspect(value)) : JSON.stringify(value);
+  if (value instanceof Error) return redactText(inspect(value));
+  try {
+    return JSON.stringify(value) ?? inspect(value);
+  } catch {
+    // Anything can be thrown, and then is logged: a BigInt, a cycle.
+    return redactText(inspect(value));
+  }
 }
 
 /**

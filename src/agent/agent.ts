@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { inspect } from 'node:util';
 import type { AgentConfig } from '../config/index.js';
 import type { Conversation } from '../conversation/conversation.js';
@@ -46,6 +47,14 @@ export interface RouteOptions {
 export interface HandleOptions extends RouteOptions {
   /** Hears of each chunk of a handler that streams; the handler goes on once it returns. */
   readonly onChunk?: ((chunk: unknown) => void | Promise<void>) | undefined;
+}
+
+export interface CloseOptions {
+  /**
+   * How long to wait for what runs, in milliseconds; what runs longer finds its storage closed, and keeps nothing.
+   * Default: until all has ended.
+   */
+  readonly timeoutMs?: number | undefined;
 }
 
 /** Skills over their storages. Made by `createAgent`. */
@@ -106,10 +115,14 @@ export class Agent {
     return conversationOf(await this.#runtime.contextFor(handler.options), handler.options, task, options.scope);
   }
 
-  /** Takes no more tasks, waits for those that run, and releases storages and connections. Idempotent. */
-  close(): Promise<void> {
+  /**
+   * Takes no more tasks, waits for those that run, and releases storages and connections. Idempotent: the options of
+   * the first call count.
+   */
+  close({ timeoutMs }: CloseOptions = {}): Promise<void> {
     this.#closing ??= (async () => {
-      await Promise.allSettled(this.#running);
+      const ended = Promise.allSettled(this.#running);
+      await (timeoutMs === undefined ? ended : Promise.race([ended, delay(timeoutMs, undefined, { ref: false })]));
       await this.#runtime.close();
     })();
     return this.#closing;

@@ -6,13 +6,20 @@ import { API_PATH } from '../conversation-api/operations.js';
 import { AgentUpError, messageOf } from '../errors.js';
 import { type Logger, silentLogger } from '../logger.js';
 import { a2aRoutes } from './a2a/a2a-routes.js';
-import type { StatefulExecutor } from './a2a/agent-executor.js';
 import { authenticatorOf } from './auth/authenticator.js';
 import { ContextIds } from './context-ids.js';
 import { conversationRoutes } from './conversations/conversation-routes.js';
 import { healthRoutes } from './health.js';
 import { MCP_PATH, mcpRoutes } from './mcp/mcp-routes.js';
-import { forHosts, identify, rateLimited, readBody, refuseWhen, sendProblem } from './middleware.js';
+import {
+  forHosts,
+  identify,
+  isMalformedAddress,
+  rateLimited,
+  readBody,
+  refuseWhen,
+  sendProblem,
+} from './middleware.js';
 
 export interface AgentServerOptions {
   /** Instead of `server.host` of the configuration. */
@@ -33,7 +40,7 @@ export class AgentServer {
   /** For a server of your own: mount it (it is an express application), and listen yourself. */
   readonly app: RequestListener;
   readonly agent: Agent;
-  readonly #executor: StatefulExecutor;
+  readonly #calls: readonly Stoppable[];
   readonly #http: Server;
   readonly #host: string;
   readonly #port: number;
@@ -45,14 +52,14 @@ export class AgentServer {
   constructor(
     agent: Agent,
     app: RequestListener,
-    executor: StatefulExecutor,
+    calls: readonly Stoppable[],
     state: ServerState,
     place: Place,
     logger: Logger,
   ) {
     this.agent = agent;
     this.app = app;
-    this.#executor = executor;
+    this.#calls = calls;
     this.#state = state;
     this.#host = place.host;
     this.#port = place.port;
@@ -111,7 +118,10 @@ export class AgentServer {
       else resolve();
     });
     this.#http.closeIdleConnections();
-    const cancelled = await this.#executor.stop(this.agent.config.server.stop_timeout * 1000);
+    const begun = performance.now();
+    const timeoutMs = this.agent.config.server.stop_timeout * 1000;
+    const late = await Promise.all(this.#calls.map((calls) => calls.stop(timeoutMs)));
+    const cancelled = late.reduce((sum, count) => sum + count, 0);
     if (cancelled > 0) this.#logger.warn(`${cancelled} turns took too long to end and were cancelled`);
     // What has been said reaches its reader before the connections go.
     const goodbye = setTimeout(() => this.#http.closeAllConnections(), 1000);
@@ -119,9 +129,15 @@ export class AgentServer {
     await closed;
     clearTimeout(goodbye);
     clearInterval(idle);
-    await this.agent.close();
+    // A hook of a conversation that is over can be running still, and is nothing that can be cancelled.
+    await this.agent.close({ timeoutMs: Math.max(timeoutMs - (performance.now() - begun), 1000) });
     return cancelled;
   }
+}
+
+/** Something that runs turns for callers. */
+interface Stoppable {
+  stop(timeoutMs: number): Promise<number>;
 }
 
 interface Place {
@@ -184,11 +200,14 @@ export async function createAgentServer(agent: Agent, options: AgentServerOption
     sendProblem(response, { status: 404, code: 'NOT_FOUND', text: 'There is nothing here.' }),
   );
   app.use((error: unknown, _request: Request, response: Response, next: NextFunction) => {
+    if (isMalformedAddress(error)) {
+      return sendProblem(response, { status: 400, code: 'ADDRESS_MALFORMED', text: 'This is no address.' });
+    }
     logger.error(error, 'a request failed');
     if (response.headersSent) return next(error);
     sendProblem(response, { status: 500, code: 'INTERNAL', text: 'Something went wrong.' });
   });
-  return new AgentServer(agent, app, a2a.executor, state, { host, port }, logger);
+  return new AgentServer(agent, app, mcp ? [a2a.executor, mcp] : [a2a.executor], state, { host, port }, logger);
 }
 
 function hostOf(url: string | undefined): string | undefined {

@@ -11,6 +11,17 @@ const SENTENCES: Partial<Record<ErrorCode, { readonly text: string; readonly sta
   LIMIT_EXCEEDED: { text: 'Something in this message is larger than this agent takes.', status: 413 },
 };
 
+const OTHERWISE = 'The agent could not handle this message.';
+
+/** Is this what a caller is told of a failure? */
+export function isSentence(text: string): boolean {
+  return (
+    text === OTHERWISE ||
+    text === TENANT_FORBIDDEN.text ||
+    Object.values(SENTENCES).some((sentence) => sentence.text === text)
+  );
+}
+
 export interface Failure {
   readonly text: string;
   readonly status: number;
@@ -18,9 +29,12 @@ export interface Failure {
   readonly code: string;
 }
 
+/** Said to who names a tenant that is not theirs. */
+export const TENANT_FORBIDDEN: Failure = { text: 'This tenant is not yours.', status: 403, code: 'TENANT_FORBIDDEN' };
+
 /** The safe side of an error; the other side is for the log. */
 export function failureOf(error: unknown): Failure {
   const known = isAgentUpError(error) ? SENTENCES[error.code] : undefined;
   if (known && isAgentUpError(error)) return { ...known, code: error.code };
-  return { text: 'The agent could not handle this message.', status: 500, code: 'HANDLER_FAILED' };
+  return { text: OTHERWISE, status: 500, code: 'HANDLER_FAILED' };
 }

@@ -95,6 +95,12 @@ export function refuseWhen(isStopping: () => boolean): RequestHandler {
   };
 }
 
+/** Is this what express says of an address that is not encoded as addresses are? */
+export function isMalformedAddress(error: unknown): boolean {
+  const { status } = (typeof error === 'object' && error !== null ? error : {}) as { status?: unknown };
+  return error instanceof URIError && status === 400;
+}
+
 /** Reads JSON bodies of at most `limit` bytes. What it has read nobody after it reads again. */
 export function readBody(limit: number): [RequestHandler, ErrorRequestHandler] {
   return [

@@ -135,6 +135,19 @@ describe('an agent', () => {
     await closed;
   });
 
+  it('waits no longer than it was told to', async () => {
+    const started = new Promise<void>((resolveStarted) => {
+      slow = withState(async function slowly() {
+        resolveStarted();
+        await new Promise(() => {});
+      });
+    });
+    const agent = await createAgent({ state: { backend: 'memory' } }, { skills: [slow as never] });
+    agent.handle(task()).catch(() => {});
+    await started;
+    await agent.close({ timeoutMs: 20 });
+  });
+
   it('refuses two skills with one id, and a class without decorated methods', async () => {
     const config = { state: { backend: 'memory' as const } };
     await expect(createAgent(config, { skills: [Counter, Counter] })).rejects.toMatchObject({

@@ -2,8 +2,10 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Task, TaskState } from '@a2a-js/sdk';
+import { ServerCallContext } from '@a2a-js/sdk/server';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { StateConfigInput } from '../../src/config/index.js';
+import { StateTaskStore } from '../../src/server/a2a/task-store.js';
 import { a2aClient, isTask, request, say, textIn, textPart } from '../support/a2a-client.js';
 import { startValkey, type ValkeyServer } from '../support/index.js';
 import { serve } from './serving.js';
@@ -95,6 +97,23 @@ describe.each(['memory', 'file', 'valkey'] as const)('an agent over A2A, on %s',
     expect(textIn(done)).toBe('{"size":"S"}');
   });
 
+  it('asks again where the server died before the task of a question was written', async () => {
+    await using serving = await serve({ state: stateOf(backend) });
+    const client = await a2aClient(serving.url);
+    const { contextId } = await say(client, 'count');
+    const first = task(await say(client, 'pizza', { contextId, messageId: 'm1' }));
+    const tasks = new StateTaskStore(serving.server.agent.context.storage);
+    const anybody = new ServerCallContext({});
+    const { metadata: _, ...left } = (await tasks.load(first.id, anybody)) ?? expect.fail('no task');
+    const status = { state: TaskState.TASK_STATE_WORKING, message: undefined, timestamp: undefined };
+    await tasks.save({ ...left, metadata: undefined, status }, anybody);
+    const again = task(await say(client, 'pizza', { contextId, messageId: 'm1' }));
+    expect([again.id, again.status?.state]).toEqual([first.id, TaskState.TASK_STATE_INPUT_REQUIRED]);
+    expect(textIn(again)).toBe(textIn(first));
+    // The words would lead to another skill than the one that asked.
+    expect(textIn(await say(client, 'count', { taskId: first.id, contextId }))).toBe('{"size":"count"}');
+  });
+
   it('handles a redelivered message once', async () => {
     await using serving = await serve({ state: stateOf(backend) });
     const client = await a2aClient(serving.url);
@@ -123,7 +142,7 @@ describe.each(['memory', 'file', 'valkey'] as const)('an agent over A2A, on %s',
     expect(seen).toEqual(['once ', 'upon', 'TASK_STATE_COMPLETED']);
     const stored = await client.getTask({ tenant: '', id });
     expect(stored.artifacts.map(({ parts }) => parts.map((part) => textIn({ parts: [part] } as never)))).toEqual([
-      ['once ', 'upon'],
+      ['once upon'],
     ]);
   });
 
@@ -157,6 +176,26 @@ describe.each(['memory', 'file', 'valkey'] as const)('an agent over A2A, on %s',
     await expect(client.cancelTask({ tenant: '', id: 'none', metadata: undefined })).rejects.toMatchObject({
       reason: 'TASK_NOT_FOUND',
     });
+  });
+
+  it.skipIf(backend === 'memory')('ends a turn whose task was cancelled by way of another server', async () => {
+    const state = stateOf(backend);
+    await using here = await serve({ state });
+    await using there = await serve({ state });
+    const client = await a2aClient(here.url);
+    closeGate();
+    const begun = task(await say(client, 'hang', { returnImmediately: true }));
+    const { id, contextId } = begun;
+    await expect.poll(() => shared.log).toContain(`hang ${contextId}`);
+    const other = await a2aClient(there.url);
+    await other.cancelTask({ tenant: '', id, metadata: undefined });
+    // The gate stays closed: only the cancellation can have let the next message in.
+    expect(textIn(await say(client, 'count', { contextId }))).toBe('1 nobody');
+    for (const one of [client, other]) {
+      expect((await one.getTask({ tenant: '', id })).status?.state).toBe(TaskState.TASK_STATE_CANCELED);
+    }
+    expect(await here.server.agent.context.getVariable(contextId, 'hung')).toBeUndefined();
+    shared.open();
   });
 
   it('lists the tasks of a conversation by page, the newest first; to nobody in particular no others', async () => {

@@ -137,6 +137,13 @@ describe.each(['memory', 'file', 'valkey'] as const)('the conversation API, on %
 
     const extended = (await call('POST', `${at}/extend`, { seconds: 1000 })).body;
     expect(Date.parse(extended.expiresAt ?? '') - Date.now()).toBeLessThan(1_001_000);
+    // The first one again, late: it had its effect, and takes nothing back of what came after.
+    const once = { 'Idempotency-Key': 'extend' };
+    await call('POST', `${at}/extend`, { seconds: 500 }, once);
+    await call('POST', `${at}/extend`, { seconds: 5000 });
+    const again = await call('POST', `${at}/extend`, { seconds: 500 }, once);
+    expect(again.headers.get('idempotency-replayed')).toBe('true');
+    expect(Date.parse(again.body.expiresAt ?? '') - Date.now()).toBeGreaterThan(4_000_000);
     const reset = (await call('POST', `${at}/reset`, {})).body;
     expect(reset).toMatchObject({ context: { previousMessages: [] }, orderHistory: ['o1', 'o2'] });
     expect(Object.keys(reset.context)).toEqual(['previousMessages']);
@@ -299,6 +306,10 @@ describe('the conversation API', () => {
     );
     expect((await call('GET', `/whatsapp/lookup/tenant/${ANA}`)).body.subDomain).toBe('north');
     expect((await call('GET', '/whatsapp/lookup/tenant/not-a-number')).status).toBe(422);
+    const all = client(serving.url, ALL);
+    expect((await all('GET', `/whatsapp/lookup/tenant/${ANA}`)).body.errors?.[0]?.path).toBe('query.subDomain');
+    expect((await all('GET', `/whatsapp/lookup/tenant/${ANA}?subDomain=north`)).body.subDomain).toBe('north');
+    expect((await call('GET', `/whatsapp/lookup/tenant/${ANA}?subDomain=north2`)).status).toBe(404);
   });
 
   it('refuses to be served without a key', async () => {
@@ -316,6 +327,12 @@ describe('the conversation API', () => {
     const call = client(`http://127.0.0.1:${(own.address() as AddressInfo).port}`);
     expect((await call('POST', '/conversations', { subDomain: 'north', userId: ANA })).status).toBe(201);
     expect((await call('GET', '/nothing')).status).toBe(404);
+    // Nobody else catches what goes wrong here, and express would show it.
+    const malformed = await call('GET', '/conversations/%E0%A4%A');
+    expect([malformed.status, malformed.body]).toEqual([
+      400,
+      { type: 'about:blank', title: 'This is no address.', status: 400, code: 'INVALID' },
+    ]);
     await new Promise((resolve) => own.close(resolve));
   });
 

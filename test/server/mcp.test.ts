@@ -1,9 +1,14 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { text } from 'node:stream/consumers';
+import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type LinkedProject, linkedProject } from '../support/linked-project.js';
 import { serve } from './serving.js';
+import { closeGate, shared } from './skills.js';
 
 const BIN = fileURLToPath(new URL('../../bin/agentup.js', import.meta.url));
 const NOTES = `
@@ -132,6 +137,27 @@ describe('agentup mcp, on standard streams', () => {
   });
 });
 
+describe('agentup mcp, told to stop', () => {
+  it('answers what it was asked before', async () => {
+    await project.write({
+      'slow.mjs':
+        "import { withState } from 'agentup';\nexport const slow = withState(async () => { console.error('asked'); await new Promise((r) => setTimeout(r, 300)); return 'done'; });\n",
+      'agent_config.yaml': 'skills: [{ id: slow, handler: ./slow.mjs#slow }]\nstate: { backend: memory }\n',
+    });
+    const child = spawn(process.execPath, [BIN, 'mcp'], { cwd: project.directory, stdio: 'pipe' });
+    const asked = once(child.stderr, 'data');
+    const message = (id: number, method: string, params: object) =>
+      `${JSON.stringify({ jsonrpc: '2.0', id, method, params })}\n`;
+    const clientInfo = { name: 'pipe', version: '1' };
+    child.stdin.write(message(1, 'initialize', { protocolVersion: '2025-06-18', capabilities: {}, clientInfo }));
+    child.stdin.write(`${JSON.stringify({ jsonrpc: '2.0', method: 'notifications/initialized' })}\n`);
+    child.stdin.write(message(2, 'tools/call', { name: 'ask_slow', arguments: { message: 'x' } }));
+    expect(String(await asked)).toContain('asked');
+    child.kill('SIGTERM');
+    expect(await text(child.stdout)).toContain('"result":"done"');
+  });
+});
+
 describe('MCP over HTTP', () => {
   const connect = (url: string, headers: Record<string, string> = {}): Promise<void> =>
     client.connect(new StreamableHTTPClientTransport(new URL(`${url}/mcp`), { requestInit: { headers } }));
@@ -159,6 +185,42 @@ describe('MCP over HTTP', () => {
       isError: true,
       error: { code: 'CONTEXT_ID_INVALID' },
     });
+  });
+
+  it('lets a running call end when the server stops, and cancels one that takes too long', async () => {
+    const serving = await serve({ server: { mcp: true, stop_timeout: 20 } });
+    await connect(serving.url);
+    closeGate();
+    const running = call('ask_hang', { message: 'x' });
+    await expect.poll(() => shared.log.length).toBeGreaterThan(0);
+    const stopped = serving.server.stop();
+    await delay(1500);
+    shared.open();
+    expect(await running).toMatchObject({ result: 'let go', isError: false });
+    expect(await stopped).toBe(0);
+
+    await client.close();
+    client = new Client({ name: 'test', version: '1' });
+    const hasty = await serve({ server: { mcp: true, stop_timeout: 1 } });
+    await connect(hasty.url);
+    closeGate();
+    shared.log.length = 0;
+    const cut = call('ask_hang', { message: 'x' });
+    await expect.poll(() => shared.log.length).toBeGreaterThan(0);
+    expect(await hasty.server.stop()).toBe(1);
+    expect(await cut).toMatchObject({ isError: true });
+    shared.open();
+  });
+
+  it('gives what JSON cannot hold as a text, for the turn is committed', async () => {
+    await using serving = await serve({ server: { mcp: true } });
+    await connect(serving.url);
+    const results = [];
+    for (const kind of ['bigint', 'function', 'map', 'none']) {
+      results.push((await call('ask_odd', { message: `odd ${kind}` })).result);
+    }
+    expect(results).toEqual(['10', '[Function: function]', {}, null]);
+    expect((await call('ask_odd', { message: 'odd cyclic' })).result).toContain('[Circular');
   });
 
   it('is not there where nobody asked for it', async () => {

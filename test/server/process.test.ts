@@ -32,6 +32,11 @@ export const hang = withState(async function hang(task, context, id) {
   while (existsSync('hang')) await delay(5);
   return 'hung ' + runs;
 });
+// Forgets an await.
+export const stray = withState(async function stray(task, context, id) {
+  setTimeout(() => context.setVariable(id, 'late', true), 10);
+  return 'gone';
+});
 `;
 
 let valkey: ValkeyServer;
@@ -70,7 +75,7 @@ async function start(backend: string, args: readonly string[] = ['--port', '0'])
     backend === 'valkey'
       ? `{ backend: valkey, url: "${valkey.url}", key_prefix: "${project.directory}:", lease: 2 }`
       : `{ backend: ${backend}, lease: 2 }`;
-  const skills = ['count', 'pizza', 'hang'].map(
+  const skills = ['count', 'pizza', 'hang', 'stray'].map(
     (id) => `  - { id: ${id}, handler: ./skills.mjs#${id}, keywords: [${id}] }`,
   );
   await project.write({
@@ -189,6 +194,14 @@ describe('agentup run', () => {
     running.child.kill('SIGINT');
     expect(await running.ended()).toBe(130);
     expect(await lost).toBe('lost');
+  });
+
+  it('outlives a promise that a handler forgot', async () => {
+    const { url, said } = await start('memory');
+    const client = await a2aClient(url);
+    expect(textIn(await say(client, 'stray'))).toBe('gone');
+    await said('is an await missing in a handler?');
+    expect(textIn(await say(client, 'count'))).toBe('1');
   });
 
   it('says what is in the way when it cannot listen, or must not', async () => {

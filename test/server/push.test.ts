@@ -67,6 +67,23 @@ describe('push notifications', () => {
     await expect.poll(() => received.map(({ body }) => body).join('\n')).toContain('TASK_STATE_INPUT_REQUIRED');
   });
 
+  it('go with a message that makes no task: that leaves nothing for good, and is no task', async () => {
+    const api_keys = [{ key: 'the key of ana', user: 'ana' }];
+    await using serving = await serve({
+      server: { push_hosts: ['127.0.0.1'], task_ttl: 60 },
+      security: { auth: 'api_key', api_keys },
+    });
+    const client = await a2aClient(serving.url, { headers: { 'X-API-Key': 'the key of ana' } });
+    const configuration = { acceptedOutputModes: [], returnImmediately: false, taskPushNotificationConfig: config('') };
+    await client.sendMessage({ ...request('count'), configuration });
+    const { storage } = serving.server.agent.context;
+    for await (const { expiresAt } of storage.list({ space: 'tasks', scope: ['user', 'ana'] })) {
+      expect(expiresAt).toBeLessThanOrEqual(Date.now() + 60_000);
+    }
+    const query = { tenant: '', contextId: '', status: 0, pageToken: '', statusTimestampAfter: undefined };
+    expect(await client.listTasks(query)).toMatchObject({ tasks: [], totalSize: 0 });
+  });
+
   it('are refused to other hosts, and not offered where there are none', async () => {
     await using serving = await serve({ server: { push_hosts: ['hooks.example.com'] } });
     const client = await a2aClient(serving.url);

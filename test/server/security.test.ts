@@ -76,6 +76,8 @@ describe('API keys', () => {
     await using serving = await serve({ security: KEYS });
     expect(await status(serving.url, {})).toBe(401);
     expect(await status(serving.url, { 'X-API-Key': 'the key of an' })).toBe(401);
+    // Sent twice, a header is one text, and no key.
+    expect(await status(serving.url, { 'X-API-Key': 'the key of ana, the key of ana' })).toBe(401);
     expect(
       await status(serving.url, { 'X-API-Key': createHash('sha256').update('the key of ben').digest('hex') }),
     ).toBe(401);
@@ -204,6 +206,25 @@ describe('a server', () => {
     expect((await fetch(`${serving.url}/healthz`)).status).toBe(200);
   });
 
+  it('believes as many proxies as it is told to of where a caller without a name is', async () => {
+    const limited = { rate_limit: { requests: 2, seconds: 60 } };
+    const codesOf = async (url: string, addresses: string[]) => {
+      const codes = [];
+      for (const address of addresses) codes.push((await status(url, { 'X-Forwarded-For': address })) === 429);
+      return codes;
+    };
+    await using bare = await serve({ security: limited });
+    expect(await codesOf(bare.url, ['1.1.1.1', '2.2.2.2', '3.3.3.3'])).toEqual([false, false, true]);
+    await using behind = await serve({ security: limited, server: { proxies: 1 } });
+    // What the proxy says stands last; before it is what the caller made up.
+    expect(await codesOf(behind.url, ['1.1.1.1', '2.2.2.2', '3.3.3.3'])).toEqual([false, false, false]);
+    expect(await codesOf(behind.url, ['8.8.8.8, 4.4.4.4', '9.9.9.9, 4.4.4.4', '7.7.7.7, 4.4.4.4'])).toEqual([
+      false,
+      false,
+      true,
+    ]);
+  });
+
   it('says that a conversation is busy when as many messages wait as may, and then goes on', async () => {
     await using serving = await serve({ state: { backend: 'memory', queue: 2 } });
     const client = await a2aClient(serving.url);
@@ -223,16 +244,29 @@ describe('a server', () => {
     expect(textIn(await say(client, 'count', { contextId }))).toBe('3 nobody');
   });
 
+  it('shows of a reply that JSON cannot hold no more than its kind', async () => {
+    await using serving = await serve();
+    const client = await a2aClient(serving.url);
+    expect(textIn(await say(client, 'odd function'))).toBe('[Function: function]');
+    expect(textIn(await say(client, 'odd bigint'))).toBe('10');
+    expect(textIn(await say(client, 'odd cyclic'))).toContain('[Circular');
+  });
+
   it('answers what is no request of the protocol without telling anything', async () => {
     await using serving = await serve();
-    const post = async (path: string, body: string, type = 'application/json') => {
+    const post = async (path: string, body: string, type = 'application/json', version = '1.0') => {
       const answer = await fetch(`${serving.url}${path}`, {
         method: 'POST',
-        headers: { 'Content-Type': type, 'A2A-Version': '1.0' },
+        headers: { 'Content-Type': type, 'A2A-Version': version },
         body,
       });
       return { status: answer.status, text: await answer.text() };
     };
+    const message = (parts: string, more = '') =>
+      `{"message":{"messageId":"m","role":"ROLE_USER","parts":${parts}${more}}}`;
+    const rpc = (params: string, method = 'SendMessage') =>
+      `{"jsonrpc":"2.0","id":1,"method":"${method}","params":${params}}`;
+    const nested = `${'{"a":'.repeat(20_000)}1${'}'.repeat(20_000)}`;
     const answers = [
       await post('/a2a/jsonrpc', '{'),
       await post('/a2a/jsonrpc', '[]'),
@@ -243,11 +277,22 @@ describe('a server', () => {
       await post('/a2a/jsonrpc', 'x', 'text/plain'),
       await post('/a2a/rest/message:send', '{"message":{"messageId":7}}'),
       await post('/nothing', '{}'),
+      await post('/a2a/jsonrpc', rpc(message('[null]'))),
+      await post('/a2a/jsonrpc', rpc('{"message":null}', 'message/send'), undefined, '0.3'),
+      await post('/a2a/jsonrpc', rpc(message('[{"text":{"toString":5}}]'))),
+      await post('/a2a/rest/message:send', message('[null]')),
+      await post('/a2a/rest/message:send', message('[{"raw":5}]')),
+      await post('/a2a/rest/message:stream', message('[null]')),
+      await post('/a2a/rest/message:send', message('[{"text":"count"}]', `,"taskId":"${'x'.repeat(5000)}"`)),
+      await post('/a2a/rest/%E0%A4%A/message:send', '{}'),
     ];
     for (const { status, text } of answers) {
-      expect(status).toBeLessThan(500);
-      expect(text).not.toMatch(/node_modules|\.ts|\.js:|at /);
+      expect(status, text).toBeLessThan(500);
+      expect(text).not.toMatch(/node_modules|\.ts|\.js:|at |Cannot|argument must be/);
     }
+    const deep = await post('/a2a/jsonrpc', rpc(message(`[{"data":${nested}}]`)));
+    expect(deep.text).not.toMatch(/Maximum|stack/);
+    expect((await fetch(`${serving.url}/healthz`)).status).toBe(200);
     expect((await fetch(`${serving.url}/nothing`)).status).toBe(404);
   });
 });

@@ -73,4 +73,18 @@ export const echo = withState(async function echo(task) {
   };
 });
 
-export const names = ['count', 'slow', 'pizza', 'story', 'boom', 'hang', 'echo'];
+/** As many chunks as the message says, without ever waiting. */
+export const flood = withState(async function* flood(task, context, id) {
+  await context.incrementVariable(id, 'floods');
+  for (let n = 0; n < Number(task.text.split(' ')[1]); n++) yield `${n} `;
+});
+
+/** What JSON cannot hold, or only as something else. */
+export const odd = withState(async function odd(task) {
+  const cyclic: Record<string, unknown> = Object.create(null);
+  cyclic['self'] = cyclic;
+  const values: Record<string, unknown> = { bigint: 10n, cyclic, function: () => 'secret', map: new Map([[1, 2]]) };
+  return values[task.text.split(' ')[1] ?? ''];
+});
+
+export const names = ['count', 'slow', 'pizza', 'story', 'boom', 'hang', 'echo', 'flood', 'odd'];

@@ -5,6 +5,7 @@ import { stderrLogger } from '../../logger.js';
 import { EXIT, type ExitCode } from '../exit-codes.js';
 import { usage } from '../interview.js';
 import { workingDirectory } from '../place.js';
+import { logStrayRejections } from '../stray-rejections.js';
 import type { Terminal } from '../terminal.js';
 import { type RunOptions, run as runServer } from './run.js';
 
@@ -27,6 +28,7 @@ export async function run(options: McpOptions, terminal: Terminal): Promise<Exit
   // Standard output belongs to the protocol: what a skill prints must not get in between.
   globalThis.console = new Console(process.stderr);
   const logger = stderrLogger(terminal.env['AGENTUP_LOG']);
+  logStrayRejections(logger);
   const agent = await createAgent(options.config, {
     cwd: workingDirectory(options, terminal),
     env: terminal.env,
@@ -40,7 +42,7 @@ export async function run(options: McpOptions, terminal: Terminal): Promise<Exit
     await Promise.race([once(terminal.stdin, 'end'), once(terminal.stdin, 'close'), ...signals]);
     await close();
   } finally {
-    await agent.close();
+    await agent.close({ timeoutMs: 1000 });
   }
   return EXIT.done;
 }

@@ -4,6 +4,7 @@ import type { AgentServer } from '../../server/agent-server.js';
 import { EXIT, type ExitCode } from '../exit-codes.js';
 import { usage } from '../interview.js';
 import { type PlaceFlags, workingDirectory } from '../place.js';
+import { logStrayRejections } from '../stray-rejections.js';
 import type { Terminal } from '../terminal.js';
 
 export interface RunOptions extends PlaceFlags {
@@ -18,6 +19,7 @@ export interface RunOptions extends PlaceFlags {
 export async function run(options: RunOptions, terminal: Terminal): Promise<ExitCode> {
   const port = portOf(options.port);
   const logger = stderrLogger(terminal.env['AGENTUP_LOG']);
+  logStrayRejections(logger);
   const agent = await createAgent(options.config, {
     cwd: workingDirectory(options, terminal),
     env: terminal.env,

@@ -8,8 +8,9 @@ import type { Logger } from '../../logger.js';
 import type { ContextIds } from '../context-ids.js';
 import { ANONYMOUS, type Identity } from '../identity.js';
 import { agentCardOf, PATHS } from './agent-card.js';
-import { StatefulExecutor } from './agent-executor.js';
+import { STREAM, StatefulExecutor } from './agent-executor.js';
 import { Caller, scopeOf } from './caller.js';
+import { conceal } from './conceal.js';
 import { ConversationGate } from './conversation-gate.js';
 import { StatePushStore } from './push-store.js';
 import { GuardedRequestHandler } from './request-handler.js';
@@ -32,10 +33,15 @@ export interface IdentifiedRequest {
 export function a2aRoutes(agent: Agent, url: () => string, contextIds: ContextIds, logger: Logger): A2ARoutes {
   const { server, security, state } = agent.config;
   const { storage } = agent.context;
-  const tasks = new StateTaskStore(storage, { ttl: server.task_ttl, historyLimit: server.history_limit });
+  const tasks = new StateTaskStore(storage, {
+    ttl: server.task_ttl,
+    historyLimit: server.history_limit,
+    streamArtifact: STREAM,
+  });
   const executor = new StatefulExecutor(agent, tasks, logger);
   const gate = new ConversationGate(state.queue);
-  const push = server.push_hosts.length > 0 ? new StatePushStore(storage, server.push_hosts) : undefined;
+  const push =
+    server.push_hosts.length > 0 ? new StatePushStore(storage, server.push_hosts, server.task_ttl) : undefined;
   const serializers = { '0.3': new V03PushNotificationSerializer() };
   const requestHandler = new GuardedRequestHandler(
     new DefaultRequestHandler(
@@ -63,8 +69,8 @@ export function a2aRoutes(agent: Agent, url: () => string, contextIds: ContextId
     new Caller((request as IdentifiedRequest).identity ?? ANONYMOUS);
   const options = { requestHandler, userBuilder, legacyCompat: { enabled: true } };
   const transports = [
-    [PATHS.jsonRpc, jsonRpcHandler(options)],
-    [PATHS.rest, restHandler(options)],
+    [PATHS.jsonRpc, Router().use(conceal(logger), jsonRpcHandler(options))],
+    [PATHS.rest, Router().use(conceal(logger), restHandler(options))],
   ] as const;
   const card = Router();
   card.use(

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { type Message, type Task, TaskState, type TaskStatus } from '@a2a-js/sdk';
 import {
   AgentEvent,
@@ -13,8 +14,10 @@ import { isInputRequired } from '../../skill/input-required.js';
 import { type Task as HandlerTask, textOf } from '../../skill/task.js';
 import { Cancellation } from '../../skill/turn-signal.js';
 import { failureOf } from '../failure.js';
+import { RunningCalls } from '../running-calls.js';
 import { type CallScope, scopeOf } from './caller.js';
 import { agentMessage, partsOf, taskPartOf } from './parts.js';
+import { StateTaskStore } from './task-store.js';
 
 interface Running {
   readonly cancellation: Cancellation;
@@ -26,7 +29,11 @@ type Metadata = Record<string, unknown>;
 /** The entry of a task's metadata that says which skill asked. */
 const SKILL = 'skill';
 /** The artifact that the chunks of a handler that streams are put into. */
-const STREAM = 'reply';
+export const STREAM = 'reply';
+/** How often a running turn looks whether its task was cancelled elsewhere, in milliseconds. */
+const HEED_EVERY_MS = 1000;
+/** A stream lets others in after so long, in milliseconds. */
+const MOST_AT_A_TIME_MS = 10;
 
 /**
  * Runs what the A2A SDK hands on as turns of an agent, and tells it what came of them. A reply is a message; a task
@@ -36,6 +43,7 @@ export class StatefulExecutor implements AgentExecutor {
   readonly #agent: Agent;
   readonly #tasks: TaskStore;
   readonly #logger: Logger;
+  readonly #calls = new RunningCalls();
   readonly #running = new Map<string, Running>();
 
   constructor(agent: Agent, tasks: TaskStore, logger: Logger) {
@@ -46,7 +54,7 @@ export class StatefulExecutor implements AgentExecutor {
 
   async execute(request: RequestContext, bus: ExecutionEventBus): Promise<void> {
     const cancellation = new Cancellation();
-    const ended = this.#execute(request, bus, cancellation);
+    const ended = this.#calls.run(() => this.#execute(request, bus, cancellation), cancellation);
     const { taskId } = request;
     const running = { cancellation, ended };
     this.#running.set(taskId, running);
@@ -65,18 +73,8 @@ export class StatefulExecutor implements AgentExecutor {
   }
 
   /** Waits for the turns that run, and cancels those that take longer than `timeoutMs`. @returns how many those were */
-  async stop(timeoutMs: number): Promise<number> {
-    const all = (): Promise<unknown> => Promise.all([...this.#running.values()].map(({ ended }) => ended));
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise((resolve) => {
-      timer = setTimeout(resolve, timeoutMs);
-    });
-    await Promise.race([all(), late]);
-    clearTimeout(timer);
-    const left = [...this.#running.values()];
-    for (const { cancellation } of left) cancellation.cancel(new Error('the server stops'));
-    await all();
-    return left.length;
+  stop(timeoutMs: number): Promise<number> {
+    return this.#calls.stop(timeoutMs);
   }
 
   /** Never fails: an error becomes an event. */
@@ -85,14 +83,18 @@ export class StatefulExecutor implements AgentExecutor {
     const outlet = new Outlet(request, bus);
     // Who does not wait for the end, or goes on with a task, hears of the task first.
     if (request.task || request.request.configuration?.returnImmediately) outlet.open();
+    // A task that nobody has heard of yet, nobody can cancel.
+    const heed = setInterval(() => outlet.opened && this.#heed(request, cancellation), HEED_EVERY_MS);
     try {
       const chunks: unknown[] = [];
+      const pace = new Pace();
       const reply = await this.#agent.handle(Cancellation.of(taskOf(request, scope), cancellation), {
         skill: this.#askedBy(request),
         ...(scope.userId !== undefined && { scope: 'session' as const }),
-        onChunk: (chunk) => {
+        onChunk: async (chunk) => {
           chunks.push(chunk);
           outlet.chunk(chunk);
+          await pace.step();
         },
       });
       await this.#answer(reply, chunks, request, outlet);
@@ -101,7 +103,18 @@ export class StatefulExecutor implements AgentExecutor {
       this.#logger.error(error, `a turn of ${request.contextId} failed`);
       const { text, code } = failureOf(error);
       outlet.end(TaskState.TASK_STATE_FAILED, text, { code });
+    } finally {
+      clearInterval(heed);
     }
+  }
+
+  /** A task can be cancelled by way of another process, which cannot end the turn that runs here. */
+  async #heed({ taskId, context }: RequestContext, cancellation: Cancellation): Promise<void> {
+    const tasks = this.#tasks;
+    if (!(tasks instanceof StateTaskStore)) return;
+    // A storage that is down is told of by the turn.
+    const cancelled = await tasks.isCancelled(taskId, context).catch(() => false);
+    if (cancelled) cancellation.cancel(new Error('the task was cancelled'));
   }
 
   /** The skill whose question this message answers, whatever its words would lead to. */
@@ -127,6 +140,17 @@ export class StatefulExecutor implements AgentExecutor {
     }
     // The question was asked before, and belongs to the task of then.
     outlet.resume(asked, await this.#tasks.load(asked, request.context), value, metadata);
+  }
+}
+
+/** A handler that never waits for anything must not keep everybody else waiting. */
+class Pace {
+  #since = performance.now();
+
+  async step(): Promise<void> {
+    if (performance.now() - this.#since < MOST_AT_A_TIME_MS) return;
+    await setImmediate();
+    this.#since = performance.now();
   }
 }
 
@@ -197,11 +221,13 @@ class Outlet {
   resume(taskId: string, stored: Task | undefined, question: unknown, metadata: Metadata): void {
     const { contextId, userMessage } = this.#request;
     const asked = agentMessage(partsOf(question), contextId, taskId);
-    const status = stored?.status ?? statusOf(TaskState.TASK_STATE_INPUT_REQUIRED, asked);
+    // A server that died after the commit may have left it at work.
+    const kept = stored?.status?.state === TaskState.TASK_STATE_WORKING ? undefined : stored?.status;
+    const status = kept ?? statusOf(TaskState.TASK_STATE_INPUT_REQUIRED, asked);
     const fresh = { id: taskId, contextId, status, artifacts: [], history: [userMessage], metadata };
     this.opened = true;
     this.#bus.publish(AgentEvent.task(stored ?? fresh));
-    this.#bus.publish(AgentEvent.statusUpdate({ taskId, contextId, status, metadata: undefined }));
+    this.#bus.publish(AgentEvent.statusUpdate({ taskId, contextId, status, metadata: kept ? undefined : metadata }));
   }
 }
 

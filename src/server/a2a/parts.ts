@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { type Message, type Part, Role } from '@a2a-js/sdk';
 import { isInputRequired } from '../../skill/input-required.js';
 import type { TaskPart } from '../../skill/task.js';
+import { inJson } from '../in-json.js';
 
 /** A part as handlers see it: `text`, `data`, or a `file` as bytes or by its url. */
 export function taskPartOf({ content, filename, mediaType, metadata }: Part): TaskPart {
@@ -31,8 +32,8 @@ export function partsOf(value: unknown): Part[] {
   }
   if (typeof value === 'string') return [textPart(value)];
   if (value === undefined || value === null) return [textPart('')];
-  const json = jsonOf(value);
-  return [json === undefined ? textPart(String(value)) : dataPart(json)];
+  const json = inJson(value);
+  return [typeof json === 'string' ? textPart(json) : dataPart(json)];
 }
 
 /** What the agent says, in a message of its own. */
@@ -55,14 +56,4 @@ function textPart(value: string): Part {
 
 function dataPart(value: unknown): Part {
   return { content: { $case: 'data', value }, metadata: undefined, filename: '', mediaType: 'application/json' };
-}
-
-/** As it comes out at the other end: dates as texts, nothing that JSON does not know. */
-function jsonOf(value: unknown): unknown {
-  try {
-    const text = JSON.stringify(value);
-    return text === undefined ? undefined : JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

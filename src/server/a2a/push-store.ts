@@ -16,8 +16,12 @@ export class StatePushStore implements PushNotificationStore {
   readonly #storage: StateStorage;
   readonly #hosts: ReadonlySet<string>;
 
-  constructor(storage: StateStorage, hosts: readonly string[]) {
+  readonly #ttl: number | 'none';
+
+  /** @param ttl seconds that one is kept whose task never comes to be: a message may be answered without any */
+  constructor(storage: StateStorage, hosts: readonly string[], ttl: number | 'none') {
     this.#storage = storage;
+    this.#ttl = ttl;
     this.#hosts = new Set(hosts.map((host) => host.toLowerCase()));
   }
 
@@ -28,7 +32,7 @@ export class StatePushStore implements PushNotificationStore {
     await this.#storage.commit(
       taskKey(taskId, scopeOf(context)),
       [{ op: 'set', field: `${FIELD}${config.id}`, value: encode(entry) }],
-      { maxFields: MOST + 1 },
+      { maxFields: MOST + 1, expiry: { renew: this.#ttl } },
     );
   }
 

@@ -18,9 +18,10 @@ import type {
 } from '@a2a-js/sdk';
 import { A2AError, RequestMalformedError } from '@a2a-js/sdk/errors';
 import type { A2ARequestHandler, ServerCallContext } from '@a2a-js/sdk/server';
+import { isAgentUpError } from '../../errors.js';
 import type { Logger } from '../../logger.js';
 import type { ContextIds } from '../context-ids.js';
-import { failureOf } from '../failure.js';
+import { failureOf, TENANT_FORBIDDEN } from '../failure.js';
 import { Caller, scopeOf } from './caller.js';
 import type { ConversationGate } from './conversation-gate.js';
 import { RefusedError } from './refused-error.js';
@@ -141,6 +142,10 @@ export class GuardedRequestHandler implements A2ARequestHandler {
   /** What the SDK says of a request is meant for the caller; anything else is not. */
   #outward(error: unknown): unknown {
     if (error instanceof A2AError) return error;
+    // Before a turn, arguments are the caller's: an id that is too long or no text at all.
+    if (isAgentUpError(error, 'INVALID_ARGUMENT')) {
+      return new RequestMalformedError('an id of this request is not one');
+    }
     this.#logger.error(error, 'a request failed');
     return new RefusedError(failureOf(error));
   }
@@ -150,9 +155,7 @@ export class GuardedRequestHandler implements A2ARequestHandler {
     const { tenantId, userId } = context.user instanceof Caller ? context.user.identity : scopeOf(context);
     const named = context.tenant || undefined;
     if (named === tenantId || (userId === undefined && this.#policy.freeTenants)) return;
-    if (named !== undefined) {
-      throw new RefusedError({ text: 'This tenant is not yours.', status: 403, code: 'TENANT_FORBIDDEN' });
-    }
+    if (named !== undefined) throw new RefusedError(TENANT_FORBIDDEN);
     if (tenantId !== undefined) context.setTenant(tenantId);
   }
 

@@ -1,5 +1,5 @@
 import type { ListTasksRequest, ListTasksResponse } from '@a2a-js/sdk';
-import { Task, TaskState } from '@a2a-js/sdk';
+import { type Part, Task, TaskState } from '@a2a-js/sdk';
 import type { ServerCallContext, TaskStore } from '@a2a-js/sdk/server';
 import { type Clock, systemClock } from '../../clock.js';
 import { decode, encode } from '../../json.js';
@@ -13,6 +13,11 @@ export interface TaskStoreOptions {
   readonly ttl?: number | 'none' | undefined;
   /** Most messages kept with one task; the oldest are dropped. Default 200. */
   readonly historyLimit?: number | undefined;
+  /**
+   * The artifact that a stream is put into: texts that follow each other in it are kept as one part. Default: none,
+   * every part stays as it came.
+   */
+  readonly streamArtifact?: string | undefined;
   readonly clock?: Clock | undefined;
 }
 
@@ -35,16 +40,18 @@ export class StateTaskStore implements TaskStore {
   readonly #storage: StateStorage | Promise<StateStorage>;
   readonly #ttl: number | 'none';
   readonly #historyLimit: number;
+  readonly #streamArtifact: string | undefined;
   readonly #clock: Clock;
   readonly #working = new Map<string, Working>();
 
   constructor(
     storage: StateStorage | Promise<StateStorage>,
-    { ttl = 604_800, historyLimit = 200, clock = systemClock }: TaskStoreOptions = {},
+    { ttl = 604_800, historyLimit = 200, streamArtifact, clock = systemClock }: TaskStoreOptions = {},
   ) {
     this.#storage = storage;
     this.#ttl = ttl;
     this.#historyLimit = historyLimit;
+    this.#streamArtifact = streamArtifact;
     this.#clock = clock;
   }
 
@@ -55,6 +62,9 @@ export class StateTaskStore implements TaskStore {
     const works = task.status?.state === TaskState.TASK_STATE_WORKING;
     const now = this.#clock.now();
     if (task.history.length > this.#historyLimit) task.history = task.history.slice(-this.#historyLimit);
+    // The SDK copies the task with every chunk: of a long stream of parts that would take minutes.
+    const stream = task.artifacts.find(({ artifactId }) => artifactId === this.#streamArtifact);
+    if (stream) stream.parts = joinTexts(stream.parts);
     if (works && known && now - known.writtenAt < WORKING_EVERY_MS) {
       this.#working.set(name, { ...known, task: structuredClone(task) });
       return;
@@ -82,6 +92,12 @@ export class StateTaskStore implements TaskStore {
     return taskIn(await (await this.#storage).read(key, { fields: ['task'] }));
   }
 
+  /** Has it been cancelled, maybe by way of another process? */
+  async isCancelled(taskId: string, context: ServerCallContext): Promise<boolean> {
+    const record = await (await this.#storage).read(taskKey(taskId, scopeOf(context)), { fields: ['task'] });
+    return taskIn(record)?.status?.state === TaskState.TASK_STATE_CANCELED;
+  }
+
   /** Closes the storage. */
   async close(): Promise<void> {
     await (await this.#storage).close();
@@ -97,9 +113,26 @@ export class StateTaskStore implements TaskStore {
     const { space, scope: container } = taskKey('any', scope);
     const found: RecordInfo[] = [];
     const listing = { space, scope: container, ...(contextId && { owner: contextId }) };
-    for await (const info of (await this.#storage).list(listing)) found.push(info);
+    for await (const info of (await this.#storage).list(listing)) {
+      // Without a conversation it is only where to send news of a task that never came to be.
+      if (info.owner !== undefined) found.push(info);
+    }
     return listTasks(found, query, (id) => this.load(id, context));
   }
+}
+
+function joinTexts(parts: readonly Part[]): Part[] {
+  const joined: Part[] = [];
+  for (const part of parts) {
+    const last = joined.at(-1);
+    if (last?.content?.$case === 'text' && part.content?.$case === 'text') {
+      joined[joined.length - 1] = {
+        ...last,
+        content: { $case: 'text', value: last.content.value + part.content.value },
+      };
+    } else joined.push(part);
+  }
+  return joined;
 }
 
 function taskIn(record: StateRecord | undefined): Task | undefined {

@@ -1,6 +1,7 @@
 import type { z } from 'zod';
 import type { Clock } from '../../clock.js';
 import { toIso } from '../../clock.js';
+import { LIFE, lifeOf, outlived } from '../../conversation/life.js';
 import { encodeMessage } from '../../conversation/message.js';
 import type { messageInput, syncBody } from '../../conversation-api/schemas.js';
 import { decode, encode, type JsonValue } from '../../json.js';
@@ -14,6 +15,8 @@ type Sync = z.output<typeof syncBody>;
 export interface Edit {
   readonly changes: Change[];
   readonly from?: CommitCondition;
+  /** Another time to live, in seconds. */
+  readonly ttl?: number | 'none';
 }
 
 /** Intent and step; what is not given stays. */
@@ -82,6 +85,18 @@ export function resetEdit(record: StateRecord): Edit {
   return {
     changes: [...fields.map((field): Change => ({ op: 'remove', field })), { op: 'clearLog' }, { op: 'touch' }],
     from: { version: record.version },
+  };
+}
+
+/** Another time to live, in the same commit as the key under which that is asked for. */
+export function extendEdit(ttl: number | 'none', record: StateRecord): Edit {
+  const token = record.fields.get(LIFE);
+  const life = lifeOf(token);
+  if (life?.ttl === undefined) return { changes: [{ op: 'touch' }], ttl };
+  return {
+    changes: [set(LIFE, { ...life, ttl }), { op: 'touch' }],
+    from: { fields: new Map([[LIFE, token]]) },
+    ttl: outlived(ttl),
   };
 }
 

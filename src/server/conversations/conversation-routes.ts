@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
-import { type Request, type RequestHandler, type Response, Router } from 'express';
+import { type NextFunction, type Request, type RequestHandler, type Response, Router } from 'express';
 import type { z } from 'zod';
 import type { Agent } from '../../agent/agent.js';
 import { API_PATH, OPERATIONS, type Operation, type OperationName } from '../../conversation-api/operations.js';
 import { AgentUpError, isAgentUpError } from '../../errors.js';
 import type { Logger } from '../../logger.js';
-import { rateLimited, readBody } from '../middleware.js';
+import { isMalformedAddress, rateLimited, readBody } from '../middleware.js';
 import { ApiError } from './api-error.js';
 import { ConversationService } from './conversation-service.js';
 import { type ApiCall, handlersOf } from './handlers.js';
@@ -61,6 +61,11 @@ export function conversationRoutes(agent: Agent, logger: Logger): RequestHandler
   router.use((_request, response) =>
     refuse(new ApiError(404, 'NOT_FOUND', 'There is nothing here.'), response, logger),
   );
+  // Whoever mounts this may leave errors to express, which shows them to the caller.
+  router.use((error: unknown, _request: Request, response: Response, next: NextFunction) => {
+    if (response.headersSent) return next(error);
+    refuse(isMalformedAddress(error) ? new ApiError(400, 'INVALID', 'This is no address.') : error, response, logger);
+  });
   const mounted = Router();
   mounted.use(API_PATH, router);
   return mounted;

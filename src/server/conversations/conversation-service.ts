@@ -3,13 +3,15 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Agent } from '../../agent/agent.js';
 import { commitOptions } from '../../conversation/commit-settings.js';
 import type { ConversationContext } from '../../conversation/conversation-context.js';
+import { announceEnd } from '../../conversation/ends.js';
+import { LIFE, lifeOf } from '../../conversation/life.js';
 import { checkName, checkSize } from '../../conversation/limits.js';
 import { decode, encode, type Token } from '../../json.js';
 import { encodeName, type RecordKey } from '../../storage/keys.js';
 import type { Change, StateRecord } from '../../storage/state-storage.js';
 import { uniqueId } from '../../unique-id.js';
 import { ApiError, notFound } from './api-error.js';
-import type { Edit } from './changes.js';
+import { type Edit, extendEdit } from './changes.js';
 import { etagOf, FIELDS, isThere, METADATA, VARIABLE } from './resource.js';
 
 /** One conversation as it is. */
@@ -160,14 +162,18 @@ export class ConversationService {
         if (known !== undefined) return replay(known);
         throw fits ? ended() : conflict();
       }
-      const { changes, from } = edit(record);
+      const { changes, from, ttl } = edit(record);
       const condition = {
         exists: true,
         ...from,
         ...(ifMatch !== undefined && ifMatch !== '*' && { version: record.version }),
         fields: new Map([...(from?.fields ?? []), [FIELDS.endedAt, undefined]]),
       };
-      const options = commitOptions(settings, { condition, ...(idempotency && { idempotency }) });
+      const options = commitOptions(settings, {
+        condition,
+        ...(idempotency && { idempotency }),
+        ...(ttl !== undefined && { expiry: { set: ttl } }),
+      });
       const answer = await storage.commit(key, this.#checked(changes), options);
       if (answer.committed) return { ...(await this.#again(key, messages)), replayed: false };
       if (answer.record?.reply !== undefined) return replay(answer.record.reply);
@@ -176,11 +182,16 @@ export class ConversationService {
     throw new ApiError(503, 'BUSY', 'This conversation kept changing. Try again later.');
   }
 
-  /** @throws NOT_FOUND */
-  async extend({ key, record }: Found, seconds: number | undefined, messages: number): Promise<Found> {
-    const [subDomain = ''] = key.scope;
-    await this.#handle(subDomain, record.owner, key.id).setTtl(seconds ?? this.#ttl);
-    return this.#again(key, messages);
+  /** Gives another time to live, or that of at first. @throws what `write` throws */
+  async extend(found: Found, guards: WriteGuards, seconds: number | undefined, messages: number): Promise<Written> {
+    const ttl = seconds ?? this.#ttl;
+    const { storage } = this.#agent.context;
+    const now = this.clock.now();
+    // Looked at too early, it is announced again for when it is over.
+    if (ttl !== 'none' && lifeOf(found.record.fields.get(LIFE))?.ttl !== undefined) {
+      await announceEnd(storage, { key: found.key, at: now + ttl * 1000, now });
+    }
+    return this.write(found, guards, (record) => extendEdit(ttl, record), messages);
   }
 
   async #again(key: RecordKey, messages: number): Promise<Found> {

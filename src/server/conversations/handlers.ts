@@ -101,11 +101,9 @@ export function handlersOf(
     reset: (call) => written(call, ({ record }) => resetEdit(record)),
     extend: async (call) => {
       const { messages } = call.query as z.output<typeof placeQuery>;
-      const found = await find(service, call);
-      // Nothing but the idempotency key: the time to live is set beside it.
-      const { replayed } = await service.write(found, call.guards, () => ({ changes: [{ op: 'touch' }] }), 0);
       const { seconds } = call.body as z.output<typeof extendBody>;
-      return { ...shown(await service.extend(found, seconds, messages)), replayed };
+      const { replayed, ...found } = await service.extend(await find(service, call), call.guards, seconds, messages);
+      return { ...shown(found), replayed };
     },
     end: async (call) => {
       const found = await find(service, call);
@@ -115,11 +113,12 @@ export function handlersOf(
     },
     sync: (call) =>
       written(call, ({ record }, { body }) => syncEdit(body as z.output<typeof syncBody>, record, service.clock)),
-    tenantOfPhone: async ({ key, params }) => {
+    tenantOfPhone: async ({ key, params, query }) => {
+      const { subDomain } = query as z.output<typeof placeQuery>;
       const phone = normalized(params['phone'] ?? '');
       const business = numbers.find((one) => normalized(one.phone) === phone && maySee(key, one.sub_domain));
       if (business) return { status: 200, body: { phone, subDomain: business.sub_domain } };
-      const found = await newestOf(service, key, phone);
+      const found = await newestOf(service, key, phone, subDomain);
       return { status: 200, body: { phone, subDomain: found.key.scope[0] } };
     },
     conversationOfPhone: async ({ key, params, query }) => {

@@ -4,6 +4,7 @@ import type { RequestHandler } from 'express';
 import type { Agent } from '../../agent/agent.js';
 import type { Logger } from '../../logger.js';
 import { ANONYMOUS, type Identity } from '../identity.js';
+import { RunningCalls } from '../running-calls.js';
 import { type McpPolicy, mcpServerOf } from './mcp-server.js';
 
 /** Where MCP is served over streamable HTTP. */
@@ -12,15 +13,16 @@ export const MCP_PATH = '/mcp';
 export interface McpRoutes {
   /** Whoever mounts it has set `request.identity` and read the body. */
   readonly handler: RequestHandler;
-  /** Ends the streams that are open. */
-  close(): Promise<void>;
+  /** Waits for calls that run, cancels those that take longer than `timeoutMs`. @returns how many those were */
+  stop(timeoutMs: number): Promise<number>;
 }
 
 /** An agent as MCP over HTTP: without sessions, so that any process can answer any request. */
 export function mcpRoutes(agent: Agent, policy: McpPolicy, logger: Logger): McpRoutes {
+  const calls = new RunningCalls();
   const mcp = createMcpHandler(
     ({ authInfo }) =>
-      mcpServerOf(agent, (authInfo?.extra?.['identity'] as Identity | undefined) ?? ANONYMOUS, policy, logger),
+      mcpServerOf(agent, (authInfo?.extra?.['identity'] as Identity | undefined) ?? ANONYMOUS, policy, calls, logger),
     { onerror: (error) => logger.warn(error, 'an MCP request was refused') },
   );
   const serve = toNodeHandler(mcp, { onerror: (error) => logger.error(error, 'an MCP request failed') });
@@ -30,6 +32,6 @@ export function mcpRoutes(agent: Agent, policy: McpPolicy, logger: Logger): McpR
       const auth = { token: '', clientId: identity.userId ?? '', scopes: [], extra: { identity } };
       await serve(Object.assign(request, { auth }), response, request.body);
     },
-    close: () => mcp.close(),
+    stop: (timeoutMs) => calls.stop(timeoutMs),
   };
 }

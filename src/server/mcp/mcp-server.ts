@@ -7,6 +7,8 @@ import { toolResultText } from '../../skill/tool-metadata.js';
 import type { ContextIds } from '../context-ids.js';
 import { failureOf } from '../failure.js';
 import type { Identity } from '../identity.js';
+import { inJson } from '../in-json.js';
+import type { RunningCalls } from '../running-calls.js';
 
 export interface McpPolicy {
   readonly contextIds: ContextIds;
@@ -27,7 +29,13 @@ const CONTEXT_ID_SCHEMA = {
  * An agent as an MCP server for one caller: each skill is a tool that takes a message, each `@tool()` is one as it is.
  * The conversation is an explicit handle: every result names it, and a call goes on with it by naming it.
  */
-export function mcpServerOf(agent: Agent, caller: Identity, policy: McpPolicy, logger: Logger): Server {
+export function mcpServerOf(
+  agent: Agent,
+  caller: Identity,
+  policy: McpPolicy,
+  calls: RunningCalls,
+  logger: Logger,
+): Server {
   const { name, version = '0.0.0', description } = agent.config.agent;
   const server = new Server(
     { name, version },
@@ -45,14 +53,17 @@ export function mcpServerOf(agent: Agent, caller: Identity, policy: McpPolicy, l
     const { userId, tenantId } = caller;
     const place = {
       contextId,
-      signal: mcpReq.signal,
       ...(userId !== undefined && { userId, scope: 'session' as const }),
       ...(tenantId !== undefined && { tenantId }),
     };
+    const isSkill = tool.startsWith(SKILL_PREFIX) && agent.skills.some(({ id }) => `${SKILL_PREFIX}${id}` === tool);
     try {
-      return tool.startsWith(SKILL_PREFIX) && agent.skills.some(({ id }) => `${SKILL_PREFIX}${id}` === tool)
-        ? await askSkill(agent, tool.slice(SKILL_PREFIX.length), args, place)
-        : resultOf(await agent.tools.call(tool, args, place), contextId);
+      return await calls.run(async (stop) => {
+        const signal = AbortSignal.any([mcpReq.signal, stop.signal]);
+        return isSkill
+          ? await askSkill(agent, tool.slice(SKILL_PREFIX.length), args, { ...place, signal })
+          : resultOf(await agent.tools.call(tool, args, { ...place, signal }), contextId);
+      });
     } catch (error) {
       return failed(error, logger);
     }
@@ -122,7 +133,10 @@ async function askSkill(
   return resultOf({ question, ...(data !== undefined && { data }) }, place.contextId, question);
 }
 
-function resultOf(value: unknown, contextId: string, text = toolResultText(value)): CallToolResult {
+function resultOf(given: unknown, contextId: string, said?: string): CallToolResult {
+  // The turn is committed: a value that JSON cannot hold must not make it look as if it had failed.
+  const value = inJson(given);
+  const text = said ?? toolResultText(value);
   return {
     content: [
       { type: 'text', text },

@@ -3,17 +3,22 @@ import type { Agent } from '../../agent/agent.js';
 import type { Logger } from '../../logger.js';
 import { ContextIds } from '../context-ids.js';
 import type { Identity } from '../identity.js';
+import { RunningCalls } from '../running-calls.js';
 import { mcpServerOf } from './mcp-server.js';
 
 /**
  * Serves MCP on this process's standard streams, for the program that started it. What it says of a caller is
  * believed: it could as well read the storage itself.
- * @returns ends it
+ * @returns ends it, once what runs has ended, for `server.stop_timeout` at most
  */
 export async function serveMcpStdio(agent: Agent, caller: Identity, logger: Logger): Promise<() => Promise<void>> {
   const policy = { contextIds: await ContextIds.over(agent.context.storage), freeContextIds: true };
-  const served = serveStdio(() => mcpServerOf(agent, caller, policy, logger), {
+  const calls = new RunningCalls();
+  const served = serveStdio(() => mcpServerOf(agent, caller, policy, calls, logger), {
     onerror: (error) => logger.warn(error, 'an MCP message was refused'),
   });
-  return () => served.close();
+  return async () => {
+    await calls.stop(agent.config.server.stop_timeout * 1000);
+    await served.close();
+  };
 }

@@ -1,0 +1,14 @@
+import { inspect } from 'node:util';
+
+/**
+ * A reply as it goes over the wire: what JSON holds as it comes out at the other end, dates as texts; `null` for
+ * nothing; anything else (a BigInt, a cycle, a symbol) as the text that Node shows of it.
+ */
+export function inJson(value: unknown): unknown {
+  if (value === undefined || value === null) return null;
+  try {
+    const text = JSON.stringify(value);
+    if (text !== undefined) return JSON.parse(text);
+  } catch {}
+  return typeof value === 'bigint' ? String(value) : inspect(value);
+}
