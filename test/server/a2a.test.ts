@@ -178,26 +178,6 @@ describe.each(['memory', 'file', 'valkey'] as const)('an agent over A2A, on %s',
     });
   });
 
-  it.skipIf(backend === 'memory')('ends a turn whose task was cancelled by way of another server', async () => {
-    const state = stateOf(backend);
-    await using here = await serve({ state });
-    await using there = await serve({ state });
-    const client = await a2aClient(here.url);
-    closeGate();
-    const begun = task(await say(client, 'hang', { returnImmediately: true }));
-    const { id, contextId } = begun;
-    await expect.poll(() => shared.log).toContain(`hang ${contextId}`);
-    const other = await a2aClient(there.url);
-    await other.cancelTask({ tenant: '', id, metadata: undefined });
-    // The gate stays closed: only the cancellation can have let the next message in.
-    expect(textIn(await say(client, 'count', { contextId }))).toBe('1 nobody');
-    for (const one of [client, other]) {
-      expect((await one.getTask({ tenant: '', id })).status?.state).toBe(TaskState.TASK_STATE_CANCELED);
-    }
-    expect(await here.server.agent.context.getVariable(contextId, 'hung')).toBeUndefined();
-    shared.open();
-  });
-
   it('lists the tasks of a conversation by page, the newest first; to nobody in particular no others', async () => {
     await using serving = await serve({ state: stateOf(backend) });
     const client = await a2aClient(serving.url);
@@ -263,6 +243,28 @@ describe.each(['memory', 'file', 'valkey'] as const)('an agent over A2A, on %s',
     expect(seen).toEqual(['task', 'artifactUpdate', 'artifactUpdate', 'statusUpdate']);
     const refused = await fetch(`${serving.url}/a2a/rest/tasks/none`, { headers: { 'A2A-Version': '1.0' } });
     expect(refused.status).toBe(404);
+  });
+});
+
+describe.each(['file', 'valkey'] as const)('two servers over one storage, on %s', (backend) => {
+  it('ends a turn whose task was cancelled by way of another server', async () => {
+    const state = stateOf(backend);
+    await using here = await serve({ state });
+    await using there = await serve({ state });
+    const client = await a2aClient(here.url);
+    closeGate();
+    const begun = task(await say(client, 'hang', { returnImmediately: true }));
+    const { id, contextId } = begun;
+    await expect.poll(() => shared.log).toContain(`hang ${contextId}`);
+    const other = await a2aClient(there.url);
+    await other.cancelTask({ tenant: '', id, metadata: undefined });
+    // The gate stays closed: only the cancellation can have let the next message in.
+    expect(textIn(await say(client, 'count', { contextId }))).toBe('1 nobody');
+    for (const one of [client, other]) {
+      expect((await one.getTask({ tenant: '', id })).status?.state).toBe(TaskState.TASK_STATE_CANCELED);
+    }
+    expect(await here.server.agent.context.getVariable(contextId, 'hung')).toBeUndefined();
+    shared.open();
   });
 });
 
