@@ -12,10 +12,13 @@ export class Cancellation {
 
   /** The task, with a `signal` of this. */
   static of<T extends Task>(task: T, cancellation: Cancellation): T {
-    const own: Partial<Cancellable> = { [CANCELLATION]: cancellation };
-    Object.defineProperty(own, 'signal', { get: () => cancellation.signal, enumerable: true });
-    // Not by spreading, which would ask for the signal.
-    return Object.assign(own, task) as T;
+    return {
+      ...task,
+      get signal() {
+        return cancellation.signal;
+      },
+      [CANCELLATION]: cancellation,
+    } as T;
   }
 
   get signal(): AbortSignal {

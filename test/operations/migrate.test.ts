@@ -14,7 +14,7 @@ import { valkeyUrl } from '../support/index.js';
 import { startWorker } from '../support/workers.js';
 import { caches, conversations, digestOf } from './records.js';
 
-const COUNT = Number(process.env['AGENTUP_MIGRATION_CONVERSATIONS'] ?? 400);
+const COUNT = Number(process.env['AGENTUP_MIGRATION_CONVERSATIONS'] ?? 150);
 const root = mkdtempSync(join(tmpdir(), 'agentup-migrate-'));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
 

@@ -7,8 +7,8 @@ import { a2aClient, say, textIn } from '../support/a2a-client.js';
 import { startValkey, type ValkeyServer } from '../support/index.js';
 import { serve } from './serving.js';
 
-const CONVERSATIONS = Number(process.env['AGENTUP_LOAD_CONVERSATIONS'] ?? 200);
-const MESSAGES = Number(process.env['AGENTUP_LOAD_MESSAGES'] ?? 20);
+const CONVERSATIONS = Number(process.env['AGENTUP_LOAD_CONVERSATIONS'] ?? 60);
+const MESSAGES = Number(process.env['AGENTUP_LOAD_MESSAGES'] ?? 10);
 
 let valkey: ValkeyServer;
 let directory: string;

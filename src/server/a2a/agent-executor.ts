@@ -80,11 +80,13 @@ export class StatefulExecutor implements AgentExecutor {
   /** Never fails: an error becomes an event. */
   async #execute(request: RequestContext, bus: ExecutionEventBus, cancellation: Cancellation): Promise<void> {
     const scope = scopeOf(request.context);
-    const outlet = new Outlet(request, bus);
+    let heed: NodeJS.Timeout | undefined;
+    const outlet = new Outlet(request, bus, () => {
+      // A task that nobody has heard of yet, nobody can cancel.
+      heed = setInterval(() => this.#heed(request, cancellation), HEED_EVERY_MS);
+    });
     // Who does not wait for the end, or goes on with a task, hears of the task first.
     if (request.task || request.request.configuration?.returnImmediately) outlet.open();
-    // A task that nobody has heard of yet, nobody can cancel.
-    const heed = setInterval(() => outlet.opened && this.#heed(request, cancellation), HEED_EVERY_MS);
     try {
       const chunks: unknown[] = [];
       const pace = new Pace();
@@ -159,16 +161,19 @@ class Outlet {
   opened = false;
   readonly #request: RequestContext;
   readonly #bus: ExecutionEventBus;
+  readonly #onOpened: () => void;
   #chunks = 0;
 
-  constructor(request: RequestContext, bus: ExecutionEventBus) {
+  constructor(request: RequestContext, bus: ExecutionEventBus, onOpened: () => void) {
     this.#request = request;
     this.#bus = bus;
+    this.#onOpened = onOpened;
   }
 
   open(): void {
     if (this.opened) return;
     this.opened = true;
+    this.#onOpened();
     const { taskId, contextId, task, userMessage } = this.#request;
     this.#bus.publish(
       AgentEvent.task({

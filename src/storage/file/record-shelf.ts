@@ -21,7 +21,7 @@ const KEPT = 1_000;
 const KEPT_SIZE = 64 * 1024 * 1024;
 const WEIGH_EVERY = 32;
 /** Of these, how many have their file open: descriptors belong to the whole process. */
-const OPEN = 128;
+const OPEN = 256;
 /** By how much a file grows, at least, before it is tried again to make it smaller. */
 const RETRY_AFTER = 64 * 1024;
 /** Calls without a pause. They are synchronous inside: a loop of them would keep everything else waiting. */
