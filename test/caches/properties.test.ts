@@ -155,7 +155,7 @@ onEachBackend('any sequence of calls', ({ caches }) => {
           }
         },
       ),
-      { numRuns: Number(process.env['AGENTUP_PROPERTY_RUNS'] ?? 60) },
+      { numRuns: Number(process.env['AGENTUP_PROPERTY_RUNS'] ?? 40) },
     );
   });
 });

@@ -321,7 +321,7 @@ describe('agentup state migrate', () => {
 
   it('is interrupted by Ctrl-C with 130, and goes on where it was', async () => {
     const many = open('many');
-    await migrate(await conversations(1_500, Date.now() - 60_000), many);
+    await migrate(await conversations(800, Date.now() - 60_000), many);
     await many.close();
     const flags = [
       'state',
@@ -343,7 +343,7 @@ describe('agentup state migrate', () => {
     expect((await once(child, 'close'))[0]).toBe(130);
     const { stdout } = await runCli([...flags, '--json'], { cwd });
     const report = JSON.parse(stdout) as { copied: number; same: number };
-    expect(report.copied + report.same).toBe(1_500);
+    expect(report.copied + report.same).toBe(800);
     expect(report.same).toBeGreaterThan(0);
     expect(report.copied).toBeGreaterThan(0);
   });

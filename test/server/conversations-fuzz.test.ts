@@ -6,7 +6,7 @@ import { OPERATIONS, type Operation } from '../../src/conversation-api/operation
 import { conversationPage, conversationResource, problem } from '../../src/conversation-api/schemas.js';
 import { type Serving, serve } from './serving.js';
 
-const RUNS = Number(process.env['AGENTUP_FUZZ_RUNS'] ?? 40);
+const RUNS = Number(process.env['AGENTUP_FUZZ_RUNS'] ?? 25);
 const [KEY, OTHER] = ['key of north', 'key of south'];
 
 let serving: Serving;

@@ -16,7 +16,7 @@ import { anyJson, anyName, anyText, sequences } from './arbitraries.js';
 import { ModelPair, type Subject } from './model-pair.js';
 
 /** How often each property is tried; for a long search set AGENTUP_PROPERTY_RUNS=10000. */
-const RUNS = Number(process.env['AGENTUP_PROPERTY_RUNS'] ?? 100);
+const RUNS = Number(process.env['AGENTUP_PROPERTY_RUNS'] ?? 60);
 const TIME_LIMIT = Math.max(120_000, RUNS * 500);
 
 async function behavesLikeTheModel(able: Parameters<typeof sequences>[0], subject: Subject, runs: number) {
