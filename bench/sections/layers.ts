@@ -9,6 +9,7 @@ import { conversationId } from '../support/conversation-ids.js';
 import { interleaved } from '../support/interleaved.js';
 import { median } from '../support/samples.js';
 import { digits, table } from '../support/table.js';
+import { warmUp } from '../support/warm-up.js';
 
 const LENGTH = 100;
 const CONVERSATIONS = 40;
@@ -40,6 +41,7 @@ export async function layers(run: BenchRun): Promise<Found> {
       for (let i = 0; i < CONVERSATIONS; i++) await one.seed(conversationId(LENGTH, i), LENGTH);
     }
     const turns = opened.map((one) => (conversation: number) => one.turn(conversationId(LENGTH, conversation)));
+    await warmUp(turns, CONVERSATIONS);
     const samples = await interleaved(turns, { conversations: CONVERSATIONS, rounds });
     for (const one of opened) await one.close();
     const names = Object.keys(LAYERS);

@@ -1,15 +1,18 @@
 import type { BenchRun, Found } from '../support/bench-run.js';
 import { subjectsOf } from '../support/bench-run.js';
 import { conversationId } from '../support/conversation-ids.js';
-import { interleaved } from '../support/interleaved.js';
+import { interleaved, type Operation } from '../support/interleaved.js';
 import { type Running, withOpened } from '../support/open-all.js';
 import { median, quantile } from '../support/samples.js';
 import { digits, table } from '../support/table.js';
+import { warmUp } from '../support/warm-up.js';
 
 const LENGTHS = [0, 100, 1_000];
 const CONVERSATIONS = 40;
 /** Only for what is meant to be flat, on fewer conversations and in fewer rounds: they take long to make. */
 const LONG = { length: 100_000, conversations: 2 };
+/** For warming up: its conversations grow. */
+const WARM = { length: -1, conversations: 40 };
 
 interface Row {
   readonly name: string;
@@ -27,6 +30,7 @@ export async function turn(run: BenchRun): Promise<Found> {
     run,
     subjectsOf(run, () => true),
     async (running) => {
+      await warm(run, running);
       const measured: Column[] = [];
       for (const length of LENGTHS) measured.push(await column(run, running, length, CONVERSATIONS, rounds));
       const flat = running.filter(({ subject }) => subject.flat);
@@ -37,6 +41,26 @@ export async function turn(run: BenchRun): Promise<Found> {
   return { markdown: markdown(columns, rounds), data: columns };
 }
 
+async function warm(run: BenchRun, running: readonly Running[]): Promise<void> {
+  run.progress('turns: warming up');
+  await seed(running, WARM.length, WARM.conversations, 0);
+  await warmUp(turnsOf(running, WARM.length), WARM.conversations);
+}
+
+async function seed(running: readonly Running[], ids: number, conversations: number, messages: number): Promise<void> {
+  for (const { opened } of running) {
+    for (let i = 0; i < conversations; i++) await opened.seed(conversationId(ids, i), messages);
+  }
+}
+
+function turnsOf(running: readonly Running[], ids: number): Operation[] {
+  return running.map(
+    ({ opened }) =>
+      (conversation) =>
+        opened.turn(conversationId(ids, conversation)),
+  );
+}
+
 async function column(
   run: BenchRun,
   running: readonly Running[],
@@ -45,16 +69,9 @@ async function column(
   rounds: number,
 ): Promise<Column> {
   run.progress(`turns on ${length} messages: making conversations`);
-  for (const { opened } of running) {
-    for (let i = 0; i < conversations; i++) await opened.seed(conversationId(length, i), length);
-  }
+  await seed(running, length, conversations, length);
   run.progress(`turns on ${length} messages: ${rounds * 10} turns each`);
-  const operations = running.map(
-    ({ opened }) =>
-      (conversation: number) =>
-        opened.turn(conversationId(length, conversation)),
-  );
-  const samples = await interleaved(operations, { conversations, rounds });
+  const samples = await interleaved(turnsOf(running, length), { conversations, rounds });
   const rows = running.map(({ subject: { name, floor } }, index) => {
     const own = samples[index] ?? [];
     return { name, floor, median: median(own), p99: quantile(own, 0.99) };
