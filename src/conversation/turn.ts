@@ -3,39 +3,17 @@ import type { Token } from '../json.js';
 import type { Logger } from '../logger.js';
 import { expirySeconds } from '../storage/changes.js';
 import type { RecordKey } from '../storage/keys.js';
-import type {
-  Change,
-  CommitOptions,
-  Expiry,
-  Idempotency,
-  LogOptions,
-  LogPage,
-  StateStorage,
-} from '../storage/state-storage.js';
+import type { Change, Expiry, LogOptions, LogPage, StateStorage } from '../storage/state-storage.js';
 import type { Access, Answer, Attributes, Contents } from './access.js';
-import { type CommitSettings, commitOptions } from './commit-settings.js';
 import type { ConversationContext } from './conversation-context.js';
-import { forbidden } from './forbidden.js';
 import { leaseKeeper } from './lease-keeper.js';
 import { LIFE } from './life.js';
+import { type CommitSubject, type Lease, TurnCommits } from './turn-commits.js';
 import { type Tail, WorkingCopy } from './working-copy.js';
 
-/** The right to commit exclusively, with how long it lasts without a renewal. */
-export interface Lease {
-  readonly token: string;
-  readonly leaseMs: number;
-}
-
 /** What a turn is about. */
-export interface TurnSubject {
-  readonly storage: StateStorage;
-  readonly key: RecordKey;
-  readonly settings: CommitSettings;
+export interface TurnSubject extends CommitSubject {
   readonly logger: Logger;
-  /** Whom a conversation that has no owner belongs to once this turn has written to it. */
-  readonly owner?: string | undefined;
-  /** Names the message that is handled; its reply is kept with the commit. Nothing to a turn that joins another. */
-  readonly idempotencyKey?: string | undefined;
 }
 
 /** How a turn was begun. */
@@ -49,17 +27,6 @@ export interface TurnStart {
   readonly parent?: Turn | undefined;
 }
 
-/** A commit whose answer was lost, and the error that said so. `at`: monotonic, in milliseconds. */
-interface Unsure {
-  readonly changes: readonly Change[];
-  readonly options: CommitOptions;
-  readonly error: unknown;
-  readonly at: number;
-}
-
-/** Storages know a commit id for a minute; after this a commit is not sent again. */
-const RESEND_MS = 50_000;
-
 /** One running turn: reads come from its working copy, writes collect there until it commits. */
 export class Turn implements Access {
   readonly storage: StateStorage;
@@ -70,7 +37,8 @@ export class Turn implements Access {
   readonly #lease: Lease | undefined;
   readonly #parent: Turn | undefined;
   readonly #copy: WorkingCopy;
-  #reply: Token | undefined;
+  readonly #commits: TurnCommits;
+  readonly #reply: Token | undefined;
   #newReply: Token | undefined;
   #ended = false;
   /** What its handler was given: a tool that is called from it works on the same conversation. */
@@ -79,9 +47,6 @@ export class Turn implements Access {
   #afterwards: ((committed: boolean) => void)[] | undefined;
   /** A save under way: what comes meanwhile waits, or it would be taken for saved. */
   #saving: Promise<void> | undefined;
-  /** A save of which nobody knows whether it was written: it is sent again, as it was, before anything else. */
-  #unsure: Unsure | undefined;
-
   constructor(subject: TurnSubject, text: string, start: TurnStart) {
     this.#subject = subject;
     this.storage = subject.storage;
@@ -91,6 +56,7 @@ export class Turn implements Access {
     this.#reply = start.reply;
     this.#parent = start.parent;
     this.#lease = start.lease;
+    this.#commits = new TurnCommits(subject, start.copy, start.lease);
     if (start.lease) leaseKeeper.add(this, start.lease.leaseMs);
   }
 
@@ -129,7 +95,7 @@ export class Turn implements Access {
 
   /** What came of an earlier turn for the same message: it stands, and this one changes nothing. */
   get reply(): Token | undefined {
-    return this.#reply;
+    return this.#reply ?? this.#commits.reply;
   }
 
   /** Is the reply of this turn kept, to answer a redelivery of its message with? */
@@ -314,85 +280,23 @@ export class Turn implements Access {
     return outer ?? (updatedAt ? undefined : this.#subject.settings.ttl);
   }
 
-  async #commit(keepLease: boolean): Promise<void> {
-    const { storage, key, settings, owner } = this.#subject;
-    const lease = this.#lease;
+  #commit(keepLease: boolean): Promise<void> {
     const parent = this.#parent;
-    const copy = this.#copy;
-    const idempotency = keepLease ? undefined : this.#idempotency();
-    const writes = !copy.erased && (copy.changed || idempotency !== undefined);
-    if (writes && owner !== undefined && copy.owner === undefined) copy.apply([{ op: 'owner', owner }]);
-    if (parent) {
-      if (copy.erased) await parent.erase();
-      else await parent.apply(copy.changes());
-      if (copy.expiry) await parent.expire(copy.expiry);
-      copy.settle();
-      if (keepLease) await parent.save();
-      return;
-    }
-    const held = (keep: boolean) =>
-      lease && { lease: keep ? { token: lease.token, keepMs: lease.leaseMs } : { token: lease.token } };
-    if (copy.reset) this.#unsure = undefined;
-    if (this.#unsure) {
-      const { changes, options, error, at } = this.#unsure;
-      if (performance.now() - at > RESEND_MS) throw error;
-      if (!(await storage.commit(key, changes, options)).committed) throw error;
-      this.#unsure = undefined;
-    }
-    if (copy.erased) {
-      // Proven to hold the lease before, released after: nobody begins on what is about to go.
-      if (lease) await storage.commit(key, [], held(true));
-      await storage.delete(key);
-      copy.settle();
-      if (lease && !keepLease) await storage.commit(key, [], held(false));
-      return;
-    }
-    if (!writes) {
-      if (lease) await storage.commit(key, [], held(keepLease));
-      return;
-    }
-    // What was removed takes a time to live of its own with it.
-    const expiry = copy.expiry ?? (copy.reset ? { set: settings.ttl } : undefined);
-    const { claim } = copy;
-    const changes = copy.changes();
-    // A conversation that belonged to nobody may have been taken by somebody else since: that must not be undone.
-    for (let version = claim?.version; ; ) {
-      const condition = version !== undefined && { condition: { version } };
-      const own: CommitOptions = {
-        // A lease is released once: its token names that commit as well as any id.
-        ...(lease && !keepLease && { commitId: lease.token }),
-        ...held(keepLease),
-        ...condition,
-        ...(expiry && { expiry }),
-        ...(idempotency && { idempotency }),
-      };
-      const options = commitOptions(settings, own, copy.fields.size);
-      try {
-        const answer = await storage.commit(key, changes, options);
-        if (answer.committed) return copy.settle(answer);
-        this.#reply = idempotency && answer.record?.reply;
-        if (this.#reply !== undefined) {
-          if (lease) await storage.commit(key, [], held(false));
-          return;
-        }
-        if (answer.record?.owner !== undefined && answer.record.owner !== claim?.owner) {
-          throw forbidden(key.id, claim?.owner);
-        }
-        version = answer.record?.version ?? 0;
-      } catch (error) {
-        if (keepLease && isAgentUpError(error, 'STORAGE_UNAVAILABLE')) {
-          this.#unsure = { changes, options, error, at: performance.now() };
-          copy.settle();
-        }
-        throw error;
-      }
-    }
+    return parent ? this.#join(parent, keepLease) : this.#commits.commit(keepLease, this.#newReply);
   }
 
-  #idempotency(): Idempotency | undefined {
-    const { idempotencyKey: key, settings } = this.#subject;
-    const reply = this.#newReply;
-    return key === undefined || reply === undefined || this.#parent ? undefined : { key, reply, keep: settings.dedupe };
+  /** What this turn changed becomes part of the one it runs in. */
+  async #join(parent: Turn, save: boolean): Promise<void> {
+    const copy = this.#copy;
+    const { owner } = this.#subject;
+    if (owner !== undefined && copy.changed && !copy.erased && copy.owner === undefined) {
+      copy.apply([{ op: 'owner', owner }]);
+    }
+    if (copy.erased) await parent.erase();
+    else await parent.apply(copy.changes());
+    if (copy.expiry) await parent.expire(copy.expiry);
+    copy.settle();
+    if (save) await parent.save();
   }
 
   /** Keeps the lease while the handler runs on. @internal */

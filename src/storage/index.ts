@@ -20,6 +20,7 @@ export {
 export { EncryptedStorage, type EncryptionOptions } from './encryption/index.js';
 export type { Durability } from './file/durability.js';
 export { FileStorage, type FileStorageOptions } from './file/file-storage.js';
+export { ForwardingStorage } from './forwarding-storage.js';
 export {
   checkId,
   checkSpace,

@@ -1,6 +1,7 @@
 import { isAgentUpError } from '../errors.js';
 import type { Logger } from '../logger.js';
 import { activeTelemetry, type OperationNote } from '../telemetry.js';
+import { ForwardingStorage } from './forwarding-storage.js';
 import { containerText, keyText, type RecordKey } from './keys.js';
 import type {
   BeginOptions,
@@ -29,59 +30,42 @@ interface Told {
  * A storage whose calls are seen: as lines on the `debug` level of a logger, with ids and timings, and as spans and
  * metrics where an OpenTelemetry SDK is registered. Values, names of fields and what users wrote are in none of them.
  */
-export class ObservedStorage implements StateStorage {
-  readonly backend: string;
-  readonly ttl: number | undefined;
-  readonly #inner: StateStorage;
+export class ObservedStorage extends ForwardingStorage {
   readonly #logger: Logger | undefined;
 
   /** @param logger where the lines go; without one there are none */
   constructor(inner: StateStorage, logger?: Logger) {
-    this.#inner = inner;
-    this.backend = inner.backend;
-    this.ttl = inner.ttl;
+    super(inner);
     this.#logger = logger;
   }
 
-  begin(key: RecordKey, options: BeginOptions): Promise<Begun> {
-    return this.#observed('begin', key, () => this.#inner.begin(key, options), begunTold);
+  override begin(key: RecordKey, options: BeginOptions): Promise<Begun> {
+    return this.#observed('begin', key, () => this.inner.begin(key, options), begunTold);
   }
 
-  read(key: RecordKey, options?: ReadOptions): Promise<StateRecord | undefined> {
-    return this.#observed('read', key, () => this.#inner.read(key, options), recordTold);
+  override read(key: RecordKey, options?: ReadOptions): Promise<StateRecord | undefined> {
+    return this.#observed('read', key, () => this.inner.read(key, options), recordTold);
   }
 
-  readLog(key: RecordKey, options?: LogOptions): Promise<LogPage> {
-    return this.#observed('readLog', key, () => this.#inner.readLog(key, options), pageTold);
+  override readLog(key: RecordKey, options?: LogOptions): Promise<LogPage> {
+    return this.#observed('readLog', key, () => this.inner.readLog(key, options), pageTold);
   }
 
-  commit(key: RecordKey, changes: readonly Change[], options?: CommitOptions): Promise<Committed | Refused> {
+  override commit(key: RecordKey, changes: readonly Change[], options?: CommitOptions): Promise<Committed | Refused> {
     const told = (answer: Committed | Refused): Told => commitTold(changes, answer);
-    return this.#observed('commit', key, () => this.#inner.commit(key, changes, options), told);
+    return this.#observed('commit', key, () => this.inner.commit(key, changes, options), told);
   }
 
-  delete(key: RecordKey): Promise<boolean> {
-    return this.#observed('delete', key, () => this.#inner.delete(key), deletedTold);
+  override delete(key: RecordKey): Promise<boolean> {
+    return this.#observed('delete', key, () => this.inner.delete(key), deletedTold);
   }
 
-  list(query: ListQuery): AsyncIterable<RecordInfo> {
-    return this.#logger || activeTelemetry() ? this.#listed(query) : this.#inner.list(query);
+  override list(query: ListQuery): AsyncIterable<RecordInfo> {
+    return this.#logger || activeTelemetry() ? this.#listed(query) : this.inner.list(query);
   }
 
-  sweep(query: SweepQuery): Promise<number> {
-    return this.#observed('sweep', query, () => this.#inner.sweep(query), sweptTold);
-  }
-
-  spaces(): Promise<string[]> {
-    return this.#inner.spaces();
-  }
-
-  ping(): Promise<void> {
-    return this.#inner.ping();
-  }
-
-  close(): Promise<void> {
-    return this.#inner.close();
+  override sweep(query: SweepQuery): Promise<number> {
+    return this.#observed('sweep', query, () => this.inner.sweep(query), sweptTold);
   }
 
   /** Nothing is added to a call that nobody looks at, least of all a promise. */
@@ -127,7 +111,7 @@ export class ObservedStorage implements StateStorage {
     );
     observed.catch(() => {});
     try {
-      for await (const info of this.#inner.list(query)) {
+      for await (const info of this.inner.list(query)) {
         found++;
         yield info;
       }

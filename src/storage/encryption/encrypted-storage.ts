@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { AgentUpError } from '../../errors.js';
 import type { Token } from '../../json.js';
 import { checkCommit, meets } from '../changes.js';
+import { ForwardingStorage } from '../forwarding-storage.js';
 import { keyText, type RecordKey } from '../keys.js';
 import type {
   BeginOptions,
@@ -17,7 +18,6 @@ import type {
   Refused,
   StateRecord,
   StateStorage,
-  SweepQuery,
 } from '../state-storage.js';
 import type { EncryptionOptions } from './encryption-key.js';
 import { comparesFields, FoldedCommit } from './folded-commit.js';
@@ -38,10 +38,7 @@ const MAX_PAUSE_MS = 50;
  * cannot read. Then the fields are read first, unless they are known from a `begin` under the same lease, and the
  * commit goes through only if they have not changed since; otherwise it is made anew.
  */
-export class EncryptedStorage implements StateStorage {
-  readonly backend: string;
-  readonly ttl: number | undefined;
-  readonly #inner: StateStorage;
+export class EncryptedStorage extends ForwardingStorage {
   readonly #cipher: TokenCipher;
   readonly #seen = new SeenTokens();
   /** Commits that compare wait for each other here; only those of other processes can come between. */
@@ -49,14 +46,12 @@ export class EncryptedStorage implements StateStorage {
 
   /** @throws INVALID_ARGUMENT when a key is not 32 bytes */
   constructor(inner: StateStorage, options: EncryptionOptions | TokenCipher) {
-    this.#inner = inner;
+    super(inner);
     this.#cipher = options instanceof TokenCipher ? options : new TokenCipher(options);
-    this.backend = inner.backend;
-    this.ttl = inner.ttl;
   }
 
-  async begin(key: RecordKey, options: BeginOptions): Promise<Begun> {
-    const begun = await this.#inner.begin(key, options);
+  override async begin(key: RecordKey, options: BeginOptions): Promise<Begun> {
+    const begun = await this.inner.begin(key, options);
     if (begun.busy) return begun;
     const text = keyText(key);
     const record = this.#opened(key, text, begun.record, options.idempotencyKey);
@@ -64,18 +59,22 @@ export class EncryptedStorage implements StateStorage {
     return { busy: false, record };
   }
 
-  async read(key: RecordKey, options?: ReadOptions): Promise<StateRecord | undefined> {
-    const record = await this.#inner.read(key, options);
+  override async read(key: RecordKey, options?: ReadOptions): Promise<StateRecord | undefined> {
+    const record = await this.inner.read(key, options);
     return record && this.#opened(key, keyText(key), record, options?.idempotencyKey);
   }
 
-  async readLog(key: RecordKey, options?: LogOptions): Promise<LogPage> {
-    const page = await this.#inner.readLog(key, options);
+  override async readLog(key: RecordKey, options?: LogOptions): Promise<LogPage> {
+    const page = await this.inner.readLog(key, options);
     const text = keyText(key);
     return { ...page, entries: page.entries.map((entry) => this.#cipher.open(key, text, 'log', entry)) };
   }
 
-  async commit(key: RecordKey, changes: readonly Change[], options: CommitOptions = {}): Promise<Committed | Refused> {
+  override async commit(
+    key: RecordKey,
+    changes: readonly Change[],
+    options: CommitOptions = {},
+  ): Promise<Committed | Refused> {
     checkCommit(key, changes, options);
     const text = keyText(key);
     const { idempotency } = options;
@@ -92,7 +91,7 @@ export class EncryptedStorage implements StateStorage {
       return this.#queue.run(text, () => this.#fold(key, text, changes, options, sealed));
     }
     const stored = changes.map((change) => this.#sealed(text, change));
-    const answer = await this.#inner.commit(key, stored, sealed);
+    const answer = await this.inner.commit(key, stored, sealed);
     if (!answer.committed) {
       return { committed: false, record: this.#opened(key, text, answer.record, idempotency?.key) };
     }
@@ -100,31 +99,11 @@ export class EncryptedStorage implements StateStorage {
     return answer;
   }
 
-  delete(key: RecordKey): Promise<boolean> {
-    return this.#inner.delete(key);
-  }
-
-  async *list(query: ListQuery): AsyncIterable<RecordInfo> {
-    for await (const info of this.#inner.list(query)) {
+  override async *list(query: ListQuery): AsyncIterable<RecordInfo> {
+    for await (const info of this.inner.list(query)) {
       if (!info.record) yield info;
       else yield { ...info, record: this.#opened(info.key, keyText(info.key), info.record) };
     }
-  }
-
-  sweep(query: SweepQuery): Promise<number> {
-    return this.#inner.sweep(query);
-  }
-
-  spaces(): Promise<string[]> {
-    return this.#inner.spaces();
-  }
-
-  ping(): Promise<void> {
-    return this.#inner.ping();
-  }
-
-  close(): Promise<void> {
-    return this.#inner.close();
   }
 
   /** A commit that adds to fields or compares them. */
@@ -138,10 +117,10 @@ export class EncryptedStorage implements StateStorage {
     const { lease, idempotency, condition } = options;
     const folded = new FoldedCommit(this.#cipher, key, changes, options);
     let stored: ReadonlyMap<string, Token> | undefined = this.#seen.find(lease?.token, text);
-    stored ??= (await this.#inner.read(key, { fields: folded.fields }))?.fields;
+    stored ??= (await this.inner.read(key, { fields: folded.fields }))?.fields;
     for (let tries = 1; ; tries++) {
       const attempt = folded.against(stored ?? NONE);
-      const answer = await this.#inner.commit(key, attempt.changes, { ...sealed, condition: attempt.condition });
+      const answer = await this.inner.commit(key, attempt.changes, { ...sealed, condition: attempt.condition });
       if (answer.committed) {
         if (lease) this.#seen.settle(lease, attempt.changes);
         return { ...answer, incremented: attempt.incremented(answer) };

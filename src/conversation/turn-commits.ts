@@ -1,0 +1,140 @@
+import { isAgentUpError } from '../errors.js';
+import type { Token } from '../json.js';
+import type { RecordKey } from '../storage/keys.js';
+import type { Change, CommitOptions, Idempotency, StateStorage } from '../storage/state-storage.js';
+import { type CommitSettings, commitOptions } from './commit-settings.js';
+import { forbidden } from './forbidden.js';
+import type { WorkingCopy } from './working-copy.js';
+
+/** The right to commit exclusively, with how long it lasts without a renewal. */
+export interface Lease {
+  readonly token: string;
+  readonly leaseMs: number;
+}
+
+/** What is committed to, and how. */
+export interface CommitSubject {
+  readonly storage: StateStorage;
+  readonly key: RecordKey;
+  readonly settings: CommitSettings;
+  /** Whom a conversation that has no owner belongs to once this turn has written to it. */
+  readonly owner?: string | undefined;
+  /** Names the message that is handled; its reply is kept with the commit. Nothing to a turn that joins another. */
+  readonly idempotencyKey?: string | undefined;
+}
+
+/** A commit whose answer was lost, and the error that said so. `at`: monotonic, in milliseconds. */
+interface Unsure {
+  readonly changes: readonly Change[];
+  readonly options: CommitOptions;
+  readonly error: unknown;
+  readonly at: number;
+}
+
+/** Storages know a commit id for a minute; after this a commit is not sent again. */
+const RESEND_MS = 50_000;
+
+/** The commits of one turn: those in its middle, which keep its lease, and the last, which releases it. */
+export class TurnCommits {
+  readonly #subject: CommitSubject;
+  readonly #copy: WorkingCopy;
+  readonly #lease: Lease | undefined;
+  #reply: Token | undefined;
+  /** A save of which nobody knows whether it was written: it is sent again, as it was, before anything else. */
+  #unsure: Unsure | undefined;
+
+  constructor(subject: CommitSubject, copy: WorkingCopy, lease: Lease | undefined) {
+    this.#subject = subject;
+    this.#copy = copy;
+    this.#lease = lease;
+  }
+
+  /** The reply that another turn for the same message was found to have left: nothing of this one was committed. */
+  get reply(): Token | undefined {
+    return this.#reply;
+  }
+
+  /** @param reply of the handler, to be kept for redeliveries of its message */
+  commit(keepLease: boolean, reply: Token | undefined): Promise<void> {
+    const { owner } = this.#subject;
+    const copy = this.#copy;
+    const idempotency = keepLease ? undefined : this.#idempotency(reply);
+    const writes = !copy.erased && (copy.changed || idempotency !== undefined);
+    if (writes && owner !== undefined && copy.owner === undefined) copy.apply([{ op: 'owner', owner }]);
+    if (copy.reset) this.#unsure = undefined;
+    if (this.#unsure) return this.#resend(this.#unsure).then(() => this.commit(keepLease, reply));
+    if (copy.erased) return this.#erase(keepLease);
+    return writes ? this.#write(keepLease, idempotency) : this.#settleLease(keepLease);
+  }
+
+  async #resend({ changes, options, error, at }: Unsure): Promise<void> {
+    if (performance.now() - at > RESEND_MS) throw error;
+    const { storage, key } = this.#subject;
+    if (!(await storage.commit(key, changes, options)).committed) throw error;
+    this.#unsure = undefined;
+  }
+
+  async #erase(keepLease: boolean): Promise<void> {
+    const { storage, key } = this.#subject;
+    // Proven to hold the lease before, released after: nobody begins on what is about to go.
+    await this.#settleLease(true);
+    await storage.delete(key);
+    this.#copy.settle();
+    if (!keepLease) await this.#settleLease(false);
+  }
+
+  /** Renews the lease, where there is one, or releases it. */
+  async #settleLease(keep: boolean): Promise<void> {
+    const { storage, key } = this.#subject;
+    if (this.#lease) await storage.commit(key, [], held(this.#lease, keep));
+  }
+
+  async #write(keepLease: boolean, idempotency: Idempotency | undefined): Promise<void> {
+    const { storage, key, settings } = this.#subject;
+    const lease = this.#lease;
+    const copy = this.#copy;
+    // What was removed takes a time to live of its own with it.
+    const expiry = copy.expiry ?? (copy.reset ? { set: settings.ttl } : undefined);
+    const { claim } = copy;
+    const changes = copy.changes();
+    // A conversation that belonged to nobody may have been taken by somebody else since: that must not be undone.
+    for (let version = claim?.version; ; ) {
+      const own: CommitOptions = {
+        // A lease is released once: its token names that commit as well as any id.
+        ...(lease && !keepLease && { commitId: lease.token }),
+        ...(lease && held(lease, keepLease)),
+        ...(version !== undefined && { condition: { version } }),
+        ...(expiry && { expiry }),
+        ...(idempotency && { idempotency }),
+      };
+      const options = commitOptions(settings, own, copy.fields.size);
+      try {
+        const answer = await storage.commit(key, changes, options);
+        if (answer.committed) return copy.settle(answer);
+        this.#reply = idempotency && answer.record?.reply;
+        if (this.#reply !== undefined) {
+          return await this.#settleLease(false);
+        }
+        if (answer.record?.owner !== undefined && answer.record.owner !== claim?.owner) {
+          throw forbidden(key.id, claim?.owner);
+        }
+        version = answer.record?.version ?? 0;
+      } catch (error) {
+        if (keepLease && isAgentUpError(error, 'STORAGE_UNAVAILABLE')) {
+          this.#unsure = { changes, options, error, at: performance.now() };
+          copy.settle();
+        }
+        throw error;
+      }
+    }
+  }
+
+  #idempotency(reply: Token | undefined): Idempotency | undefined {
+    const { idempotencyKey: key, settings } = this.#subject;
+    return key === undefined || reply === undefined ? undefined : { key, reply, keep: settings.dedupe };
+  }
+}
+
+function held({ token, leaseMs }: Lease, keep: boolean): CommitOptions {
+  return { lease: keep ? { token, keepMs: leaseMs } : { token } };
+}
