@@ -74,8 +74,8 @@ function stateOf(backend: 'memory' | 'file' | 'valkey'): StateConfigInput {
   return backend === 'file' ? { backend, storage_dir: join(directory, run) } : { backend };
 }
 
-const start = (backend: 'memory' | 'file' | 'valkey' = 'memory'): Promise<Serving> =>
-  serve({ state: stateOf(backend), conversations, security: { rate_limit: { requests: 0 } } });
+const start = (backend: 'memory' | 'file' | 'valkey' = 'memory', state = stateOf(backend)): Promise<Serving> =>
+  serve({ state, conversations, security: { rate_limit: { requests: 0 } } });
 
 describe.each(['memory', 'file', 'valkey'] as const)('the conversation API, on %s', (backend) => {
   it('makes one active conversation of a user, however many ask at once', async () => {
@@ -211,6 +211,68 @@ describe.each(['memory', 'file', 'valkey'] as const)('the conversation API, on %
     await call('POST', `${at}/end`, {}, end);
     expect((await call('POST', `${at}/end`, {}, end)).status).toBe(200);
     expect((await call('POST', `${at}/messages`, message, key)).headers.get('idempotency-replayed')).toBe('true');
+  });
+
+  it('answers a beginning under its Idempotency-Key again, also when it has ended since', async () => {
+    const state = stateOf(backend);
+    await using serving = await start(backend, state);
+    await using other = await start(backend, state);
+    const [call, there] = [client(serving.url), client(other.url)];
+    const wanted = { subDomain: 'north', userId: ANA };
+    const key = { 'Idempotency-Key': randomUUID() };
+    const all = await Promise.all([call, there, call, there].map((ask) => ask('POST', '/conversations', wanted, key)));
+    const [first] = all.map(({ body }) => body.sessionId);
+    expect(all.map(({ status, body }) => [status, body.sessionId])).toEqual(all.map(() => [201, first]));
+    expect(all.filter(({ headers }) => headers.get('idempotency-replayed') === null)).toHaveLength(1);
+    const later = { 'Idempotency-Key': randomUUID() };
+    expect((await call('POST', '/conversations', wanted, later)).status).toBe(200);
+    await call('POST', `/conversations/${first}/end`);
+    for (const [ask, under, status] of [
+      [there, key, 201],
+      [call, later, 200],
+    ] as const) {
+      const again = await ask('POST', '/conversations', wanted, under);
+      expect([again.status, again.body.sessionId, again.body.isActive]).toEqual([status, first, false]);
+      expect(again.headers.get('idempotency-replayed')).toBe('true');
+    }
+    const changed = await there('POST', '/conversations', { ...wanted, botId: 'b' }, key);
+    expect([changed.status, changed.body.code]).toEqual([422, 'IDEMPOTENCY_MISMATCH']);
+    // Of another user it is another request, and without a key each is one of its own.
+    const others = await call('POST', '/conversations', { ...wanted, userId: 'bob' }, key);
+    expect([others.status, others.body.userId]).toEqual([201, 'bob']);
+    const next = await call('POST', '/conversations', wanted);
+    expect([next.status, next.body.sessionId === first]).toEqual([201, false]);
+    expect((await there('POST', '/conversations', wanted, key)).body.sessionId).toBe(first);
+  });
+
+  it('knows the key of a beginning that died on its way', async () => {
+    await using serving = await start(backend);
+    const call = client(serving.url);
+    const { conversations: ofAgent } = serving.server.agent;
+    const begin = ofAgent.start.bind(ofAgent);
+    const wanted = { subDomain: 'north', userId: ANA };
+    const key = { 'Idempotency-Key': randomUUID() };
+    let made = false;
+    ofAgent.start = async (...given) => {
+      if (made) await begin(...given);
+      throw new Error('died');
+    };
+    expect((await call('POST', '/conversations', wanted, key)).status).toBe(500);
+    made = true;
+    expect((await call('POST', '/conversations', wanted, key)).status).toBe(500);
+    ofAgent.start = begin;
+    const { sessionId } = (await call('GET', `/conversations/user/${ANA}`)).body;
+    await call('POST', `/conversations/${sessionId}/end`);
+    const again = await call('POST', '/conversations', wanted, key);
+    expect([again.status, again.body.sessionId, again.body.isActive]).toEqual([201, sessionId, false]);
+    // What is gone is begun again, and is there then.
+    await serving.server.agent.context.scoped({ tenantId: 'north', userId: ANA }).clearContext(sessionId);
+    for (let n = 0; n < 2; n++) {
+      expect((await call('POST', '/conversations', wanted, key)).body).toMatchObject({ sessionId, isActive: true });
+      await call('POST', `/conversations/${sessionId}/end`);
+      expect((await call('POST', '/conversations', wanted, key)).body).toMatchObject({ sessionId, isActive: false });
+      await serving.server.agent.context.scoped({ tenantId: 'north', userId: ANA }).clearContext(sessionId);
+    }
   });
 
   it('changes nothing of a state that the caller has not seen', async () => {

@@ -139,6 +139,24 @@ describe.each(['memory', 'file', 'valkey'] as const)('the outbox on %s', (backen
     ).toEqual([['b'], ['c']]);
   });
 
+  it('begins anew as often as it finds its conversation ended, in one delivery that takes several attempts', async () => {
+    const sync = syncOf();
+    const client = new ConversationClient({ baseUrl: remote.url, apiKey: 'test-key', subDomain: 'shop' });
+    await sync.addMessage('ana', 'user', 'a');
+    for (let n = 1; n <= 3; n++) {
+      let asked = 0;
+      // The conversation it knows has ended; to the next one it comes with the answer still out.
+      remote.mood = (name) => (name === 'sync' && ++asked === (n === 1 ? 1 : 2) ? { status: 503 } : 'up');
+      await sync.flush();
+      remote.mood = () => 'up';
+      const begun = await remote.of('ana');
+      expect(begun).toHaveLength(n);
+      await client.end(begun.at(-1)?.sessionId ?? '');
+    }
+    await sync.flush();
+    expect(await remote.said('ana')).toEqual(['a']);
+  });
+
   it('sets aside what will never pass, and nothing else', async () => {
     const sync = syncOf();
     const dead = told(sync, 'dead');

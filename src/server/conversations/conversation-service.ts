@@ -1,5 +1,3 @@
-import { randomBytes } from 'node:crypto';
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Agent } from '../../agent/agent.js';
 import { commitOptions } from '../../conversation/commit-settings.js';
 import type { ConversationContext } from '../../conversation/conversation-context.js';
@@ -9,7 +7,6 @@ import { checkName, checkSize } from '../../conversation/limits.js';
 import { decode, encode, type Token } from '../../json.js';
 import { encodeName, type RecordKey } from '../../storage/keys.js';
 import type { Change, StateRecord } from '../../storage/state-storage.js';
-import { uniqueId } from '../../unique-id.js';
 import { ApiError, notFound } from './api-error.js';
 import { type Edit, extendEdit } from './changes.js';
 import { etagOf, FIELDS, isThere, METADATA, VARIABLE } from './resource.js';
@@ -35,9 +32,14 @@ export interface WriteGuards {
   readonly ifMatch?: string | undefined;
 }
 
-/** How long one caller waits for another that makes a conversation of the same user, in milliseconds. */
-const CREATE_WAIT_MS = 5_000;
-const CREATE_LEASE_MS = 10_000;
+/** A conversation to be made, and for whom. */
+export interface Wanted {
+  readonly subDomain: string;
+  readonly userId: string;
+  readonly localId?: string | undefined;
+  readonly botId?: string | undefined;
+}
+
 const MAX_TRIES = 20;
 
 /**
@@ -58,6 +60,10 @@ export class ConversationService {
     return this.#agent.context.clock;
   }
 
+  get storage() {
+    return this.#agent.context.storage;
+  }
+
   /** The user's active conversation: of several that which was written to last. */
   async ofUser(subDomain: string, userId: string, messages: number): Promise<Found | undefined> {
     const { storage } = this.#agent.context;
@@ -74,10 +80,15 @@ export class ConversationService {
 
   /** @throws NOT_FOUND */
   async get(subDomain: string, sessionId: string, messages: number): Promise<Found> {
+    const found = await this.find(subDomain, sessionId, messages);
+    if (found) return found;
+    throw notFound();
+  }
+
+  async find(subDomain: string, sessionId: string, messages: number): Promise<Found | undefined> {
     const key = this.#key(subDomain, sessionId);
-    const record = await this.#agent.context.storage.read(key, { log: messages });
-    if (!isThere(record, this.clock.now())) throw notFound();
-    return { key, record };
+    const record = await this.storage.read(key, { log: messages });
+    return isThere(record, this.clock.now()) ? { key, record } : undefined;
   }
 
   /** Active ones, in the order of their ids' codes, behind `after`. */
@@ -97,39 +108,12 @@ export class ConversationService {
     return { found, next: undefined };
   }
 
-  /** The user's active conversation, begun where there is none. Two that ask at once get the same. */
-  async create(
-    {
-      subDomain,
-      userId,
-      localId,
-      botId,
-    }: { subDomain: string; userId: string; localId?: string | undefined; botId?: string | undefined },
-    messages: number,
-  ): Promise<Found & { readonly created: boolean }> {
-    const known = await this.ofUser(subDomain, userId, messages);
-    if (known) return { ...known, created: false };
-    const { storage } = this.#agent.context;
-    // Nothing is written under this key: only who holds its lease makes a conversation for the user.
-    const turnstile = { space: 'api-users', scope: [subDomain], id: userId };
-    const token = uniqueId();
-    const deadline = performance.now() + CREATE_WAIT_MS;
-    while ((await storage.begin(turnstile, { token, leaseMs: CREATE_LEASE_MS })).busy) {
-      if (performance.now() > deadline)
-        throw new ApiError(503, 'BUSY', 'Somebody else begins a conversation of this user.');
-      await delay(5 + Math.random() * 20);
-    }
-    try {
-      const made = await this.ofUser(subDomain, userId, messages);
-      if (made) return { ...made, created: false };
-      const sessionId = randomBytes(18).toString('base64url');
-      const metadata = { ...(localId !== undefined && { localId }), ...(botId !== undefined && { botId }) };
-      await this.#agent.conversations.start(sessionId, { tenantId: subDomain, userId, metadata });
-      await this.#handle(subDomain, userId, sessionId).setTtl(this.#ttl);
-      return { ...(await this.get(subDomain, sessionId, messages)), created: true };
-    } finally {
-      await storage.commit(turnstile, [], { lease: { token } }).catch(() => {});
-    }
+  /** Makes a conversation, and nothing of one that is there. */
+  async make({ subDomain, userId, localId, botId }: Wanted, sessionId: string, messages: number): Promise<Found> {
+    const metadata = { ...(localId !== undefined && { localId }), ...(botId !== undefined && { botId }) };
+    await this.#agent.conversations.start(sessionId, { tenantId: subDomain, userId, metadata });
+    await this.#scoped(subDomain, userId).conversation(sessionId).setTtl(this.#ttl);
+    return this.get(subDomain, sessionId, messages);
   }
 
   /**
@@ -209,10 +193,6 @@ export class ConversationService {
       } else if (change.op === 'log') checkSize(change.entry, 'the message', limits);
     }
     return changes;
-  }
-
-  #handle(subDomain: string, userId: string | undefined, sessionId: string) {
-    return this.#scoped(subDomain, userId).conversation(sessionId);
   }
 
   #key(subDomain: string, sessionId: string): RecordKey {

@@ -14,6 +14,7 @@ import type {
   syncBody,
 } from '../../conversation-api/schemas.js';
 import { ApiError, notFound } from './api-error.js';
+import { beginForUser } from './begin-for-user.js';
 import {
   type Edit,
   endChanges,
@@ -68,8 +69,9 @@ export function handlersOf(
       const wanted = body as z.output<typeof createBody>;
       owe(maySee(key, wanted.subDomain), () => new ApiError(403, 'FORBIDDEN', 'This key is not for that subDomain.'));
       if (guards.ifMatch !== undefined) throw new ApiError(412, 'CONFLICT', 'There is nothing to match yet.');
-      const { created, ...found } = await service.create(wanted, (query as z.output<typeof placeQuery>).messages);
-      return { ...shown(found), status: created ? 201 : 200 };
+      const { messages } = query as z.output<typeof placeQuery>;
+      const { created, replayed, ...found } = await beginForUser(service, wanted, guards, messages);
+      return { ...shown(found), status: created ? 201 : 200, replayed };
     },
     list: async ({ key, query }) => {
       const { subDomain, limit, cursor } = query as z.output<typeof listQuery>;
