@@ -8,7 +8,7 @@ import { decode, encode, type Token } from '../../json.js';
 import { encodeName, type RecordKey } from '../../storage/keys.js';
 import type { Change, StateRecord } from '../../storage/state-storage.js';
 import { ApiError, notFound } from './api-error.js';
-import { type Edit, extendEdit } from './changes.js';
+import { type Edit, endEdit, extendEdit } from './changes.js';
 import { etagOf, FIELDS, isThere, METADATA, VARIABLE } from './resource.js';
 
 /** One conversation as it is. */
@@ -176,6 +176,18 @@ export class ConversationService {
       await announceEnd(storage, { key: found.key, at: now + ttl * 1000, now });
     }
     return this.write(found, guards, (record) => extendEdit(ttl, record), messages);
+  }
+
+  /** Ends it: it can be read until it expires. The hooks for its end run at once, or soon in another process. */
+  async end(found: Found, guards: WriteGuards, messages: number): Promise<Written> {
+    const now = this.clock.now();
+    const announced = () => announceEnd(this.storage, { key: found.key, at: now, now });
+    // Before it is ended: an entry that leads nowhere is found out, a missing one is not.
+    const before = lifeOf(found.record.fields.get(LIFE))?.ttl === undefined ? undefined : await announced();
+    const written = await this.write(found, guards, (record) => endEdit(record, this.clock), messages);
+    const isOwed = lifeOf(written.record.fields.get(LIFE))?.ended === true;
+    if (isOwed || before) this.#agent.conversations.lookAt(before ?? (await announced()));
+    return written;
   }
 
   async #again(key: RecordKey, messages: number): Promise<Found> {

@@ -15,16 +15,7 @@ import type {
 } from '../../conversation-api/schemas.js';
 import { ApiError, notFound } from './api-error.js';
 import { beginForUser } from './begin-for-user.js';
-import {
-  type Edit,
-  endChanges,
-  intentChanges,
-  mergeChanges,
-  messageChanges,
-  orderEdit,
-  resetEdit,
-  syncEdit,
-} from './changes.js';
+import { type Edit, intentChanges, mergeChanges, messageChanges, orderEdit, resetEdit, syncEdit } from './changes.js';
 import type { ConversationService, Found, WriteGuards } from './conversation-service.js';
 import { etagOf, FIELDS, resourceOf, VARIABLE } from './resource.js';
 import { maySee, type ServiceKey } from './service-keys.js';
@@ -111,7 +102,9 @@ export function handlersOf(
       const found = await find(service, call);
       // Ended it is, whoever asked first.
       if (found.record.fields.has(FIELDS.endedAt) && call.guards.ifMatch === undefined) return shown(found);
-      return written(call, () => ({ changes: endChanges(service.clock) }));
+      const { messages } = call.query as z.output<typeof placeQuery>;
+      const { replayed, ...ended } = await service.end(found, call.guards, messages);
+      return { ...shown(ended), replayed };
     },
     sync: (call) =>
       written(call, ({ record }, { body }) => syncEdit(body as z.output<typeof syncBody>, record, service.clock)),
