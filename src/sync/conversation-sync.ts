@@ -17,6 +17,7 @@ import { Sender } from './sender.js';
 import { cartaaiMapping, fieldsOf, type StateMapping, toBody, toFields } from './state-mapping.js';
 import { SyncEmitter, type SyncEvents } from './sync-events.js';
 import { forgetSync, registerSync } from './sync-registry.js';
+import { observedPull } from './sync-telemetry.js';
 import type {
   ConversationSyncOptions,
   PullOptions,
@@ -118,17 +119,7 @@ export class ConversationSync {
    */
   async pull(user: SyncUser, options: PullOptions = {}): Promise<PullResult> {
     const parts = this.#parts;
-    if (!parts) return { status: 'disabled' };
-    let target: SyncTarget | undefined;
-    try {
-      target = this.#target(user);
-      return await this.#pull(parts, target, options);
-    } catch (thrown) {
-      const error = errorOf(thrown);
-      if (error.code === 'SYNC_NOT_FOUND') return { status: 'absent' };
-      this.#events.emit('failed', { target, error, lost: false });
-      return { status: 'failed', error };
-    }
+    return parts ? observedPull(() => this.#tryPull(parts, user, options)) : { status: 'disabled' };
   }
 
   /** Sends what waits, now. @returns how many entries still wait @throws STORAGE_UNAVAILABLE */
@@ -258,6 +249,19 @@ export class ConversationSync {
       parts.logger.error(error, 'a change could not be noted for the remote');
       this.#events.emit('failed', { target, error, lost: true });
       return { status: error.code === 'LIMIT_EXCEEDED' ? 'rejected' : 'failed', error };
+    }
+  }
+
+  async #tryPull(parts: Parts, user: SyncUser, options: PullOptions): Promise<PullResult> {
+    let target: SyncTarget | undefined;
+    try {
+      target = this.#target(user);
+      return await this.#pull(parts, target, options);
+    } catch (thrown) {
+      const error = errorOf(thrown);
+      if (error.code === 'SYNC_NOT_FOUND') return { status: 'absent' };
+      this.#events.emit('failed', { target, error, lost: false });
+      return { status: 'failed', error };
     }
   }
 
