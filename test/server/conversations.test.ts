@@ -1,4 +1,4 @@
-import { createHash, randomUUID } from 'node:crypto';
+import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -8,7 +8,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createAgent } from '../../src/agent/create-agent.js';
 import type { StateConfigInput } from '../../src/config/index.js';
 import type { ConversationResource } from '../../src/conversation-api/schemas.js';
+import { reencrypt } from '../../src/operations/index.js';
 import { createConversationApi } from '../../src/server/index.js';
+import { openStorage } from '../../src/storage/open-storage.js';
 import { startValkey, type ValkeyServer } from '../support/index.js';
 import { type Serving, serve } from './serving.js';
 
@@ -372,6 +374,50 @@ describe('the conversation API', () => {
     expect((await all('GET', `/whatsapp/lookup/tenant/${ANA}`)).body.errors?.[0]?.path).toBe('query.subDomain');
     expect((await all('GET', `/whatsapp/lookup/tenant/${ANA}?subDomain=north`)).body.subDomain).toBe('north');
     expect((await call('GET', `/whatsapp/lookup/tenant/${ANA}?subDomain=north2`)).status).toBe(404);
+  });
+
+  it('remembers the newest keys under which a user has begun, and no more', async () => {
+    await using serving = await start();
+    const call = client(serving.url);
+    const { storage } = serving.server.agent.context;
+    const begin = async (n: number): Promise<string> => {
+      const wanted = { subDomain: 'north', userId: ANA };
+      return (await call('POST', '/conversations', wanted, { 'Idempotency-Key': `k${n}` })).body.sessionId;
+    };
+    const first = await begin(0);
+    for (let n = 1; n < 40; n++) expect(await begin(n)).toBe(first);
+    const known = await storage.read({ space: 'api-users', scope: ['north'], id: ANA });
+    expect(known?.fields.size).toBe(32);
+    expect((known?.expiresAt ?? 0) - Date.now()).toBeGreaterThan(6 * 86_400_000);
+    await call('POST', `/conversations/${first}/end`);
+    expect(await begin(39)).toBe(first);
+    expect(await begin(0)).not.toBe(first);
+  });
+
+  it('has the effect of a request once also when what it left was encrypted with a key that is gone', async () => {
+    const [first, second] = [randomBytes(32).toString('base64'), randomBytes(32).toString('base64')];
+    const storage_dir = join(directory, 'rotated');
+    const on = (key: string): Promise<Serving> =>
+      serve({ state: { backend: 'file', storage_dir, encryption: { key } }, conversations });
+    const once = { 'Idempotency-Key': 'once' };
+    const asks = async (serving: Serving) => {
+      const call = client(serving.url);
+      const begun = await call('POST', '/conversations', { subDomain: 'north', userId: ANA }, once);
+      const at = `/conversations/${begun.body.sessionId}`;
+      const said = await call('POST', `${at}/messages`, { role: 'user', content: 'a' }, once);
+      return [begun.body.sessionId, said.status, said.body.messageCount, said.headers.get('idempotency-replayed')];
+    };
+    let before: unknown[];
+    {
+      await using serving = await on(first);
+      before = await asks(serving);
+      expect(before.slice(1)).toEqual([200, 1, null]);
+    }
+    const storage = await openStorage({ backend: 'file', storageDir: storage_dir });
+    await reencrypt(storage, { key: second, previous: [first] });
+    await storage.close();
+    await using serving = await on(second);
+    expect(await asks(serving)).toEqual([...before.slice(0, 3), 'true']);
   });
 
   it('refuses to be served without a key', async () => {

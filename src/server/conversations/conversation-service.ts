@@ -6,7 +6,7 @@ import { LIFE, lifeOf } from '../../conversation/life.js';
 import { checkName, checkSize } from '../../conversation/limits.js';
 import { decode, encode, type Token } from '../../json.js';
 import { encodeName, type RecordKey } from '../../storage/keys.js';
-import type { Change, StateRecord } from '../../storage/state-storage.js';
+import { type Change, REPLY_NOT_KEPT, type StateRecord } from '../../storage/state-storage.js';
 import { ApiError, notFound } from './api-error.js';
 import { type Edit, endEdit, extendEdit } from './changes.js';
 import { etagOf, FIELDS, isThere, METADATA, VARIABLE } from './resource.js';
@@ -133,7 +133,9 @@ export class ConversationService {
         ? undefined
         : { key: `api ${idempotencyKey}`, reply: encode(fingerprint), keep: Math.max(settings.dedupe, 32) };
     const replay = async (reply: Token): Promise<Written> => {
-      if (decode(reply) === fingerprint) return { ...(await this.#again(key, messages)), replayed: true };
+      // Of an unreadable one it is known that it had its effect.
+      if (reply === REPLY_NOT_KEPT || decode(reply) === fingerprint)
+        return { ...(await this.#again(key, messages)), replayed: true };
       throw new ApiError(422, 'IDEMPOTENCY_MISMATCH', 'This Idempotency-Key came with another request.');
     };
     let record: StateRecord | undefined = seen;
