@@ -107,6 +107,20 @@ describe.each(['memory', 'file', 'valkey'] as const)('the outbox on %s', (backen
     }
   });
 
+  it('leaves to another what that one is sending, and asks the remote nothing about it', async () => {
+    const [first, second] = [syncOf(), syncOf()];
+    await first.addMessage('ana', 'user', 'a');
+    remote.mood = () => ({ slowMs: 300 });
+    const sending = first.flush();
+    await expect.poll(() => remote.seen.length, { interval: 5 }).toBe(1);
+    remote.mood = () => 'up';
+    expect(await second.flush()).toEqual({ pending: 1 });
+    expect(remote.seen.map(({ name }) => name)).toEqual(['create']);
+    expect(await sending).toEqual({ pending: 0 });
+    expect(remote.seen.map(({ name }) => name)).toEqual(['create', 'sync']);
+    expect((await second.status()).lastError).toBeUndefined();
+  });
+
   it('ends a conversation and begins another with what comes after', async () => {
     const sync = syncOf();
     await sync.addMessage('ana', 'user', 'a');
