@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
 import type { Agent } from '../../src/agent/agent.js';
 import { createAgent } from '../../src/agent/create-agent.js';
+import type { SkillTarget } from '../../src/agent/load-skill.js';
 import type { StateConfigInput } from '../../src/config/index.js';
 import type { ConversationContext } from '../../src/conversation/conversation-context.js';
 import type { ConversationResource } from '../../src/conversation-api/schemas.js';
@@ -35,6 +36,17 @@ class Shop {
   }
 }
 
+@skill({ id: 'of-users' })
+class OfUsers {
+  @onConversationEnded()
+  async finish(): Promise<void> {}
+
+  @stateful({ scope: 'user' })
+  async handle() {
+    return '';
+  }
+}
+
 const directory = mkdtempSync(join(tmpdir(), 'agentup-ends-'));
 let places = 0;
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
@@ -48,7 +60,7 @@ describe.each(['memory', 'file', 'valkey'] as const)('an end through the convers
     if (backend === 'valkey') return { backend, url: valkeyUrl(), key_prefix: `${place}:` };
     return backend === 'file' ? { backend, storage_dir: join(directory, place) } : { backend };
   };
-  const agentOf = async (state: StateConfigInput, skills = [Shop]): Promise<Agent> => {
+  const agentOf = async (state: StateConfigInput, skills: SkillTarget[] = [Shop]): Promise<Agent> => {
     const conversations = { ttl: 100, api_keys: [{ key: 'k', sub_domains: ['north'] }] };
     const agent = await createAgent({ state, conversations }, { skills, clock });
     closing.push(() => agent.close());
@@ -125,6 +137,14 @@ describe.each(['memory', 'file', 'valkey'] as const)('an end through the convers
     expect(looks.reduce((sum, n) => sum + n)).toBe(1);
     expect(told(sessionId)).toMatchObject([{ n: 1, event: { reason: 'ended' } }]);
     expect((await call('GET', `/conversations/${sessionId}`)).body.isActive).toBe(false);
+  });
+
+  it('has a conversation to end also where the skill with the hooks keeps its memory per user', async () => {
+    const agent = await agentOf(stateOf(), [OfUsers]);
+    const call = await apiOf(agent);
+    const { status, body } = await call('POST', '/conversations', { ...wanted, botId: 'b' });
+    expect([status, body.userId, body.botId, body.expiresAt === undefined]).toEqual([201, 'ana', 'b', false]);
+    expect((await call('POST', `/conversations/${body.sessionId}/end`)).body.isActive).toBe(false);
   });
 
   // What takes minutes, where time can be moved.

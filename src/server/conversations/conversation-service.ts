@@ -5,6 +5,7 @@ import { announceEnd } from '../../conversation/ends.js';
 import { LIFE, lifeOf } from '../../conversation/life.js';
 import { checkName, checkSize } from '../../conversation/limits.js';
 import { decode, encode, type Token } from '../../json.js';
+import { beginConversation } from '../../skill/begin-conversation.js';
 import { encodeName, type RecordKey } from '../../storage/keys.js';
 import { type Change, REPLY_NOT_KEPT, type StateRecord } from '../../storage/state-storage.js';
 import { ApiError, notFound } from './api-error.js';
@@ -112,7 +113,12 @@ export class ConversationService {
   async make({ subDomain, userId, localId, botId }: Wanted, sessionId: string, messages: number): Promise<Found> {
     const metadata = { ...(localId !== undefined && { localId }), ...(botId !== undefined && { botId }) };
     await this.#agent.conversations.start(sessionId, { tenantId: subDomain, userId, metadata });
-    await this.#scoped(subDomain, userId).conversation(sessionId).setTtl(this.#ttl);
+    const context = this.#scoped(subDomain, userId);
+    if (!(await context.setTtl(sessionId, this.#ttl))) {
+      // The skills that hear of a beginning keep their memory elsewhere: per user, or on another storage.
+      await beginConversation(context, sessionId, { skills: [], metadata });
+      await context.setTtl(sessionId, this.#ttl);
+    }
     return this.get(subDomain, sessionId, messages);
   }
 
