@@ -26,6 +26,17 @@ export interface OperationNote {
   outcome?: string | undefined;
 }
 
+/** One exchange of a sync with its remote. */
+export interface ExchangeNote {
+  readonly operation: 'sync.send' | 'sync.pull';
+  /** What came of it; `ok` when nobody says. */
+  outcome?: string | undefined;
+  /** It has failed: the code of the error. */
+  failure?: string | undefined;
+  /** How much of what, by the names of attributes. Numbers only: nothing that was said. */
+  counts?: Readonly<Record<string, number>> | undefined;
+}
+
 let api: Api | undefined;
 let loading: Promise<boolean> | undefined;
 let active: Telemetry | undefined;
@@ -89,6 +100,7 @@ export class Telemetry {
   readonly #turnDuration: Histogram;
   readonly #turns: Counter;
   readonly #operationDuration: Histogram;
+  readonly #exchangeDuration: Histogram;
 
   constructor(loaded: Api, meters: MeterProvider) {
     this.#api = loaded;
@@ -98,6 +110,7 @@ export class Telemetry {
     this.#turnDuration = duration(meter, 'agentup.turn.duration', 'How long turns take, waiting included');
     this.#turns = meter.createCounter('agentup.turns', { description: 'Turns, by what came of them', unit: '{turn}' });
     this.#operationDuration = duration(meter, 'agentup.storage.duration', 'How long calls of the storage take');
+    this.#exchangeDuration = duration(meter, 'agentup.sync.duration', 'How long exchanges with a remote take');
   }
 
   /** Runs a turn in a span that is the parent of what the handler does. */
@@ -136,6 +149,25 @@ export class Telemetry {
     );
   }
 
+  /** Runs an exchange with a remote in a span that is the parent of its requests. */
+  exchange<T>(note: ExchangeNote, run: () => Promise<T>): Promise<T> {
+    const start = performance.now();
+    const options = { kind: this.#api.SpanKind.CLIENT };
+    return this.#tracer.startActiveSpan(`agentup.${note.operation}`, options, (span) =>
+      run().then(
+        (result) => {
+          this.#endExchange(span, note, start);
+          return result;
+        },
+        (error: unknown) => {
+          note.failure = isAgentUpError(error) ? error.code : 'SYNC_UNAVAILABLE';
+          this.#endExchange(span, note, start);
+          throw error;
+        },
+      ),
+    );
+  }
+
   /** The message of an error may hold what a user wrote: the outcome has to do. */
   #fail(span: Span): void {
     span.setStatus({ code: this.#api.SpanStatusCode.ERROR });
@@ -166,6 +198,14 @@ export class Telemetry {
     span.setAttributes(attributes);
     span.end();
     this.#operationDuration.record((performance.now() - start) / 1000, attributes);
+  }
+
+  #endExchange(span: Span, { operation, outcome = 'ok', failure, counts }: ExchangeNote, start: number): void {
+    const attributes: Attributes = { 'agentup.operation': operation, 'agentup.outcome': failure ?? outcome };
+    span.setAttributes({ ...attributes, ...counts });
+    if (failure !== undefined) this.#fail(span);
+    span.end();
+    this.#exchangeDuration.record((performance.now() - start) / 1000, attributes);
   }
 }
 

@@ -1,7 +1,7 @@
 import { toIso } from '../clock.js';
 import type { ConversationContext, ConversationInfo } from '../conversation/conversation-context.js';
 import { announceEnd, type DueEnd, dueEnds } from '../conversation/ends.js';
-import { isOver, LIFE, lifeOf, overAt } from '../conversation/life.js';
+import { endDueAt, isOver, LIFE, lifeOf, overAt } from '../conversation/life.js';
 import { AgentUpError, isAgentUpError } from '../errors.js';
 import { rounds } from '../rounds.js';
 import { beginConversation } from '../skill/begin-conversation.js';
@@ -148,13 +148,26 @@ export class AgentConversations {
     );
   }
 
+  /**
+   * Looks at one conversation that may be over, in the background, for whoever has just ended it: what comes of it is
+   * logged, and what does not is left to `runDue`.
+   * @internal
+   */
+  lookAt(due: DueEnd): void {
+    const { context, run } = this.#parts;
+    run(() => this.#look(context, due)).catch((error) => {
+      if (isAgentUpError(error, 'CONVERSATION_BUSY') || isAgentUpError(error, 'AGENT_CLOSED')) return;
+      context.logger.error(error, 'the hooks for an end could not be run at once');
+    });
+  }
+
   /** Looks at one conversation that may be over. @returns whether it was ended */
   async #look(base: ConversationContext, due: DueEnd): Promise<boolean> {
     const { key, tries } = due;
     const { skills } = this.#parts.runtime;
     const record = await base.storage.read(key, { fields: [LIFE] });
     const life = lifeOf(record?.fields.get(LIFE));
-    const at = record && life && overAt(life, record.updatedAt);
+    const at = record && life && endDueAt(life, record.updatedAt);
     const now = base.clock.now();
     if (at === undefined || at > now) {
       if (at !== undefined) await announceEnd(base.storage, { key, at, now });

@@ -73,7 +73,7 @@ export interface ConversationParts {
   /** Asked at every call: a turn may run, or have ended. */
   readonly access: () => Access;
   /** Has its end looked at then, epoch milliseconds. */
-  readonly dueAt: (at: number) => Promise<void>;
+  readonly dueAt: (at: number) => Promise<unknown>;
 }
 
 /**

@@ -20,14 +20,15 @@ export interface DueEnd {
   done(): Promise<void>;
 }
 
-/** Has the end of a conversation looked at, at a moment: epoch milliseconds. */
+/** Has the end of a conversation looked at, at a moment: epoch milliseconds. @returns the entry that says so */
 export async function announceEnd(
   storage: StateStorage,
   { key, at, now, tries = 0 }: { key: RecordKey; at: number; now: number; tries?: number },
-): Promise<void> {
+): Promise<DueEnd> {
   // The id of a conversation may be as long as one can be, and the entry has the moment in its own as well.
   const name = createHash('sha256').update(keyText(key)).digest('hex');
-  await new DueList(storage, SPACE).add(
+  const list = new DueList(storage, SPACE);
+  const entry = await list.add(
     at,
     name,
     [
@@ -37,6 +38,7 @@ export async function announceEnd(
     // As long as the conversation may be there.
     Math.ceil(Math.max(0, at - now) / 1000) + 2 * GRACE,
   );
+  return { key, tries, done: () => list.remove({ key: entry }) };
 }
 
 /** The conversations whose end is to be looked at by now. */

@@ -15,6 +15,8 @@ export interface Life {
   readonly ttl?: number | 'none' | undefined;
   /** It was ended, but a hook for that has failed so far: what was said about the end. */
   readonly over?: string | undefined;
+  /** It was ended, and is kept to be read until it is over; the hooks have still to hear of it. */
+  readonly ended?: true | undefined;
 }
 
 /**
@@ -36,6 +38,11 @@ export function outlived(ttl: number | 'none'): number | 'none' {
 export function overAt({ ttl, over }: Life, updatedAt: number): number | undefined {
   if (over !== undefined) return updatedAt;
   return typeof ttl === 'number' ? updatedAt + ttl * 1000 : undefined;
+}
+
+/** When the hooks for its end are to run, as far as is known now: epoch milliseconds; 0 at once, `undefined` never. */
+export function endDueAt(life: Life, updatedAt: number): number | undefined {
+  return life.ended ? 0 : overAt(life, updatedAt);
 }
 
 /** Is it over, though still there? */

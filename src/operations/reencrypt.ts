@@ -36,7 +36,8 @@ export interface ReencryptReport {
  * those who know the new key; owner, times, expiry and positions of the log stay. What is encrypted with the present
  * key already is left alone: a run that was interrupted is simply started again.
  *
- * Replies that are kept for messages which are delivered again are not reached: they go with the newer ones.
+ * Replies that are kept for messages which are delivered again are not reached: they go with the newer ones. When the
+ * old key is gone, of such a message only that it was handled is known (`REPLY_NOT_KEPT`); it is not handled again.
  * @param storage as it is stored, not an `EncryptedStorage` over it
  * @throws KEY_MISSING, DECRYPTION_FAILED with the record; CANCELLED; CONFLICT where a record keeps changing
  */

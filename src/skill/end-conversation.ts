@@ -16,7 +16,7 @@ const MAX_RETRY_MS = 3_600_000;
 export interface Ending {
   /** By the names of their owners. */
   readonly skills: ReadonlyMap<string, Hooks>;
-  /** Ends it whether or not it is over, and says why. Absent: only where it is over. */
+  /** Ends it whether or not it is over, and says why. Absent: only where it is over, or was ended to be read on. */
   readonly detail?: string | undefined;
   /** Who says so; another's conversation is refused. */
   readonly userId?: string | undefined;
@@ -27,8 +27,9 @@ export interface Ending {
 }
 
 /**
- * Ends a conversation, in a turn of its own: runs the hooks while its state can be read, then removes it. Where a hook
- * throws, that is logged, and its end announced to be tried again.
+ * Ends a conversation, in a turn of its own: runs the hooks while its state can be read, then removes it, or leaves it
+ * as one that nobody waits for where it is to be read on. Where a hook throws, that is logged, and its end announced to
+ * be tried again.
  * @returns `absent` where there was nothing to end, `later` where a hook failed
  * @throws CONTEXT_FORBIDDEN, CONVERSATION_BUSY
  */
@@ -43,10 +44,11 @@ export async function endConversation(
   try {
     const { result } = await runTurn({ storage, key, settings, logger }, async (turn) => {
       const over = meetsOver(turn, context);
-      if (turn.attributes() === undefined || (!over && detail === undefined)) return 'absent';
-      if (!over) permit(turn, key.id, userId);
       const life = lifeOf(turn.life);
-      const end = endOf(over && life ? life : { started: {}, over: detail });
+      const stays = !over && detail === undefined;
+      if (turn.attributes() === undefined || (stays && !life?.ended)) return 'absent';
+      if (!over) permit(turn, key.id, userId);
+      const end = endOf((over || stays) && life ? life : { started: {}, over: detail });
       const ofOwner = context.scoped({ ...context.scope, userId: turn.owner ?? context.scope.userId });
       try {
         await runEnded(turn, ofOwner.inTurn(turn, key.id, false), key.id, skills, end);
@@ -57,7 +59,10 @@ export async function endConversation(
         }
         logger.error(error, `a hook for the end of a conversation failed ${MAX_TRIES} times; it goes without`);
       }
-      await turn.erase();
+      if (stays) {
+        await turn.apply([{ op: 'remove', field: LIFE }]);
+        await turn.expire({ set: life?.ttl ?? 'none' });
+      } else await turn.erase();
       // To whoever ends it, it was over already.
       return over && detail !== undefined ? 'absent' : 'ended';
     });

@@ -121,8 +121,8 @@ export async function runEnded(
 }
 
 /** Why a conversation that is over is. */
-export function endOf({ over }: Life): Pick<EndedEvent, 'reason' | 'detail'> {
-  if (over === undefined) return { reason: 'expired' };
+export function endOf({ over, ended }: Life): Pick<EndedEvent, 'reason' | 'detail'> {
+  if (over === undefined) return { reason: ended ? 'ended' : 'expired' };
   return { reason: 'ended', ...(over !== '' && { detail: over }) };
 }
 

@@ -1,8 +1,6 @@
 import { AgentUpError, isAgentUpError } from '../errors.js';
 import { decode, encode, type Token } from '../json.js';
-
-/** Stands for a reply that could not be kept. */
-const NOT_KEPT: Token = '{"notKept":true}';
+import { REPLY_NOT_KEPT } from '../storage/state-storage.js';
 
 /**
  * What is stored of a handler's reply, to answer a redelivery with: the reply in its JSON form, as it would go over
@@ -11,13 +9,13 @@ const NOT_KEPT: Token = '{"notKept":true}';
  */
 export function encodeReply(reply: unknown, maxBytes: number): Token {
   const token = reply === undefined ? '[]' : `[${jsonOf(reply) ?? ''}]`;
-  if (token === '[]' && reply !== undefined) return NOT_KEPT;
-  return Buffer.byteLength(token) > maxBytes ? NOT_KEPT : token;
+  if (token === '[]' && reply !== undefined) return REPLY_NOT_KEPT;
+  return Buffer.byteLength(token) > maxBytes ? REPLY_NOT_KEPT : token;
 }
 
 /** Could the reply be kept? */
 export function isKept(token: Token): boolean {
-  return token !== NOT_KEPT;
+  return token !== REPLY_NOT_KEPT;
 }
 
 /** The reply behind `encodeReply`. @throws REPLY_NOT_KEPT */
@@ -25,7 +23,7 @@ export function decodeReply(token: Token, contextId: string): unknown {
   if (isKept(token)) return decode<unknown[]>(token)[0];
   throw new AgentUpError('REPLY_NOT_KEPT', 'this message was handled before, and its reply could not be kept', {
     contextId,
-    fix: 'return something that JSON can hold, or set `dedupe: false` on the handler',
+    fix: 'return something that JSON can hold, or set `dedupe: false` on the handler; of a reply that was encrypted, keep the key',
   });
 }
 

@@ -34,10 +34,13 @@ export class DueList {
   /**
    * Makes an entry; the same again changes nothing.
    * @param ttl seconds until it goes by itself
+   * @returns its key
    */
-  async add(at: number, name: string, notes: readonly Change[] = [], ttl?: number): Promise<void> {
+  async add(at: number, name: string, notes: readonly Change[] = [], ttl?: number): Promise<RecordKey> {
     const changes: readonly Change[] = notes.length > 0 ? notes : [{ op: 'touch' }];
-    await this.#storage.commit(this.#key(at, name), changes, ttl === undefined ? {} : { expiry: { set: ttl } });
+    const key = this.#key(at, name);
+    await this.#storage.commit(key, changes, ttl === undefined ? {} : { expiry: { set: ttl } });
+    return key;
   }
 
   /** What is due at `now`, the oldest first, at most `limit` (1000). */

@@ -77,6 +77,9 @@ export interface StateStorage {
 /** How long a refused `begin` keeps its place without asking again, in milliseconds. */
 export const RESERVATION_MS = 200;
 
+/** Stands for a `reply` of which no more than the fact is known. */
+export const REPLY_NOT_KEPT: Token = '{"notKept":true}';
+
 export interface BeginOptions {
   /** Identifies the one who asks; unguessable, new for every turn. */
   readonly token: string;

@@ -1,108 +1,32 @@
-import { type Clock, systemClock, toIso } from '../clock.js';
-import type { Conversation } from '../conversation/conversation.js';
+import { systemClock, toIso } from '../clock.js';
 import type { RoleInput } from '../conversation/message.js';
 import { enclosingTurn } from '../conversation/run-turn.js';
-import type { ConversationResource, MessageInput, SyncInput } from '../conversation-api/schemas.js';
+import type { MessageInput, SyncInput } from '../conversation-api/schemas.js';
 import { AgentUpError, isAgentUpError, messageOf } from '../errors.js';
 import { encode, type JsonValue } from '../json.js';
-import { type Logger, silentLogger } from '../logger.js';
-import { checkId, keyText } from '../storage/keys.js';
-import type { StateStorage } from '../storage/state-storage.js';
+import { silentLogger } from '../logger.js';
+import { checkId } from '../storage/keys.js';
 import { uniqueId } from '../unique-id.js';
-import { ConversationClient, type ConversationClientOptions } from './conversation-client.js';
+import { BackgroundDelivery } from './background-delivery.js';
+import { ConversationClient } from './conversation-client.js';
 import { type DeadLetter, DeadLetters } from './dead-letters.js';
-import { Outbox, type OutboxOptions } from './outbox.js';
+import { Outbox } from './outbox.js';
 import { bodyOf, type OutboxEntry, type SyncTarget, type Work } from './outbox-entry.js';
-import { apply, type Merge, merge, type Preference, type RemoteMessage, readBase, writeBase } from './pull.js';
-import type { Backoff } from './retry.js';
+import { apply, merge, readBase, writeBase } from './pull.js';
 import { Sender } from './sender.js';
 import { cartaaiMapping, fieldsOf, type StateMapping, toBody, toFields } from './state-mapping.js';
 import { SyncEmitter, type SyncEvents } from './sync-events.js';
 import { forgetSync, registerSync } from './sync-registry.js';
+import { observedPull } from './sync-telemetry.js';
+import type {
+  ConversationSyncOptions,
+  PullOptions,
+  PullResult,
+  SyncReceipt,
+  SyncStatus,
+  SyncUser,
+} from './sync-types.js';
 import { SyncedConversation } from './synced-conversation.js';
-import { TurnOutbox } from './turn-outbox.js';
-
-export interface ConversationSyncOptions {
-  /** Where the outbox lies: the app's own storage, the one its turns are on. */
-  readonly storage: StateStorage;
-  /** The remote. Absent where `enabled` is false. */
-  readonly client?: ConversationClient | Omit<ConversationClientOptions, 'clock' | 'random'> | undefined;
-  /** `false`: nothing is noted, sent or read. Default true. */
-  readonly enabled?: boolean | undefined;
-  /** The tenant of users that come without one. */
-  readonly subDomain?: string | undefined;
-  /** Default: `cartaaiMapping`. */
-  readonly mapping?: StateMapping | undefined;
-  readonly outbox?: OutboxOptions | undefined;
-  /** Longest that a call waits until its change lies in the outbox, in milliseconds. Default 2000. */
-  readonly boundMs?: number | undefined;
-  /** How this app's messages are marked (`metadata.source`), so that `pull` knows others'. Default `agentup`. */
-  readonly source?: string | undefined;
-  /** Who is right where both sides have changed a field. Default `local`. */
-  readonly prefer?: Preference | undefined;
-  /** Send in the background. `false`: only `flush` sends. Default true. */
-  readonly background?: boolean | undefined;
-  /** How often the outbox is looked through for what was left behind, in milliseconds. Default 5000. */
-  readonly everyMs?: number | undefined;
-  /** Pauses after a failure, in milliseconds. Default from 500 to 30000. */
-  readonly backoff?: Backoff | undefined;
-  /** After so many milliseconds without a sign of life another process sends what one had begun to. Default 30000. */
-  readonly leaseMs?: number | undefined;
-  /** Most conversations that are sent at once. Default 8. */
-  readonly concurrency?: number | undefined;
-  readonly clock?: Clock | undefined;
-  readonly random?: (() => number) | undefined;
-  readonly logger?: Logger | undefined;
-}
-
-/** A user: the id alone, or with what else is known. */
-export type SyncUser = string | (Omit<SyncTarget, 'subDomain'> & { readonly subDomain?: string | undefined });
-
-/** What became of a call. None of them throws. */
-export interface SyncReceipt {
-  /**
-   * `queued`: it lies in the outbox, or is part of the running turn's commit, and will be sent. `rejected`: the outbox
-   * is full. `failed`: it could not be noted in time, or cannot be. `disabled`: sync is off.
-   */
-  readonly status: 'queued' | 'rejected' | 'failed' | 'disabled';
-  readonly error?: AgentUpError;
-}
-
-/** How the sync is. Times are ISO 8601 UTC. */
-export interface SyncStatus {
-  readonly enabled: boolean;
-  /** Entries that the remote has not acknowledged, and of how many conversations. */
-  readonly pending: number;
-  readonly conversations: number;
-  /** When the oldest of them was noted. */
-  readonly oldest?: string;
-  /** Entries of the last ten minutes and of what is pending that the bound has cost. */
-  readonly dropped: number;
-  /** Entries that the remote refused for good. */
-  readonly dead: number;
-  /** Entries that this process has brought to the remote. */
-  readonly sent: number;
-  readonly lastSuccess?: string;
-  readonly lastError?: { readonly at: string; readonly code: string; readonly message: string };
-  /** The remote is down, and asked again then. */
-  readonly pausedUntil?: string;
-}
-
-export interface PullOptions {
-  /** The local conversation: its variables are the state, and take over what has changed. */
-  readonly into?: Conversation | undefined;
-  /** The state, where it lies elsewhere; the result has the new one. */
-  readonly state?: Readonly<Record<string, unknown>> | undefined;
-  readonly prefer?: Preference | undefined;
-}
-
-export interface PullResult extends Partial<Omit<Merge, 'base'>> {
-  /** `absent`: the remote has no active conversation of this user. */
-  readonly status: 'pulled' | 'absent' | 'failed' | 'disabled';
-  readonly remote?: ConversationResource;
-  readonly messages?: readonly RemoteMessage[];
-  readonly error?: AgentUpError;
-}
 
 const ROLES: readonly string[] = ['user', 'assistant', 'system', 'tool', 'agent', 'bot'];
 const DISABLED: SyncReceipt = { status: 'disabled' };
@@ -117,11 +41,7 @@ export class ConversationSync {
   readonly mapping: StateMapping;
   readonly #options: ConversationSyncOptions;
   readonly #parts: Parts | undefined;
-  readonly #stop = new AbortController();
-  readonly #background = new Set<Promise<unknown>>();
-  readonly #chains = new Map<string, Promise<void>>();
   readonly #events: SyncEmitter;
-  #looping: Promise<void> | undefined;
 
   /** @throws INVALID_ARGUMENT */
   constructor(options: ConversationSyncOptions) {
@@ -132,7 +52,6 @@ export class ConversationSync {
     if (!this.enabled) return;
     this.#parts = this.#assemble();
     registerSync(options.storage, this);
-    if (options.background !== false) this.#looping = this.#loop(this.#parts);
   }
 
   /** Hears of what happens; returns what stops it. */
@@ -200,26 +119,14 @@ export class ConversationSync {
    */
   async pull(user: SyncUser, options: PullOptions = {}): Promise<PullResult> {
     const parts = this.#parts;
-    if (!parts) return { status: 'disabled' };
-    let target: SyncTarget | undefined;
-    try {
-      target = this.#target(user);
-      return await this.#pull(parts, target, options);
-    } catch (thrown) {
-      const error = errorOf(thrown);
-      if (error.code === 'SYNC_NOT_FOUND') return { status: 'absent' };
-      this.#events.emit('failed', { target, error, lost: false });
-      return { status: 'failed', error };
-    }
+    return parts ? observedPull(() => this.#tryPull(parts, user, options)) : { status: 'disabled' };
   }
 
   /** Sends what waits, now. @returns how many entries still wait @throws STORAGE_UNAVAILABLE */
   async flush(): Promise<{ readonly pending: number }> {
     const parts = this.#parts;
     if (!parts) return { pending: 0 };
-    await Promise.all(this.#background);
-    await parts.turns.recover(parts.clock.now());
-    await parts.sender.pass(true);
+    await parts.delivery.flush();
     let pending = 0;
     for await (const queue of parts.outbox.queues()) pending += queue.pending;
     return { pending };
@@ -268,7 +175,7 @@ export class ConversationSync {
     if (!parts || !entry) return false;
     await parts.outbox.add(entry);
     await parts.dead.remove(id);
-    this.#nudge(parts, entry.target);
+    parts.delivery.nudge(entry.target);
     return true;
   }
 
@@ -280,11 +187,8 @@ export class ConversationSync {
   /** Stops sending. What has not been sent stays in the outbox. The storage stays open. Idempotent. */
   async close(): Promise<void> {
     if (!this.#parts) return;
-    this.#stop.abort();
     forgetSync(this.#options.storage, this);
-    await Promise.allSettled(this.#background);
-    await this.#parts.sender.stop();
-    await this.#looping;
+    await this.#parts.delivery.stop();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -309,8 +213,15 @@ export class ConversationSync {
       leaseMs: this.#options.leaseMs ?? 30_000,
       concurrency: this.#options.concurrency ?? 8,
     });
-    const turns = new TurnOutbox(outbox, (work) => this.#inBackground(work));
-    return { client, outbox, dead, sender, turns, clock, logger };
+    const { background = true, everyMs = 5_000 } = this.#options;
+    const delivery = new BackgroundDelivery({
+      outbox,
+      sender,
+      clock,
+      logger,
+      everyMs: background ? everyMs : undefined,
+    });
+    return { client, outbox, dead, sender, delivery, clock, logger };
   }
 
   #target(user: SyncUser): SyncTarget {
@@ -331,7 +242,7 @@ export class ConversationSync {
       if (entry.work.op === 'state' && Object.keys(entry.work.body).length === 0) return { status: 'queued' };
       // Refused here, where the caller can be told of what.
       encode(entry);
-      await within(this.#options.boundMs ?? 2_000, this.#note(parts, entry));
+      await within(this.#options.boundMs ?? 2_000, parts.delivery.note(entry));
       return { status: 'queued' };
     } catch (thrown) {
       const error = errorOf(thrown);
@@ -341,64 +252,21 @@ export class ConversationSync {
     }
   }
 
-  #note(parts: Parts, entry: OutboxEntry): Promise<void> {
-    const turn = enclosingTurn();
-    if (turn && !turn.ended) return parts.turns.add(turn, entry, entry.at);
-    // One after the other, in the order of the calls, also where nobody waits for them.
-    const name = keyText(parts.outbox.keyOf(entry.target));
-    // What a turn before it has committed is on its way to the same queue.
-    const before = Promise.all([this.#chains.get(name), ...this.#background]);
-    const added = before.then(() => parts.outbox.add(entry));
-    const settled = added.catch(() => {});
-    this.#chains.set(name, settled);
-    void settled.then(() => {
-      if (this.#chains.get(name) === settled) this.#chains.delete(name);
-    });
-    void added.then(
-      () => this.#nudge(parts, entry.target),
-      () => {},
-    );
-    return added;
-  }
-
-  /** Sends a conversation at once, where sending in the background is wanted. */
-  #nudge({ sender, outbox }: Parts, target: SyncTarget): void {
-    if (this.#looping) void sender.send(outbox.keyOf(target));
-  }
-
-  #inBackground(work: Promise<readonly OutboxEntry[]>): void {
-    const parts = this.#parts as Parts;
-    const done = work.then(
-      (moved) => {
-        for (const { target } of moved) this.#nudge(parts, target);
-      },
-      (error) => {
-        // It lies in the record of its turn, and is found by the next look.
-        if (!this.#stop.signal.aborted) parts.logger.error(error, 'what a turn has to tell could not be moved');
-      },
-    );
-    this.#background.add(done);
-    void done.finally(() => this.#background.delete(done));
-  }
-
-  async #loop({ turns, sender, clock, logger }: Parts): Promise<void> {
-    const { everyMs = 5_000 } = this.#options;
-    const { signal } = this.#stop;
-    while (!signal.aborted) {
-      try {
-        await turns.recover(clock.now());
-        await sender.pass();
-      } catch (error) {
-        if (isAgentUpError(error, 'STORAGE_CLOSED')) return;
-        if (!signal.aborted) logger.error(error, 'the outbox of a sync could not be looked through');
-      }
-      const pause = Math.min(everyMs, Math.max(10, (sender.pausedUntil ?? Number.POSITIVE_INFINITY) - clock.now()));
-      await restUnref(pause, signal);
+  async #tryPull(parts: Parts, user: SyncUser, options: PullOptions): Promise<PullResult> {
+    let target: SyncTarget | undefined;
+    try {
+      target = this.#target(user);
+      return await this.#pull(parts, target, options);
+    } catch (thrown) {
+      const error = errorOf(thrown);
+      if (error.code === 'SYNC_NOT_FOUND') return { status: 'absent' };
+      this.#events.emit('failed', { target, error, lost: false });
+      return { status: 'failed', error };
     }
   }
 
   async #pull(parts: Parts, target: SyncTarget, options: PullOptions): Promise<PullResult> {
-    const { client, outbox, sender } = parts;
+    const { client, outbox, sender, delivery } = parts;
     await sender.send(outbox.keyOf(target));
     const remote = await client.ofUser(target.userId, { subDomain: target.subDomain, messages: 200 });
     const queue = await outbox.peek(target);
@@ -421,7 +289,7 @@ export class ConversationSync {
     if (turn && !turn.ended && options.into) {
       // A turn that fails has taken nothing over.
       turn.afterwards((committed) => {
-        if (committed) this.#inBackground(writeBase(storage, target, merged.base).then(() => []));
+        if (committed) delivery.track(writeBase(storage, target, merged.base).then(() => []));
       });
     } else await writeBase(storage, target, merged.base);
     const { base: _, ...rest } = merged;
@@ -434,9 +302,9 @@ interface Parts {
   readonly outbox: Outbox;
   readonly dead: DeadLetters;
   readonly sender: Sender;
-  readonly turns: TurnOutbox;
-  readonly clock: Clock;
-  readonly logger: Logger;
+  readonly delivery: BackgroundDelivery;
+  readonly clock: NonNullable<ConversationSyncOptions['clock']>;
+  readonly logger: NonNullable<ConversationSyncOptions['logger']>;
 }
 
 function errorOf(thrown: unknown): AgentUpError {
@@ -457,19 +325,4 @@ async function within<T>(ms: number, work: Promise<T>): Promise<T> {
   } finally {
     clearTimeout(timer);
   }
-}
-
-/** A process that has nothing else to do ends. */
-function restUnref(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) return resolve();
-    const done = (): void => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms);
-    timer.unref();
-    signal.addEventListener('abort', done, { once: true });
-  });
 }

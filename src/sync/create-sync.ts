@@ -1,6 +1,7 @@
 import type { Agent } from '../agent/agent.js';
-import { ConversationSync, type ConversationSyncOptions } from './conversation-sync.js';
+import { ConversationSync } from './conversation-sync.js';
 import { type Environment, settingsOf } from './sync-settings.js';
+import type { ConversationSyncOptions } from './sync-types.js';
 
 export interface CreateSyncOptions extends Partial<Omit<ConversationSyncOptions, 'storage'>> {
   /** Default: `process.env`. */

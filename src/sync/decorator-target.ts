@@ -3,8 +3,9 @@ import { enclosingTurn } from '../conversation/run-turn.js';
 import { AgentUpError } from '../errors.js';
 import { handlerMetadata } from '../skill/handler-metadata.js';
 import type { Task } from '../skill/task.js';
-import type { ConversationSync, SyncUser } from './conversation-sync.js';
+import type { ConversationSync } from './conversation-sync.js';
 import { syncOver } from './sync-registry.js';
+import type { SyncUser } from './sync-types.js';
 
 /** What both decorators take. */
 export interface SyncDecoratorOptions {

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { AgentUpError } from '../errors.js';
 import { isAgentUpError } from '../errors.js';
 import type { ConversationClient } from './conversation-client.js';
@@ -30,13 +31,16 @@ export async function deliver(
   const options = { subDomain: target.subDomain, messages: 0, signal, retries: 0, idempotencyKey: keyOf(batch) };
   const op = batch.entries[0]?.work.op;
   let session = known;
+  let gone: string | undefined;
   for (let isSecond = false; ; isSecond = true) {
     try {
       if (session === undefined) {
         const { userId, localId, botId } = target;
         const input = { userId, ...(localId !== undefined && { localId }), ...(botId !== undefined && { botId }) };
-        // Another attempt to begin is another beginning: the one before it has ended since.
-        const idempotencyKey = `${options.idempotencyKey}.open${isSecond ? '.again' : ''}`;
+        // After one that is gone another is begun, under a key of its own; under the first it would come back, ended.
+        const after =
+          gone === undefined ? '' : `.${createHash('sha256').update(gone).digest('base64url').slice(0, 22)}`;
+        const idempotencyKey = `${options.idempotencyKey}.open${after}`;
         session = (await client.create(input, { ...options, idempotencyKey })).sessionId;
       }
       if (op === 'end') await client.end(session, options);
@@ -55,6 +59,7 @@ export async function deliver(
       const isGone = session !== undefined && (error.code === 'SYNC_NOT_FOUND' || status === 409);
       if (isGone && (op === 'end' || op === 'reset')) return { outcome: 'delivered', session: undefined };
       if (isGone && !isSecond) {
+        gone = session;
         session = undefined;
         continue;
       }

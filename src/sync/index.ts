@@ -6,15 +6,7 @@ export {
   type ConversationClientOptions,
   type WriteOptions,
 } from './conversation-client.js';
-export {
-  ConversationSync,
-  type ConversationSyncOptions,
-  type PullOptions,
-  type PullResult,
-  type SyncReceipt,
-  type SyncStatus,
-  type SyncUser,
-} from './conversation-sync.js';
+export { ConversationSync } from './conversation-sync.js';
 export { type CreateSyncOptions, createSync } from './create-sync.js';
 export type { DeadLetter } from './dead-letters.js';
 export type { SyncDecorator, SyncDecoratorOptions, SyncedMethod } from './decorator-target.js';
@@ -23,5 +15,13 @@ export type { SyncTarget, Work } from './outbox-entry.js';
 export type { Preference, RemoteMessage, SyncConflict } from './pull.js';
 export { cartaaiMapping, type IntentRule, type RemoteField, type StateMapping } from './state-mapping.js';
 export type { SyncEvents } from './sync-events.js';
+export type {
+  ConversationSyncOptions,
+  PullOptions,
+  PullResult,
+  SyncReceipt,
+  SyncStatus,
+  SyncUser,
+} from './sync-types.js';
 export { SyncedConversation } from './synced-conversation.js';
 export { type TrackedRole, trackMessages } from './track-messages.js';

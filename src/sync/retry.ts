@@ -19,8 +19,8 @@ export function retryAfterMs(header: string | null, now: number): number | undef
   return Number.isNaN(at) ? undefined : Math.max(0, at - now);
 }
 
-/** Resolves after a while, or at once when the signal aborts. */
-export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
+/** Resolves after a while, or at once when the signal aborts. `ref: false`: a process with nothing else to do ends. */
+export function sleep(ms: number, signal?: AbortSignal, { ref = true } = {}): Promise<void> {
   return new Promise((resolve) => {
     if (signal?.aborted) return resolve();
     const done = (): void => {
@@ -29,6 +29,8 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
       resolve();
     };
     const timer = setTimeout(done, ms);
+    // Where a browser runs this nobody asks for it: its timers have none.
+    if (!ref) timer.unref();
     signal?.addEventListener('abort', done, { once: true });
   });
 }

@@ -11,6 +11,7 @@ import type { Outbox, Queue } from './outbox.js';
 import { type Batch, firstBatch, halves, type OutboxEntry, type SyncTarget } from './outbox-entry.js';
 import { type Backoff, pauseMs } from './retry.js';
 import type { SyncEmitter } from './sync-events.js';
+import { observedDelivery } from './sync-telemetry.js';
 
 export interface SenderParts {
   readonly outbox: Outbox;
@@ -154,7 +155,8 @@ export class Sender {
         queue = taken;
       }
       const [batch, ...rest] = queue.batches as [Batch, ...Batch[]];
-      const delivery = await deliver(client, batch, queue.session, this.#stop.signal);
+      const { session: known } = queue;
+      const delivery = await observedDelivery(batch, () => deliver(client, batch, known, this.#stop.signal));
       if (delivery.outcome === 'later') {
         this.#later(name, batch, delivery.error, delivery.down);
         const { session } = delivery;

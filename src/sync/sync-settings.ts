@@ -1,6 +1,6 @@
 import type { SyncConfig } from '../config/index.js';
 import { AgentUpError } from '../errors.js';
-import type { ConversationSyncOptions } from './conversation-sync.js';
+import type { ConversationSyncOptions } from './sync-types.js';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 

@@ -1,6 +1,7 @@
 import type { RoleInput } from '../conversation/message.js';
 import type { JsonValue } from '../json.js';
-import type { ConversationSync, PullOptions, PullResult, SyncReceipt, SyncUser } from './conversation-sync.js';
+import type { ConversationSync } from './conversation-sync.js';
+import type { PullOptions, PullResult, SyncReceipt, SyncUser } from './sync-types.js';
 
 /** The handle to one user's conversation with the remote: the calls of `ConversationSync` without the user. */
 export class SyncedConversation {

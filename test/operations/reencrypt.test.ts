@@ -120,6 +120,33 @@ describe('reencrypt', () => {
   });
 });
 
+it('a message that is delivered again when the old key is gone is not handled again', async () => {
+  const storage = new MemoryStorage();
+  const [first, second] = [newKey(), newKey()];
+  const handled: unknown[] = [];
+  const on = (options: { key: string; previous?: string[] } | undefined) => (messageId: string) =>
+    withState(
+      async (task, context, id) => {
+        handled.push(task.messageId);
+        return `${await context.incrementVariable(id, 'n')}`;
+      },
+      { storage: options ? new EncryptedStorage(storage, options) : storage },
+    )({ id: messageId, messageId, contextId: 'c', text: '' });
+  await on(undefined)('in clear');
+  await reencrypt(storage, { key: first });
+  expect(await on({ key: first })('old')).toBe('2');
+  await reencrypt(storage, { key: second, previous: [first] });
+  expect(await on({ key: second, previous: [first] })('old')).toBe('2');
+  for (const gone of ['in clear', 'old']) {
+    await expect(on({ key: second })(gone)).rejects.toMatchObject({ code: 'REPLY_NOT_KEPT' });
+  }
+  expect(await on({ key: second })('new')).toBe('3');
+  expect(await on({ key: second })('new')).toBe('3');
+  expect(handled).toEqual(['in clear', 'old', 'new']);
+  // Of a record that cannot be opened nothing is said.
+  await expect(on({ key: newKey() })('old')).rejects.toMatchObject({ code: 'KEY_MISSING' });
+});
+
 it('a record that somebody writes to after it was read is read again', async () => {
   const storage = new MemoryStorage();
   const [first, second] = [newKey(), newKey()];

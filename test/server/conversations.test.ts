@@ -1,4 +1,4 @@
-import { createHash, randomUUID } from 'node:crypto';
+import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -8,7 +8,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createAgent } from '../../src/agent/create-agent.js';
 import type { StateConfigInput } from '../../src/config/index.js';
 import type { ConversationResource } from '../../src/conversation-api/schemas.js';
+import { reencrypt } from '../../src/operations/index.js';
 import { createConversationApi } from '../../src/server/index.js';
+import { openStorage } from '../../src/storage/open-storage.js';
 import { startValkey, type ValkeyServer } from '../support/index.js';
 import { type Serving, serve } from './serving.js';
 
@@ -74,8 +76,8 @@ function stateOf(backend: 'memory' | 'file' | 'valkey'): StateConfigInput {
   return backend === 'file' ? { backend, storage_dir: join(directory, run) } : { backend };
 }
 
-const start = (backend: 'memory' | 'file' | 'valkey' = 'memory'): Promise<Serving> =>
-  serve({ state: stateOf(backend), conversations, security: { rate_limit: { requests: 0 } } });
+const start = (backend: 'memory' | 'file' | 'valkey' = 'memory', state = stateOf(backend)): Promise<Serving> =>
+  serve({ state, conversations, security: { rate_limit: { requests: 0 } } });
 
 describe.each(['memory', 'file', 'valkey'] as const)('the conversation API, on %s', (backend) => {
   it('makes one active conversation of a user, however many ask at once', async () => {
@@ -213,6 +215,68 @@ describe.each(['memory', 'file', 'valkey'] as const)('the conversation API, on %
     expect((await call('POST', `${at}/messages`, message, key)).headers.get('idempotency-replayed')).toBe('true');
   });
 
+  it('answers a beginning under its Idempotency-Key again, also when it has ended since', async () => {
+    const state = stateOf(backend);
+    await using serving = await start(backend, state);
+    await using other = await start(backend, state);
+    const [call, there] = [client(serving.url), client(other.url)];
+    const wanted = { subDomain: 'north', userId: ANA };
+    const key = { 'Idempotency-Key': randomUUID() };
+    const all = await Promise.all([call, there, call, there].map((ask) => ask('POST', '/conversations', wanted, key)));
+    const [first] = all.map(({ body }) => body.sessionId);
+    expect(all.map(({ status, body }) => [status, body.sessionId])).toEqual(all.map(() => [201, first]));
+    expect(all.filter(({ headers }) => headers.get('idempotency-replayed') === null)).toHaveLength(1);
+    const later = { 'Idempotency-Key': randomUUID() };
+    expect((await call('POST', '/conversations', wanted, later)).status).toBe(200);
+    await call('POST', `/conversations/${first}/end`);
+    for (const [ask, under, status] of [
+      [there, key, 201],
+      [call, later, 200],
+    ] as const) {
+      const again = await ask('POST', '/conversations', wanted, under);
+      expect([again.status, again.body.sessionId, again.body.isActive]).toEqual([status, first, false]);
+      expect(again.headers.get('idempotency-replayed')).toBe('true');
+    }
+    const changed = await there('POST', '/conversations', { ...wanted, botId: 'b' }, key);
+    expect([changed.status, changed.body.code]).toEqual([422, 'IDEMPOTENCY_MISMATCH']);
+    // Of another user it is another request, and without a key each is one of its own.
+    const others = await call('POST', '/conversations', { ...wanted, userId: 'bob' }, key);
+    expect([others.status, others.body.userId]).toEqual([201, 'bob']);
+    const next = await call('POST', '/conversations', wanted);
+    expect([next.status, next.body.sessionId === first]).toEqual([201, false]);
+    expect((await there('POST', '/conversations', wanted, key)).body.sessionId).toBe(first);
+  });
+
+  it('knows the key of a beginning that died on its way', async () => {
+    await using serving = await start(backend);
+    const call = client(serving.url);
+    const { conversations: ofAgent } = serving.server.agent;
+    const begin = ofAgent.start.bind(ofAgent);
+    const wanted = { subDomain: 'north', userId: ANA };
+    const key = { 'Idempotency-Key': randomUUID() };
+    let made = false;
+    ofAgent.start = async (...given) => {
+      if (made) await begin(...given);
+      throw new Error('died');
+    };
+    expect((await call('POST', '/conversations', wanted, key)).status).toBe(500);
+    made = true;
+    expect((await call('POST', '/conversations', wanted, key)).status).toBe(500);
+    ofAgent.start = begin;
+    const { sessionId } = (await call('GET', `/conversations/user/${ANA}`)).body;
+    await call('POST', `/conversations/${sessionId}/end`);
+    const again = await call('POST', '/conversations', wanted, key);
+    expect([again.status, again.body.sessionId, again.body.isActive]).toEqual([201, sessionId, false]);
+    // What is gone is begun again, and is there then.
+    await serving.server.agent.context.scoped({ tenantId: 'north', userId: ANA }).clearContext(sessionId);
+    for (let n = 0; n < 2; n++) {
+      expect((await call('POST', '/conversations', wanted, key)).body).toMatchObject({ sessionId, isActive: true });
+      await call('POST', `/conversations/${sessionId}/end`);
+      expect((await call('POST', '/conversations', wanted, key)).body).toMatchObject({ sessionId, isActive: false });
+      await serving.server.agent.context.scoped({ tenantId: 'north', userId: ANA }).clearContext(sessionId);
+    }
+  });
+
   it('changes nothing of a state that the caller has not seen', async () => {
     await using serving = await start(backend);
     const call = client(serving.url);
@@ -310,6 +374,50 @@ describe('the conversation API', () => {
     expect((await all('GET', `/whatsapp/lookup/tenant/${ANA}`)).body.errors?.[0]?.path).toBe('query.subDomain');
     expect((await all('GET', `/whatsapp/lookup/tenant/${ANA}?subDomain=north`)).body.subDomain).toBe('north');
     expect((await call('GET', `/whatsapp/lookup/tenant/${ANA}?subDomain=north2`)).status).toBe(404);
+  });
+
+  it('remembers the newest keys under which a user has begun, and no more', async () => {
+    await using serving = await start();
+    const call = client(serving.url);
+    const { storage } = serving.server.agent.context;
+    const begin = async (n: number): Promise<string> => {
+      const wanted = { subDomain: 'north', userId: ANA };
+      return (await call('POST', '/conversations', wanted, { 'Idempotency-Key': `k${n}` })).body.sessionId;
+    };
+    const first = await begin(0);
+    for (let n = 1; n < 40; n++) expect(await begin(n)).toBe(first);
+    const known = await storage.read({ space: 'api-users', scope: ['north'], id: ANA });
+    expect(known?.fields.size).toBe(32);
+    expect((known?.expiresAt ?? 0) - Date.now()).toBeGreaterThan(6 * 86_400_000);
+    await call('POST', `/conversations/${first}/end`);
+    expect(await begin(39)).toBe(first);
+    expect(await begin(0)).not.toBe(first);
+  });
+
+  it('has the effect of a request once also when what it left was encrypted with a key that is gone', async () => {
+    const [first, second] = [randomBytes(32).toString('base64'), randomBytes(32).toString('base64')];
+    const storage_dir = join(directory, 'rotated');
+    const on = (key: string): Promise<Serving> =>
+      serve({ state: { backend: 'file', storage_dir, encryption: { key } }, conversations });
+    const once = { 'Idempotency-Key': 'once' };
+    const asks = async (serving: Serving) => {
+      const call = client(serving.url);
+      const begun = await call('POST', '/conversations', { subDomain: 'north', userId: ANA }, once);
+      const at = `/conversations/${begun.body.sessionId}`;
+      const said = await call('POST', `${at}/messages`, { role: 'user', content: 'a' }, once);
+      return [begun.body.sessionId, said.status, said.body.messageCount, said.headers.get('idempotency-replayed')];
+    };
+    let before: unknown[];
+    {
+      await using serving = await on(first);
+      before = await asks(serving);
+      expect(before.slice(1)).toEqual([200, 1, null]);
+    }
+    const storage = await openStorage({ backend: 'file', storageDir: storage_dir });
+    await reencrypt(storage, { key: second, previous: [first] });
+    await storage.close();
+    await using serving = await on(second);
+    expect(await asks(serving)).toEqual([...before.slice(0, 3), 'true']);
   });
 
   it('refuses to be served without a key', async () => {

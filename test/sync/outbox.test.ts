@@ -5,8 +5,9 @@ import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openStorage } from '../../src/storage/open-storage.js';
 import type { StateStorage } from '../../src/storage/state-storage.js';
 import { ConversationClient } from '../../src/sync/conversation-client.js';
-import { ConversationSync, type ConversationSyncOptions } from '../../src/sync/conversation-sync.js';
+import { ConversationSync } from '../../src/sync/conversation-sync.js';
 import type { SyncEvents } from '../../src/sync/sync-events.js';
+import type { ConversationSyncOptions } from '../../src/sync/sync-types.js';
 import { ConversationRemote } from '../support/conversation-remote.js';
 import { valkeyUrl } from '../support/index.js';
 import { TestClock } from '../support/test-clock.js';
@@ -106,6 +107,20 @@ describe.each(['memory', 'file', 'valkey'] as const)('the outbox on %s', (backen
     }
   });
 
+  it('leaves to another what that one is sending, and asks the remote nothing about it', async () => {
+    const [first, second] = [syncOf(), syncOf()];
+    await first.addMessage('ana', 'user', 'a');
+    remote.mood = () => ({ slowMs: 300 });
+    const sending = first.flush();
+    await expect.poll(() => remote.seen.length, { interval: 5 }).toBe(1);
+    remote.mood = () => 'up';
+    expect(await second.flush()).toEqual({ pending: 1 });
+    expect(remote.seen.map(({ name }) => name)).toEqual(['create']);
+    expect(await sending).toEqual({ pending: 0 });
+    expect(remote.seen.map(({ name }) => name)).toEqual(['create', 'sync']);
+    expect((await second.status()).lastError).toBeUndefined();
+  });
+
   it('ends a conversation and begins another with what comes after', async () => {
     const sync = syncOf();
     await sync.addMessage('ana', 'user', 'a');
@@ -136,6 +151,24 @@ describe.each(['memory', 'file', 'valkey'] as const)('the outbox on %s', (backen
     expect(
       (await remote.of('ana')).map(({ context }) => context.previousMessages.map(({ content }) => content)),
     ).toEqual([['b'], ['c']]);
+  });
+
+  it('begins anew as often as it finds its conversation ended, in one delivery that takes several attempts', async () => {
+    const sync = syncOf();
+    const client = new ConversationClient({ baseUrl: remote.url, apiKey: 'test-key', subDomain: 'shop' });
+    await sync.addMessage('ana', 'user', 'a');
+    for (let n = 1; n <= 3; n++) {
+      let asked = 0;
+      // The conversation it knows has ended; to the next one it comes with the answer still out.
+      remote.mood = (name) => (name === 'sync' && ++asked === (n === 1 ? 1 : 2) ? { status: 503 } : 'up');
+      await sync.flush();
+      remote.mood = () => 'up';
+      const begun = await remote.of('ana');
+      expect(begun).toHaveLength(n);
+      await client.end(begun.at(-1)?.sessionId ?? '');
+    }
+    await sync.flush();
+    expect(await remote.said('ana')).toEqual(['a']);
   });
 
   it('sets aside what will never pass, and nothing else', async () => {

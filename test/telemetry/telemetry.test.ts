@@ -17,7 +17,9 @@ import { MemoryStorage } from '../../src/storage/memory-storage.js';
 import { ObservedStorage } from '../../src/storage/observed-storage.js';
 import { openStorage } from '../../src/storage/open-storage.js';
 import type { StateStorage } from '../../src/storage/state-storage.js';
+import { ConversationSync } from '../../src/sync/conversation-sync.js';
 import { activeTelemetry, loadTelemetry } from '../../src/telemetry.js';
+import { ConversationRemote } from '../support/conversation-remote.js';
 
 let storage: StateStorage;
 beforeEach(async () => {
@@ -220,5 +222,48 @@ describe('with an SDK', () => {
     ]);
     expect(exported).toContain('agentup.list');
     expect(exported).not.toMatch(/Zdenka|secret-name|oslo/);
+  });
+
+  it('shows what a sync sends and pulls, how much of it, and what came of it', async () => {
+    await using remote = await new ConversationRemote().start();
+    const options = { storage, client: { baseUrl: remote.url, apiKey: 'test-key', retries: 0 }, background: false };
+    await using sync = new ConversationSync({ ...options, subDomain: 'shop' });
+    expect((await sync.pull('user-of-oslo')).status).toBe('absent');
+    await sync.addMessage('user-of-oslo', 'user', 'Zdenka says');
+    await sync.syncState('user-of-oslo', { payment_method: 'cash of Zdenka' });
+    remote.mood = () => ({ status: 503 });
+    await trace.getTracer('mine').startActiveSpan('request', async (span) => {
+      await sync.flush();
+      span.end();
+    });
+    remote.mood = () => 'up';
+    await sync.flush();
+    remote.refuse = () => 'INVALID';
+    await sync.addMessage('user-of-oslo', 'user', 'more of Zdenka');
+    await sync.flush();
+    remote.refuse = () => undefined;
+    const state = { payment_method: 'yape of Zdenka' };
+    expect((await sync.pull('user-of-oslo', { state })).status).toBe('pulled');
+    remote.mood = () => 'drop';
+    await sync.pull('user-of-oslo');
+
+    const told = (name: string) =>
+      named(name).map(({ attributes, status }) => [{ ...attributes }, status.code === SpanStatusCode.ERROR]);
+    const sent = (entries: number, outcome: string) => [
+      { 'agentup.operation': 'sync.send', 'agentup.entries': entries, 'agentup.outcome': outcome },
+      outcome !== 'ok',
+    ];
+    expect(told('agentup.sync.send')).toEqual([sent(2, 'SYNC_UNAVAILABLE'), sent(2, 'ok'), sent(1, 'SYNC_REFUSED')]);
+    const pulled = { 'agentup.changed': 0, 'agentup.conflicts': 1, 'agentup.messages': 0 };
+    expect(told('agentup.sync.pull')).toEqual([
+      [{ 'agentup.operation': 'sync.pull', 'agentup.outcome': 'absent' }, false],
+      [{ 'agentup.operation': 'sync.pull', 'agentup.outcome': 'ok', ...pulled }, false],
+      [{ 'agentup.operation': 'sync.pull', 'agentup.outcome': 'SYNC_UNAVAILABLE' }, true],
+    ]);
+    const [request] = named('request');
+    expect(named('agentup.sync.send')[0]?.parentSpanContext?.spanId).toBe(request?.spanContext().spanId);
+    expect(await points('agentup.sync.duration')).toHaveLength(6);
+    const exported = spans.getFinishedSpans().map(({ attributes, events, status }) => [attributes, events, status]);
+    expect(JSON.stringify([exported, measured.getMetrics()])).not.toMatch(/Zdenka|oslo|test-key/);
   });
 });

@@ -100,8 +100,14 @@ export function extendEdit(ttl: number | 'none', record: StateRecord): Edit {
   };
 }
 
-export function endChanges(clock: Clock): Change[] {
-  return [set(FIELDS.endedAt, toIso(clock.now()))];
+/** Ends it; where hooks wait for that, they are owed it from here on. */
+export function endEdit(record: StateRecord, clock: Clock): Edit {
+  const changes = [set(FIELDS.endedAt, toIso(clock.now()))];
+  const token = record.fields.get(LIFE);
+  const life = lifeOf(token);
+  const from = { fields: new Map([[LIFE, token]]) };
+  if (life?.ttl === undefined) return { changes, from };
+  return { changes: [...changes, set(LIFE, { ...life, ended: true })], from };
 }
 
 function set(field: string, value: unknown): Change {

@@ -1,5 +1,3 @@
-import { randomBytes } from 'node:crypto';
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Agent } from '../../agent/agent.js';
 import { commitOptions } from '../../conversation/commit-settings.js';
 import type { ConversationContext } from '../../conversation/conversation-context.js';
@@ -7,11 +5,11 @@ import { announceEnd } from '../../conversation/ends.js';
 import { LIFE, lifeOf } from '../../conversation/life.js';
 import { checkName, checkSize } from '../../conversation/limits.js';
 import { decode, encode, type Token } from '../../json.js';
+import { beginConversation } from '../../skill/begin-conversation.js';
 import { encodeName, type RecordKey } from '../../storage/keys.js';
-import type { Change, StateRecord } from '../../storage/state-storage.js';
-import { uniqueId } from '../../unique-id.js';
+import { type Change, REPLY_NOT_KEPT, type StateRecord } from '../../storage/state-storage.js';
 import { ApiError, notFound } from './api-error.js';
-import { type Edit, extendEdit } from './changes.js';
+import { type Edit, endEdit, extendEdit } from './changes.js';
 import { etagOf, FIELDS, isThere, METADATA, VARIABLE } from './resource.js';
 
 /** One conversation as it is. */
@@ -35,9 +33,14 @@ export interface WriteGuards {
   readonly ifMatch?: string | undefined;
 }
 
-/** How long one caller waits for another that makes a conversation of the same user, in milliseconds. */
-const CREATE_WAIT_MS = 5_000;
-const CREATE_LEASE_MS = 10_000;
+/** A conversation to be made, and for whom. */
+export interface Wanted {
+  readonly subDomain: string;
+  readonly userId: string;
+  readonly localId?: string | undefined;
+  readonly botId?: string | undefined;
+}
+
 const MAX_TRIES = 20;
 
 /**
@@ -58,6 +61,10 @@ export class ConversationService {
     return this.#agent.context.clock;
   }
 
+  get storage() {
+    return this.#agent.context.storage;
+  }
+
   /** The user's active conversation: of several that which was written to last. */
   async ofUser(subDomain: string, userId: string, messages: number): Promise<Found | undefined> {
     const { storage } = this.#agent.context;
@@ -74,10 +81,15 @@ export class ConversationService {
 
   /** @throws NOT_FOUND */
   async get(subDomain: string, sessionId: string, messages: number): Promise<Found> {
+    const found = await this.find(subDomain, sessionId, messages);
+    if (found) return found;
+    throw notFound();
+  }
+
+  async find(subDomain: string, sessionId: string, messages: number): Promise<Found | undefined> {
     const key = this.#key(subDomain, sessionId);
-    const record = await this.#agent.context.storage.read(key, { log: messages });
-    if (!isThere(record, this.clock.now())) throw notFound();
-    return { key, record };
+    const record = await this.storage.read(key, { log: messages });
+    return isThere(record, this.clock.now()) ? { key, record } : undefined;
   }
 
   /** Active ones, in the order of their ids' codes, behind `after`. */
@@ -97,39 +109,17 @@ export class ConversationService {
     return { found, next: undefined };
   }
 
-  /** The user's active conversation, begun where there is none. Two that ask at once get the same. */
-  async create(
-    {
-      subDomain,
-      userId,
-      localId,
-      botId,
-    }: { subDomain: string; userId: string; localId?: string | undefined; botId?: string | undefined },
-    messages: number,
-  ): Promise<Found & { readonly created: boolean }> {
-    const known = await this.ofUser(subDomain, userId, messages);
-    if (known) return { ...known, created: false };
-    const { storage } = this.#agent.context;
-    // Nothing is written under this key: only who holds its lease makes a conversation for the user.
-    const turnstile = { space: 'api-users', scope: [subDomain], id: userId };
-    const token = uniqueId();
-    const deadline = performance.now() + CREATE_WAIT_MS;
-    while ((await storage.begin(turnstile, { token, leaseMs: CREATE_LEASE_MS })).busy) {
-      if (performance.now() > deadline)
-        throw new ApiError(503, 'BUSY', 'Somebody else begins a conversation of this user.');
-      await delay(5 + Math.random() * 20);
+  /** Makes a conversation, and nothing of one that is there. */
+  async make({ subDomain, userId, localId, botId }: Wanted, sessionId: string, messages: number): Promise<Found> {
+    const metadata = { ...(localId !== undefined && { localId }), ...(botId !== undefined && { botId }) };
+    await this.#agent.conversations.start(sessionId, { tenantId: subDomain, userId, metadata });
+    const context = this.#scoped(subDomain, userId);
+    if (!(await context.setTtl(sessionId, this.#ttl))) {
+      // The skills that hear of a beginning keep their memory elsewhere: per user, or on another storage.
+      await beginConversation(context, sessionId, { skills: [], metadata });
+      await context.setTtl(sessionId, this.#ttl);
     }
-    try {
-      const made = await this.ofUser(subDomain, userId, messages);
-      if (made) return { ...made, created: false };
-      const sessionId = randomBytes(18).toString('base64url');
-      const metadata = { ...(localId !== undefined && { localId }), ...(botId !== undefined && { botId }) };
-      await this.#agent.conversations.start(sessionId, { tenantId: subDomain, userId, metadata });
-      await this.#handle(subDomain, userId, sessionId).setTtl(this.#ttl);
-      return { ...(await this.get(subDomain, sessionId, messages)), created: true };
-    } finally {
-      await storage.commit(turnstile, [], { lease: { token } }).catch(() => {});
-    }
+    return this.get(subDomain, sessionId, messages);
   }
 
   /**
@@ -149,7 +139,9 @@ export class ConversationService {
         ? undefined
         : { key: `api ${idempotencyKey}`, reply: encode(fingerprint), keep: Math.max(settings.dedupe, 32) };
     const replay = async (reply: Token): Promise<Written> => {
-      if (decode(reply) === fingerprint) return { ...(await this.#again(key, messages)), replayed: true };
+      // Of an unreadable one it is known that it had its effect.
+      if (reply === REPLY_NOT_KEPT || decode(reply) === fingerprint)
+        return { ...(await this.#again(key, messages)), replayed: true };
       throw new ApiError(422, 'IDEMPOTENCY_MISMATCH', 'This Idempotency-Key came with another request.');
     };
     let record: StateRecord | undefined = seen;
@@ -194,6 +186,18 @@ export class ConversationService {
     return this.write(found, guards, (record) => extendEdit(ttl, record), messages);
   }
 
+  /** Ends it: it can be read until it expires. The hooks for its end run at once, or soon in another process. */
+  async end(found: Found, guards: WriteGuards, messages: number): Promise<Written> {
+    const now = this.clock.now();
+    const announced = () => announceEnd(this.storage, { key: found.key, at: now, now });
+    // Before it is ended: an entry that leads nowhere is found out, a missing one is not.
+    const before = lifeOf(found.record.fields.get(LIFE))?.ttl === undefined ? undefined : await announced();
+    const written = await this.write(found, guards, (record) => endEdit(record, this.clock), messages);
+    const isOwed = lifeOf(written.record.fields.get(LIFE))?.ended === true;
+    if (isOwed || before) this.#agent.conversations.lookAt(before ?? (await announced()));
+    return written;
+  }
+
   async #again(key: RecordKey, messages: number): Promise<Found> {
     const record = await this.#agent.context.storage.read(key, { log: messages });
     if (!record) throw notFound();
@@ -209,10 +213,6 @@ export class ConversationService {
       } else if (change.op === 'log') checkSize(change.entry, 'the message', limits);
     }
     return changes;
-  }
-
-  #handle(subDomain: string, userId: string | undefined, sessionId: string) {
-    return this.#scoped(subDomain, userId).conversation(sessionId);
   }
 
   #key(subDomain: string, sessionId: string): RecordKey {

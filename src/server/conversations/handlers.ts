@@ -14,16 +14,8 @@ import type {
   syncBody,
 } from '../../conversation-api/schemas.js';
 import { ApiError, notFound } from './api-error.js';
-import {
-  type Edit,
-  endChanges,
-  intentChanges,
-  mergeChanges,
-  messageChanges,
-  orderEdit,
-  resetEdit,
-  syncEdit,
-} from './changes.js';
+import { beginForUser } from './begin-for-user.js';
+import { type Edit, intentChanges, mergeChanges, messageChanges, orderEdit, resetEdit, syncEdit } from './changes.js';
 import type { ConversationService, Found, WriteGuards } from './conversation-service.js';
 import { etagOf, FIELDS, resourceOf, VARIABLE } from './resource.js';
 import { maySee, type ServiceKey } from './service-keys.js';
@@ -68,8 +60,9 @@ export function handlersOf(
       const wanted = body as z.output<typeof createBody>;
       owe(maySee(key, wanted.subDomain), () => new ApiError(403, 'FORBIDDEN', 'This key is not for that subDomain.'));
       if (guards.ifMatch !== undefined) throw new ApiError(412, 'CONFLICT', 'There is nothing to match yet.');
-      const { created, ...found } = await service.create(wanted, (query as z.output<typeof placeQuery>).messages);
-      return { ...shown(found), status: created ? 201 : 200 };
+      const { messages } = query as z.output<typeof placeQuery>;
+      const { created, replayed, ...found } = await beginForUser(service, wanted, guards, messages);
+      return { ...shown(found), status: created ? 201 : 200, replayed };
     },
     list: async ({ key, query }) => {
       const { subDomain, limit, cursor } = query as z.output<typeof listQuery>;
@@ -109,7 +102,9 @@ export function handlersOf(
       const found = await find(service, call);
       // Ended it is, whoever asked first.
       if (found.record.fields.has(FIELDS.endedAt) && call.guards.ifMatch === undefined) return shown(found);
-      return written(call, () => ({ changes: endChanges(service.clock) }));
+      const { messages } = call.query as z.output<typeof placeQuery>;
+      const { replayed, ...ended } = await service.end(found, call.guards, messages);
+      return { ...shown(ended), replayed };
     },
     sync: (call) =>
       written(call, ({ record }, { body }) => syncEdit(body as z.output<typeof syncBody>, record, service.clock)),

@@ -1,23 +1,24 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { AgentUpError } from '../../errors.js';
+import { AgentUpError, isAgentUpError } from '../../errors.js';
 import type { Token } from '../../json.js';
 import { checkCommit, meets } from '../changes.js';
 import { ForwardingStorage } from '../forwarding-storage.js';
 import { keyText, type RecordKey } from '../keys.js';
-import type {
-  BeginOptions,
-  Begun,
-  Change,
-  CommitOptions,
-  Committed,
-  ListQuery,
-  LogOptions,
-  LogPage,
-  ReadOptions,
-  RecordInfo,
-  Refused,
-  StateRecord,
-  StateStorage,
+import {
+  type BeginOptions,
+  type Begun,
+  type Change,
+  type CommitOptions,
+  type Committed,
+  type ListQuery,
+  type LogOptions,
+  type LogPage,
+  REPLY_NOT_KEPT,
+  type ReadOptions,
+  type RecordInfo,
+  type Refused,
+  type StateRecord,
+  type StateStorage,
 } from '../state-storage.js';
 import type { EncryptionOptions } from './encryption-key.js';
 import { comparesFields, FoldedCommit } from './folded-commit.js';
@@ -164,7 +165,20 @@ export class EncryptedStorage extends ForwardingStorage {
     const log = record.log.map((entry) => cipher.open(key, text, 'log', entry));
     const { reply } = record;
     if (reply === undefined || idempotencyKey === undefined) return { ...record, fields, log };
-    return { ...record, fields, log, reply: cipher.open(key, text, { reply: idempotencyKey }, reply) };
+    return { ...record, fields, log, reply: this.#openedReply(key, text, idempotencyKey, reply) };
+  }
+
+  /**
+   * Replies are not encrypted anew. What is left of one whose key is gone, when all else of the record has been opened,
+   * is that the work was done: that must neither be forgotten nor make a fault of the storage.
+   */
+  #openedReply(key: RecordKey, text: string, idempotencyKey: string, reply: Token): Token {
+    try {
+      return this.#cipher.open(key, text, { reply: idempotencyKey }, reply);
+    } catch (error) {
+      if (isAgentUpError(error, 'KEY_MISSING') || isAgentUpError(error, 'VALUE_NOT_ENCRYPTED')) return REPLY_NOT_KEPT;
+      throw error;
+    }
   }
 }
 
