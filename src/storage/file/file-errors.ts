@@ -11,6 +11,7 @@ const UNAVAILABLE = new Map<string, string | undefined>([
   ['EPERM', 'let this user write to the storage directory'],
   ['EROFS', 'use a directory that can be written to'],
   ['ENOTDIR', 'use a path of which every part is a directory'],
+  ['ENOENT', 'use a directory that can be made'],
   ['ENXIO', undefined],
   ['ENODEV', undefined],
   ['EBUSY', undefined],

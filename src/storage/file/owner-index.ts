@@ -1,7 +1,8 @@
-import { closeSync, linkSync, mkdirSync, openSync, rmdirSync, rmSync, unlinkSync } from 'node:fs';
+import { closeSync, linkSync, openSync, rmdirSync, rmSync, unlinkSync } from 'node:fs';
 import { basename, dirname, relative } from 'node:path';
 import { codeOf, isMissing } from './file-errors.js';
 import { fileName } from './file-name.js';
+import { makeDirectory } from './make-directory.js';
 
 /** The directory of a space that holds, for each owner, one empty file per record, where the record's own would be. */
 export const OWNERS = '.by-owner';
@@ -39,7 +40,7 @@ export class OwnerIndex {
       } catch (error) {
         // Its directory may also be removed, being empty, just when it has been made.
         if (!isMissing(error) || tries === 9) throw error;
-        mkdirSync(dirname(entry), { recursive: true });
+        makeDirectory(dirname(entry));
       }
     }
   }

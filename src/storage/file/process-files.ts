@@ -1,7 +1,6 @@
 import {
   closeSync,
   linkSync,
-  mkdirSync,
   openSync,
   readdirSync,
   readFileSync,
@@ -17,6 +16,7 @@ import { join } from 'node:path';
 import { AgentUpError } from '../../errors.js';
 import { codeOf, fileError, isMissing } from './file-errors.js';
 import { FORMAT } from './line-format.js';
+import { makeDirectory } from './make-directory.js';
 import { type Owner, parseOwner, stateOf, thisOwner } from './process-owner.js';
 
 /** The directory with the files of the processes that use a storage. */
@@ -97,7 +97,7 @@ export class ProcessFiles {
   enter(): void {
     if (this.#entered) return;
     const directory = join(this.#root, PROCESSES);
-    mkdirSync(directory, { recursive: true });
+    makeDirectory(directory);
     this.check();
     if (!this.#checked) writeFileSync(join(this.#root, 'agentup.json'), `{"format":${FORMAT}}\n`);
     writeFileSync(this.#ownerFile, this.#text);

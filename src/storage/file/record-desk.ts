@@ -1,7 +1,7 @@
-import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { fileError, isMissing } from './file-errors.js';
 import type { Journal } from './journal.js';
+import { makeDirectory } from './make-directory.js';
 import type { ProcessFiles } from './process-files.js';
 import type { RecordFold } from './record-fold.js';
 import { RecordLock } from './record-lock.js';
@@ -160,7 +160,7 @@ export class RecordDesk {
         if (!isMissing(error) || tries === 4) throw error;
         // The directory is new; or somebody has removed all there was.
         if (tries > 0) this.#files.missing();
-        mkdirSync(dirname(this.journal.path), { recursive: true });
+        makeDirectory(dirname(this.journal.path));
       }
     }
   }

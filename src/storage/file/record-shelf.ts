@@ -1,4 +1,3 @@
-import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Clock } from '../../clock.js';
 import { AgentUpError } from '../../errors.js';
@@ -9,6 +8,7 @@ import { codeOf, fileError, isMissing } from './file-errors.js';
 import { textOfFileName } from './file-name.js';
 import { Journal } from './journal.js';
 import { isWorthRewriting, rewrite } from './journal-rewrite.js';
+import { makeDirectory } from './make-directory.js';
 import { OwnerIndex } from './owner-index.js';
 import { ProcessFiles } from './process-files.js';
 import { RecordDesk, type Task } from './record-desk.js';
@@ -145,7 +145,7 @@ export class RecordShelf {
         if (tries < 4 && this.#hasMadeRoom(error)) continue;
         if (!isMissing(error) || tries >= 4) throw fileError(error, path);
         if (tries > 0) this.files.missing();
-        this.guarded(path, () => mkdirSync(dirname(path), { recursive: true }));
+        this.guarded(path, () => makeDirectory(dirname(path)));
       }
     }
   }

@@ -236,6 +236,20 @@ describe('a disk that fails', () => {
     await expect(storage.sweep({ space: 'contexts', updatedBefore: 1 })).rejects.toMatchObject(unavailable);
   });
 
+  it.runIf(process.platform === 'linux')('that lets nobody make a directory says so, and is not asked for ever', () => {
+    const script = `
+        import { FileStorage } from '${new URL('../../../dist/storage/index.js', import.meta.url)}';
+        const storage = new FileStorage({ storageDir: '/proc/nothing-of-ours' });
+        const key = { space: 'contexts', scope: [], id: 'ada' };
+        const error = await storage.begin(key, { token: 't', leaseMs: 1000 }).catch((error) => error);
+        console.log(error.code, error.details.fix);`;
+    const { stdout, status } = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
+      encoding: 'utf8',
+      timeout: 20_000,
+    });
+    expect({ stdout, status }).toEqual({ stdout: 'STORAGE_UNAVAILABLE use a directory that can be made\n', status: 0 });
+  });
+
   it('for want of the right to write says so, and reads what is there', async () => {
     const states = join(directory, 'states');
     const storage = new FileStorage({ storageDir: states });
