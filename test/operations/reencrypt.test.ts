@@ -26,13 +26,13 @@ const places: Record<string, StorageOptions> = {
   valkey: { backend: 'valkey', url: valkeyUrl(), keyPrefix: `reencrypt-${randomBytes(5).toString('hex')}:` },
 };
 
-/** Every value and message, as it is stored. */
+/** Every value and message, as it is stored. Values sorted: Valkey changes their order while it enlarges a hash. */
 async function tokensOf(storage: StateStorage): Promise<string[]> {
   const tokens: string[] = [];
   for (const space of await storage.spaces()) {
     for await (const { key } of storage.list({ space })) {
       const record = await storage.read(key, { log: 10_000 });
-      tokens.push(...(record?.fields.values() ?? []), ...(record?.log ?? []));
+      tokens.push(...[...(record?.fields.values() ?? [])].sort(), ...(record?.log ?? []));
     }
   }
   return tokens;
