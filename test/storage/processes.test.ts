@@ -4,14 +4,13 @@ import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, describe, it } from 'vitest';
 import type { StorageOptions } from '../../src/storage/open-storage.js';
+import { compiledWorker } from '../support/compiled-workers.js';
 import { valkeyUrl } from '../support/index.js';
 
 const run = promisify(execFile);
-const fixture = (name: string) => fileURLToPath(new URL(`fixtures/${name}`, import.meta.url));
 const storageDir = mkdtempSync(join(tmpdir(), 'agentup-processes-'));
 afterAll(() => rmSync(storageDir, { recursive: true }));
 
@@ -23,7 +22,7 @@ describe('a process that used a storage and closed it ends by itself (P16)', () 
   };
   for (const [name, options] of Object.entries(backends)) {
     it(name, async () => {
-      const args = ['--import', 'tsx', fixture('use-and-close.ts'), JSON.stringify(options())];
+      const args = [compiledWorker('test/storage/use-and-close.worker.ts'), JSON.stringify(options())];
       const { stdout, stderr } = await run(process.execPath, args, { timeout: 15_000 });
       assert.deepEqual({ stdout, stderr }, { stdout: 'closed', stderr: '' });
     });
@@ -32,7 +31,7 @@ describe('a process that used a storage and closed it ends by itself (P16)', () 
 
 describe('the conformance suite', () => {
   it('runs on node:test too', async () => {
-    const args = ['--import', 'tsx', '--test-reporter=tap', fixture('conformance-on-node-test.ts')];
+    const args = ['--test-reporter=tap', compiledWorker('test/storage/conformance-on-node-test.worker.ts')];
     const { stdout } = await run(process.execPath, args, { timeout: 19_000, maxBuffer: 10_000_000 });
     const counted = (what: string) => Number(new RegExp(`^# ${what} (\\d+)$`, 'm').exec(stdout)?.[1]);
     assert.ok(counted('tests') > 200, `${counted('tests')} tests have run`);

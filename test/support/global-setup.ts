@@ -1,5 +1,7 @@
 import { Redis } from 'iovalkey';
 import type { TestProject } from 'vitest/node';
+import { build } from '../../scripts/build.mjs';
+import { compileWorkers } from './compiled-workers.js';
 import { startValkey } from './valkey-server.js';
 
 declare module 'vitest' {
@@ -9,8 +11,10 @@ declare module 'vitest' {
   }
 }
 
-/** One real Valkey for the run: the one `AGENTUP_TEST_VALKEY_URL` names, or a private one. */
+/** What processes of the tests run is built from what is here now. One real Valkey for the run: the one `AGENTUP_TEST_VALKEY_URL` names, or a private one. */
 export default async function setup(project: TestProject): Promise<(() => Promise<void>) | undefined> {
+  if ((await build()) !== 0) throw new Error('the project does not compile');
+  await compileWorkers();
   const given = process.env['AGENTUP_TEST_VALKEY_URL'];
   if (given) {
     await ping(given);

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { resolve } from 'node:path';
 import { createInterface } from 'node:readline';
+import { compiledWorker } from './compiled-workers.js';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 
@@ -15,7 +16,7 @@ export interface Worker {
 
 /** Starts a worker; its arguments arrive as one JSON text in `process.argv[2]`. Its errors go to ours; `env` adds to our environment. */
 export function startWorker(file: string, args: unknown, env: Readonly<Record<string, string>> = {}): Worker {
-  const child = spawn(process.execPath, ['--import', 'tsx', file, JSON.stringify(args)], {
+  const child = spawn(process.execPath, ['--enable-source-maps', compiledWorker(file), JSON.stringify(args)], {
     cwd: ROOT,
     env: { ...process.env, ...env },
     stdio: ['ignore', 'pipe', 'inherit'],

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { FileStorage } from '../../../src/storage/file/file-storage.js';
+import { compiledWorker } from '../../support/compiled-workers.js';
 
 const key = (id: string, ...scope: string[]) => ({ space: 'contexts', scope, id });
 let directory: string;
@@ -272,8 +273,8 @@ describe('a disk that fails', () => {
   });
 
   it('for want of free descriptors closes its own, says so when there are none, and goes on', () => {
-    const worker = join(import.meta.dirname, 'few-files.worker.ts');
-    const command = 'ulimit -n 64; exec "$0" --import tsx "$1" "$2"';
+    const worker = compiledWorker('test/storage/file/few-files.worker.ts');
+    const command = 'ulimit -n 64; exec "$0" "$1" "$2"';
     const args = ['-c', command, process.execPath, worker, JSON.stringify({ directory })];
     const { stdout, stderr, status } = spawnSync('sh', args);
     expect(stderr.toString()).toBe('');
@@ -356,8 +357,8 @@ describe('closing', () => {
 
 describe('a process that ends without closing', () => {
   it('ends by itself, and takes its files along', async () => {
-    const worker = join(import.meta.dirname, 'few-files.worker.ts');
-    const { status } = spawnSync(process.execPath, ['--import', 'tsx', worker, JSON.stringify({ directory })]);
+    const worker = compiledWorker('test/storage/file/few-files.worker.ts');
+    const { status } = spawnSync(process.execPath, [worker, JSON.stringify({ directory })]);
     expect(status).toBe(0);
     expect(await readdir(join(directory, '.processes'))).toEqual([]);
   });

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { FileStorage } from '../../../src/storage/file/file-storage.js';
+import { compiledWorker } from '../../support/compiled-workers.js';
 import { runWorker, startWorker } from '../../support/workers.js';
 
 const TURNS = join(import.meta.dirname, 'turns.worker.ts');
@@ -120,9 +121,11 @@ describe('turns of several processes', () => {
 describe('a process', () => {
   it('that was killed but not fetched by its parent is dead', async () => {
     // Such a parent is process 1 in many a container.
-    const script = '"$0" --import tsx "$1" "$2" & exec sleep 60';
+    const script = '"$0" "$1" "$2" & exec sleep 60';
     const args = JSON.stringify({ directory, turns: 1, id: 'c', leaseMs: 60_000, hold: 60_000 });
-    const parent = spawn('sh', ['-c', script, process.execPath, TURNS, args], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const parent = spawn('sh', ['-c', script, process.execPath, compiledWorker(TURNS), args], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
     try {
       await once(parent.stdout, 'data');
       const lease = JSON.parse(await readFile(join(directory, 'contexts/c.jsonl.lease'), 'utf8'));

@@ -2,19 +2,19 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, it } from 'vitest';
+import { compiledWorker } from '../../support/compiled-workers.js';
 import { freshPrefix, keyOf, Storages, valkeyUrl } from './support.js';
 
 const storages = new Storages();
 afterAll(() => storages.close());
 
-const WORKER = fileURLToPath(new URL('./worker.ts', import.meta.url));
+const WORKER = compiledWorker('test/storage/valkey/processes.worker.ts');
 const CRASH_ROUNDS = Number(process.env['AGENTUP_CRASH_ROUNDS'] ?? 25);
 const key = keyOf('shared');
 
 function start(job: string, prefix: string, rounds = 0): ChildProcess {
-  const args = ['--import', 'tsx', WORKER, job, valkeyUrl(), prefix, String(rounds)];
+  const args = [WORKER, job, valkeyUrl(), prefix, String(rounds)];
   return spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'inherit'] });
 }
 
