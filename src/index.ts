@@ -11,7 +11,7 @@ export { type CreateAgentOptions, createAgent } from './agent/create-agent.js';
 export { closeStorages } from './agent/default-runtime.js';
 export type { LoadedSkill, SkillTarget } from './agent/load-skill.js';
 export { type Clock, systemClock } from './clock.js';
-export type { AgentConfig, AgentConfigInput, Finding } from './config/index.js';
+export type { AgentConfig, AgentConfigInput, Finding, FindingCode, Severity, SkillConfig } from './config/index.js';
 export {
   type BudgetedHistoryOptions,
   Conversation,
@@ -42,7 +42,7 @@ export { estimateTokens, type TokenCounter } from './conversation/token-budget.j
 export { AgentUpError, type ErrorCode, type ErrorDetails, isAgentUpError } from './errors.js';
 export type { JsonValue } from './json.js';
 export { type Logger, silentLogger, stderrLogger } from './logger.js';
-export { handler } from './skill/handler.js';
+export { type HandlerDecorator, handler } from './skill/handler.js';
 export { type HandlerMetadata, handlerMetadata } from './skill/handler-metadata.js';
 export {
   type ConversationEvent,
@@ -81,4 +81,5 @@ export type { OutputOf, StandardSchema } from './standard-schema.js';
 export { FileStorage, type FileStorageOptions } from './storage/file/file-storage.js';
 export { MemoryStorage, type MemoryStorageOptions } from './storage/memory-storage.js';
 export type { StateStorage } from './storage/state-storage.js';
+export type { ValkeyClient } from './storage/valkey/valkey-connection.js';
 export { ValkeyStorage, type ValkeyStorageOptions } from './storage/valkey/valkey-storage.js';

@@ -80,12 +80,16 @@ async function load(skill: SkillConfig, directory: string): Promise<LoadedSkill 
 }
 
 function missingFile(skill: SkillConfig, written: string, file: string): Failure {
+  const code = 'HANDLER_NOT_FOUND';
+  if (statSync(file, { throwIfNoEntry: false })?.isDirectory()) {
+    return { code, message: `the skill ${skill.id}: ${written} is a directory`, fix: 'name a file in it' };
+  }
+  const message = `the skill ${skill.id}: there is no file ${written}`;
+  const slashed = written.replaceAll('\\', '/');
+  if (slashed !== written) return { code, message, fix: `write \`${slashed}\`, which every system reads` };
   const near = closest(basename(file), filesIn(dirname(file)));
-  return {
-    code: 'HANDLER_NOT_FOUND',
-    message: `the skill ${skill.id}: there is no file ${written}`,
-    fix: near ? `did you mean \`${join(dirname(written), near)}\`?` : 'correct the path, or create the file',
-  };
+  const fix = near ? `did you mean \`${join(dirname(written), near)}\`?` : 'correct the path, or create the file';
+  return { code, message, fix };
 }
 
 /** The failure with its cause, and the line of the user's file it comes from. */

@@ -57,10 +57,20 @@ async function configOf(
 }
 
 function register(target: SkillTarget, others: readonly LoadedSkill[]): LoadedSkill {
+  if (typeof target !== 'function') {
+    const what = target === null ? 'null' : typeof target;
+    throw new AgentUpError('SKILL_LOAD_FAILED', `a skill given as code is a class or a function, not ${what}`, {
+      fix: 'put the class itself, or what withState() returned, into `skills`',
+    });
+  }
   const id = skillMetadata(target)?.id ?? target.name;
   const fail = (message: string, fix: string, cause?: unknown): AgentUpError =>
-    new AgentUpError('SKILL_LOAD_FAILED', `skill ${id}: ${message}`, { skillId: id, fix, cause });
-  if (!id) throw fail('has no id', 'put @skill({ id }) above the class, or give the function a name');
+    new AgentUpError('SKILL_LOAD_FAILED', `skill ${id || 'without a name'}: ${message}`, { skillId: id, fix, cause });
+  if (!id)
+    throw fail(
+      'has no id',
+      'put @skill({ id }) above the class, or name the function: withState(async function my_skill(task) { … })',
+    );
   if (others.some((other) => other.id === id))
     throw fail('there is another skill with this id', 'give it an id of its own');
   const config: SkillConfig = { id, handler: '', keywords: [], patterns: [], priority: 0, tags: [] };

@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { relative, resolve } from 'node:path';
 import type { SkillConfig } from '../config/index.js';
 import { AgentUpError, isAgentUpError, messageOf } from '../errors.js';
@@ -50,7 +50,9 @@ export async function loadSkill(config: SkillConfig, directory: string): Promise
       fix,
       ...(cause !== undefined && { cause }),
     });
-  if (!existsSync(file)) throw fail(`the handler file ${path} does not exist`, 'correct `handler`, or create the file');
+  const found = statSync(file, { throwIfNoEntry: false });
+  if (found?.isDirectory()) throw fail(`${path} is a directory`, 'name a file in it');
+  if (!found) throw fail(`the handler file ${path} does not exist`, 'correct `handler`, or create the file');
   let module: Record<string, unknown>;
   try {
     module = await importModule(file);

@@ -53,7 +53,9 @@ export async function runProgram(argv: readonly string[], terminal: Terminal): P
     load: () => Promise<{ run: Run<Options> }>,
     examples: readonly string[],
   ): void => {
-    command.addHelpText('after', `\nExamples:\n${examples.map((line) => `  $ agentup ${line}`).join('\n')}`);
+    // An example that begins with another program's name is a whole line of the shell.
+    const lines = examples.map((line) => `  $ ${line.includes('| agentup ') ? line : `agentup ${line}`}`);
+    command.addHelpText('after', `\nExamples:\n${lines.join('\n')}`);
     command.action(async (...received: unknown[]) => {
       const { run } = await load();
       const names = command.registeredArguments.map((argument) => argument.name());

@@ -54,15 +54,15 @@ export async function loadConfig(options: LoadOptions = {}): Promise<LoadedConfi
  */
 export function validateConfigFile({ file: given, cwd = process.cwd(), env }: LoadOptions = {}): FileValidation {
   const file = given === undefined ? findConfig(cwd) : resolve(cwd, given);
-  if (file === undefined) throw notFound(`no ${CONFIG_FILE} in ${resolve(cwd)} or above it`, resolve(cwd));
+  if (file === undefined) throw notFound(`no ${CONFIG_FILE} in ${resolve(cwd)} or above it`, resolve(cwd), OR_NAME_IT);
   const where = { file, directory: dirname(file) };
   let bytes: Buffer;
   try {
     bytes = readFileSync(file);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT' || code === 'ENOTDIR') throw notFound(`there is no file ${file}`, file, error);
-    if (code === 'EISDIR') throw notFound(`${file} is a directory`, file, error);
+    if (code === 'ENOENT' || code === 'ENOTDIR') throw notFound(`there is no file ${file}`, file, CORRECT_IT, error);
+    if (code === 'EISDIR') throw notFound(`${file} is a directory`, file, CORRECT_IT, error);
     const problem: Problem = {
       code: 'FILE_UNREADABLE',
       path: [],
@@ -88,11 +88,14 @@ export function parseConfig(input: AgentConfigInput): AgentConfig {
   return config;
 }
 
-function notFound(message: string, path: string, cause?: unknown): AgentUpError {
+const OR_NAME_IT = 'run `npx agentup init`, or name the file';
+const CORRECT_IT = `correct the path, or leave it out to use the nearest ${CONFIG_FILE}`;
+
+function notFound(message: string, path: string, fix: string, cause?: unknown): AgentUpError {
   const other = join(path, 'agent_config.yml');
   return new AgentUpError('CONFIG_NOT_FOUND', message, {
     path,
-    fix: existsSync(other) ? `rename ${other} to ${CONFIG_FILE}` : 'run `npx agentup init`, or name the file',
+    fix: existsSync(other) ? `rename ${other} to ${CONFIG_FILE}` : fix,
     ...(cause !== undefined && { cause }),
   });
 }

@@ -1,4 +1,5 @@
 import type { ConversationContext } from '../conversation/conversation-context.js';
+import { AgentUpError } from '../errors.js';
 import { recordHandler } from './handler-metadata.js';
 import { functionName } from './handler-name.js';
 import { invokeStateful } from './invoke-stateful.js';
@@ -13,7 +14,10 @@ export type StatefulFunction<T extends Task, R> = (task: T, context?: Conversati
 /** The same of an `async function*`. */
 export type StreamingFunction<T extends Task, R> = (task: T, context?: ConversationContext) => ReplyStream<R>;
 
-/** What `@stateful()` does, for a plain function, and for JavaScript. */
+/**
+ * What `@stateful()` does, for a plain function, and for JavaScript.
+ * @throws INVALID_ARGUMENT for what is no function
+ */
 export function withState<R, T extends Task = Task>(
   handler: (task: T, context: ConversationContext, contextId: string) => AsyncGenerator<unknown, R, undefined>,
   options?: StatefulOptions<T>,
@@ -26,6 +30,11 @@ export function withState<T extends Task>(
   handler: (task: T, context: ConversationContext, contextId: string) => unknown,
   options: StatefulOptions<T> = {},
 ): unknown {
+  if (typeof handler !== 'function') {
+    throw new AgentUpError('INVALID_ARGUMENT', `withState() takes a function, not ${typeof handler}`, {
+      argument: 'handler',
+    });
+  }
   const name = functionName(handler);
   const streams = isStreaming(handler);
   const turn = dressed(

@@ -37,7 +37,7 @@ export {
 export { freeLease, holdsLease, type Lease, leaseLost, settleLease, takeLease } from './lease.js';
 export { MemoryStorage, type MemoryStorageOptions } from './memory-storage.js';
 export { ObservedStorage } from './observed-storage.js';
-export { BACKENDS, type BackendName, openStorage, type StorageOptions } from './open-storage.js';
+export { BACKENDS, type BackendName, openStorage, type StorageOptions, type StorageServices } from './open-storage.js';
 export {
   answerOfText,
   answerText,
@@ -48,4 +48,5 @@ export {
   type RecordAttributes,
 } from './outcome.js';
 export * from './state-storage.js';
+export type { ValkeyClient } from './valkey/valkey-connection.js';
 export { type ReplicaDurability, ValkeyStorage, type ValkeyStorageOptions } from './valkey/valkey-storage.js';

@@ -154,6 +154,16 @@ describe('an agent', () => {
       code: 'SKILL_LOAD_FAILED',
     });
     await expect(createAgent(config, { skills: [class Bare {}] })).rejects.toMatchObject({ code: 'SKILL_LOAD_FAILED' });
+    await expect(createAgent(config, { skills: [withState(async () => 'x')] })).rejects.toMatchObject({
+      message: 'skill without a name: has no id',
+    });
+    // As JavaScript writes it, or an import that is not there.
+    for (const odd of [{ id: 'x', handler: Counter }, undefined]) {
+      await expect(createAgent(config, { skills: [odd as never] })).rejects.toMatchObject({
+        code: 'SKILL_LOAD_FAILED',
+        message: `a skill given as code is a class or a function, not ${typeof odd}`,
+      });
+    }
   });
 });
 

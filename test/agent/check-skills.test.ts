@@ -71,6 +71,7 @@ describe('checkSkills', () => {
         '  - { id: c, handler: ./skills/nothing.ts }',
         '  - { id: d, handler: ./skills/two.ts }',
         '  - { id: e, handler: ./skills }',
+        '  - { id: f, handler: .\\skills\\assistant.ts }',
         'state: { backend: memory }',
         '',
       ].join('\n'),
@@ -81,10 +82,13 @@ describe('checkSkills', () => {
       ['HANDLER_NOT_DECORATED', 'skills[2].handler', 4, 'error'],
       ['HANDLER_NOT_DECORATED', 'skills[3].handler', 5, 'error'],
       ['HANDLER_NOT_FOUND', 'skills[4].handler', 6, 'error'],
+      ['HANDLER_NOT_FOUND', 'skills[5].handler', 7, 'error'],
     ]);
     expect(findings[0]?.fix).toContain('skills/assistant.ts');
     expect(findings[1]?.fix).toContain('./skills/assistant.ts#Handler');
     expect(findings[3]?.message).toContain('a, b');
+    expect(findings[4]).toMatchObject({ message: 'the skill e: ./skills is a directory', fix: 'name a file in it' });
+    expect(findings[5]?.fix).toContain('write `./skills/assistant.ts`');
     expect(findings[1]?.frame).toContain('> 3 |');
   });
 

@@ -101,6 +101,14 @@ describe('agentup deploy docker', () => {
     });
   });
 
+  it('warns of dependencies that the build of the image cannot reach', async () => {
+    const dependencies = { agentup: 'file:../agentup', other: '1.0.0' };
+    await writeFile(join(cwd, 'package.json'), JSON.stringify({ dependencies }));
+    expect((await deploy(VALKEY)).stderr).toContain('package.json takes agentup from this machine');
+    await writeFile(join(cwd, 'package.json'), JSON.stringify({ dependencies: { agentup: '1.0.0' } }));
+    expect((await deploy(VALKEY)).stderr).not.toContain('from this machine');
+  });
+
   it('refuses conversations outside the project, and warns of a memory that is lost and a url that is fixed', async () => {
     expect(await deploy('state: { storage_dir: ../elsewhere }\n')).toMatchObject({ status: 2 });
     expect(await deploy('state: { backend: memory }\n')).toMatchObject({

@@ -14,10 +14,9 @@ const COMMANDS = [
   ['validate-config'],
   ['chat'],
   ['doctor'],
-  ...['list', 'show', 'tail', 'clear', 'cleanup', 'stats', 'export', 'import', 'migrate', 'test'].map((name) => [
-    'state',
-    name,
-  ]),
+  ...['list', 'show', 'tail', 'clear', 'cleanup', 'stats', 'export', 'import', 'migrate', 'reencrypt', 'test'].map(
+    (name) => ['state', name],
+  ),
 ];
 
 describe('agentup', () => {
@@ -33,6 +32,11 @@ describe('agentup', () => {
     expect(status).toBe(0);
     expect(stdout).toContain('Examples:');
     expect(stdout).toContain(`$ agentup ${command.filter((word) => typeof word === 'string').join(' ')}`);
+  });
+
+  it('puts its own name only before its own words', async () => {
+    const { stdout } = await runCli(['state', 'import', '--help'], { cwd });
+    expect(stdout).toContain('  $ gunzip < backup.ndjson.gz | agentup state import\n');
   });
 
   it('prints its version', async () => {

@@ -233,13 +233,7 @@ describe('agentup state stats and test', () => {
 
   it('say that memory cannot be looked at from outside', async () => {
     await config('state: { backend: memory }\n');
-    for (const command of [
-      ['list'],
-      ['show', 'x'],
-      ['stats'],
-      ['export'],
-      ['migrate', '--from', 'memory', '--to', 'file'],
-    ]) {
+    for (const command of [['list'], ['show', 'x'], ['stats'], ['export']]) {
       const { status, stderr } = await state(...command);
       expect(status).toBe(1);
       expect(stderr).toContain('lives and ends with its own process');
@@ -356,7 +350,9 @@ describe('agentup state migrate', () => {
       [['--from', 'file', '--to', 'valkey'], '--to-url is missing'],
       [['--from', 'file', '--to', 'valkey', '--to-url', 'valkey://:s3cret@h'], '--to-prefix is missing'],
       [['--from', 'file', '--to', 'valkey', '--to-url', 'http://:s3cret@h', '--to-prefix', 'p'], '--to-url'],
-      [['--from', 'file', '--to', 'file'], 'the same storage'],
+      [['--from', 'file', '--to', 'file'], 'the same storage; name another with --to-dir'],
+      [['--from', 'memory', '--to', 'file'], '--from: what is kept in memory ends with its process'],
+      [['--from', 'file', '--to', 'memory'], '--to: what is kept in memory ends with its process'],
       [['--from', 'file', '--to', 'file', '--to-dir', 'x', '--parallel', '0'], '--parallel'],
     ];
     for (const [flags, message] of cases) {

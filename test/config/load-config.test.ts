@@ -63,12 +63,12 @@ describe('loadConfig', () => {
   it('says where it looked', async () => {
     expect(await failureOf(loadConfig({ file: 'gone.yaml', cwd: directory }))).toMatchObject({
       code: 'CONFIG_NOT_FOUND',
-      details: { path: join(directory, 'gone.yaml') },
+      details: { path: join(directory, 'gone.yaml'), fix: expect.stringMatching(/^correct the path/) },
     });
     expect(await failureOf(loadConfig({ file: directory }))).toMatchObject({ code: 'CONFIG_NOT_FOUND' });
     expect(await failureOf(loadConfig({ cwd: '/' }))).toMatchObject({
       code: 'CONFIG_NOT_FOUND',
-      details: { path: '/' },
+      details: { path: '/', fix: expect.stringMatching(/^run `npx agentup init`/) },
     });
   });
 

@@ -58,6 +58,12 @@ describe('the context id', () => {
     for await (const left of storage.list({ space: 'contexts' })) expect.fail(left.key.id);
   });
 
+  it('refuses what is no function, at once', () => {
+    for (const odd of [undefined, { handle: () => 'x' }]) {
+      expect(() => withState(odd as never)).toThrow(`withState() takes a function, not ${typeof odd}`);
+    }
+  });
+
   it('refuses what is no task', async () => {
     await expect(count({ storage: new MemoryStorage() })('hi' as never)).rejects.toMatchObject({
       code: 'INVALID_ARGUMENT',

@@ -4,16 +4,24 @@ import { z } from 'zod';
 import {
   type ConversationContext,
   type EndedEvent,
+  type Finding,
+  type FindingCode,
+  type HandlerDecorator,
   handler,
   injected,
+  type LoadedSkill,
   onConversationEnded,
   onConversationStarted,
+  type Severity,
+  type SkillConfig,
   type StartedEvent,
   skill,
   stateful,
   type Task,
   type ToolCalledEvent,
   tool,
+  type ValkeyClient,
+  type ValkeyStorageOptions,
   withState,
 } from '../../src/index.js';
 
@@ -167,3 +175,9 @@ export async function callers(typed: Typed, context: ConversationContext): Promi
   withState(async (task: Date) => task);
   console.log(count, greeting);
 }
+
+// What the types of the package are made of has names of its own.
+export const kinds = ({ code, severity }: Finding): [FindingCode, Severity] => [code, severity];
+export const configured = ({ config }: LoadedSkill): SkillConfig => config;
+export const decorator: HandlerDecorator = handler();
+export const given = (client: ValkeyClient): ValkeyStorageOptions => ({ client, keyPrefix: 'a:' });

@@ -1,4 +1,5 @@
-import { isAbsolute } from 'node:path';
+import { readFileSync } from 'node:fs';
+import { isAbsolute, join } from 'node:path';
 import { AgentUpError } from '../../errors.js';
 import { EXIT, type ExitCode } from '../exit-codes.js';
 import { openConfig } from '../open-config.js';
@@ -50,7 +51,26 @@ export async function run(options: DeployOptions, terminal: Terminal): Promise<E
       'state.url is fixed in the configuration. Write `url: "${VALKEY_URL:…}"`, or the agent looks for Valkey there.',
     );
   }
+  const local = localDependencies(directory);
+  if (local.length > 0) {
+    terminal.note(
+      `package.json takes ${local.join(', ')} from this machine (file:), which the build of the image does not see: ` +
+        'name a version, or copy it in the Dockerfile before the install.',
+    );
+  }
   return EXIT.done;
+}
+
+/** Only `package.json` and its lock are there when the image installs its dependencies. */
+function localDependencies(directory: string): string[] {
+  try {
+    const { dependencies = {} } = JSON.parse(readFileSync(join(directory, 'package.json'), 'utf8')) as {
+      dependencies?: Record<string, unknown>;
+    };
+    return Object.keys(dependencies).filter((name) => /^(file|link):/.test(String(dependencies[name])));
+  } catch {
+    return []; // What is wrong with it npm says better.
+  }
 }
 
 /** Secrets are not on the machine that writes the files: the configuration is read as if something stood there. */

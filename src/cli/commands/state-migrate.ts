@@ -10,7 +10,7 @@ import { openConfig } from '../open-config.js';
 import { type PlaceFlags, workingDirectory } from '../place.js';
 import { type ConfirmFlags, confirmed } from '../state/confirm.js';
 import { interrupted } from '../state/interrupted.js';
-import { memoryOnly, withStorage } from '../state/open-state.js';
+import { withStorage } from '../state/open-state.js';
 import { ProgressBar } from '../state/progress-bar.js';
 import { countOf, countText, sizeText } from '../state/texts.js';
 import type { Terminal } from '../terminal.js';
@@ -54,7 +54,10 @@ export async function run(options: StateMigrateOptions, terminal: Terminal): Pro
     return storageOf({ name, backend, dir, url, prefix, cluster }, config.state, { directory, cwd });
   };
   const [from, to] = [side('from'), side('to')];
-  if (JSON.stringify(from) === JSON.stringify(to)) throw usage('--from and --to mean the same storage', '--to');
+  if (JSON.stringify(from) === JSON.stringify(to)) {
+    const other = to.backend === 'file' ? '--to-dir' : '--to-url or --to-prefix';
+    throw usage(`--from and --to mean the same storage; name another with ${other}`, '--to');
+  }
   if (move && !dryRun)
     await confirmed('Remove each record from the source once it is in the target?', options, terminal);
   if (mirror && !dryRun) await confirmed('Remove from the target what the source has not?', options, terminal);
@@ -85,7 +88,8 @@ function storageOf(
 ): StorageOptions {
   const flag = (end: string): string => `--${name}${end}`;
   if (backend === undefined) throw usage(`${flag('')} is missing: file or valkey`, flag(''));
-  if (backend === 'memory') throw memoryOnly();
+  if (backend === 'memory')
+    throw usage(`${flag('')}: what is kept in memory ends with its process; use file or valkey`, flag(''));
   const same = state.backend === backend ? state : undefined;
   if (backend === 'file') {
     const storageDir = dir === undefined ? same && resolve(directory, same.storage_dir) : resolve(cwd, dir);

@@ -32,7 +32,7 @@ export async function withStorage<T>(
   }
 }
 
-export function memoryOnly(): AgentUpError {
+function memoryOnly(): AgentUpError {
   return new AgentUpError('INVALID_ARGUMENT', 'what is kept in memory lives and ends with its own process', {
     argument: 'backend',
     backend: 'memory',
