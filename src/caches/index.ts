@@ -9,6 +9,7 @@ export {
   type ExpiryHandler,
   type ExpiryWorkerOptions,
 } from './expiry-actions.js';
+export type { KeyedCache } from './keyed-cache.js';
 export { StateCache } from './state-cache.js';
 export { type Invalid, type RowOf, Table, type TableOptions } from './table.js';
 export { TableCache } from './table-cache.js';

@@ -13,6 +13,18 @@ import { AgentUpError } from '../errors.js';
 import { remoteError, unreachable } from './remote-error.js';
 import { pauseMs, sleep } from './retry.js';
 
+export type {
+  ContextInput,
+  ConversationLookup,
+  ConversationPage,
+  ConversationResource,
+  CreateInput,
+  IntentInput,
+  MessageInput,
+  SyncInput,
+  TenantLookup,
+};
+
 export interface ConversationClientOptions {
   /** The root of the API: `https://shop.example/api/v1`. Without a path `/api/v1` is added. */
   readonly baseUrl: string;

@@ -1,3 +1,14 @@
+export type {
+  ContextInput,
+  ConversationLookup,
+  ConversationPage,
+  ConversationResource,
+  CreateInput,
+  IntentInput,
+  MessageInput,
+  SyncInput,
+  TenantLookup,
+} from '../conversation-api/schemas.js';
 export { type AutoSyncOptions, autoSyncState } from './auto-sync-state.js';
 export {
   type Answer,
@@ -12,7 +23,8 @@ export type { DeadLetter } from './dead-letters.js';
 export type { SyncDecorator, SyncDecoratorOptions, SyncedMethod } from './decorator-target.js';
 export type { AtLimit, OutboxOptions } from './outbox.js';
 export type { SyncTarget, Work } from './outbox-entry.js';
-export type { Preference, RemoteMessage, SyncConflict } from './pull.js';
+export type { Merge, Preference, RemoteMessage, SyncConflict } from './pull.js';
+export type { Backoff } from './retry.js';
 export { cartaaiMapping, type IntentRule, type RemoteField, type StateMapping } from './state-mapping.js';
 export type { SyncEvents } from './sync-events.js';
 export type {

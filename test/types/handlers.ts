@@ -1,6 +1,7 @@
 // Compiled in both decorator dialects, never run: each @ts-expect-error below is a mistake that must not compile.
 import 'reflect-metadata';
 import { z } from 'zod';
+import type { KeyedCache, TableCache } from '../../src/caches/index.js';
 import {
   type ConversationContext,
   type EndedEvent,
@@ -24,6 +25,8 @@ import {
   type ValkeyStorageOptions,
   withState,
 } from '../../src/index.js';
+import type { ConversationClient, ConversationPage } from '../../src/sync/conversation-client.js';
+import type { Backoff, Merge, MessageInput, SyncInput } from '../../src/sync/index.js';
 
 const Sum = z.object({ a: z.coerce.number(), b: z.number().default(1) });
 
@@ -181,3 +184,7 @@ export const kinds = ({ code, severity }: Finding): [FindingCode, Severity] => [
 export const configured = ({ config }: LoadedSkill): SkillConfig => config;
 export const decorator: HandlerDecorator = handler();
 export const given = (client: ValkeyClient): ValkeyStorageOptions => ({ client, keyPrefix: 'a:' });
+export const page = (client: ConversationClient): Promise<ConversationPage> => client.list({ subDomain: 'a' });
+export const said = (sync: SyncInput, message: MessageInput): unknown => [sync, message];
+export const pulled = (merge: Merge, backoff: Backoff): unknown => [merge, backoff];
+export const cache = (table: TableCache): KeyedCache<[table: string, key: string]> => table;
