@@ -154,6 +154,27 @@ describe('bearer tokens', () => {
   });
 });
 
+describe('an issuer with several keys', () => {
+  it('need not name in a token the one it signed with; a key it does not publish is none of them', async () => {
+    const pairs = await Promise.all([1, 2, 3].map(() => generateKeyPair('ES256')));
+    const [first, second, foreign] = pairs;
+    const published = await Promise.all([first, second].map((pair) => pair && exportJWK(pair.publicKey)));
+    jwks = createServer((_request, response) => response.end(JSON.stringify({ keys: published })));
+    await new Promise<void>((resolve) => jwks?.listen(0, '127.0.0.1', resolve));
+    const jwks_url = `http://127.0.0.1:${(jwks.address() as AddressInfo).port}/jwks.json`;
+    await using serving = await serve({ security: { auth: 'bearer', bearer: { jwks_url } } });
+    const statusOf = async (pair: typeof first, expiry = '5m'): Promise<number> => {
+      if (!pair) expect.fail('no key');
+      const unnamed = new SignJWT({ sub: 'ana' }).setProtectedHeader({ alg: 'ES256' }).setExpirationTime(expiry);
+      return status(serving.url, bearer(await unnamed.sign(pair.privateKey)));
+    };
+    expect(await statusOf(first)).not.toBe(401);
+    expect(await statusOf(second)).not.toBe(401);
+    expect(await statusOf(foreign)).toBe(401);
+    expect(await statusOf(second, '-5m')).toBe(401);
+  });
+});
+
 describe('a server', () => {
   it('refuses to serve other machines without asking who calls, unless that is said to be wanted', async () => {
     const agent = await createAgent({ state: { backend: 'memory' } });
