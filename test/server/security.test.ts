@@ -5,7 +5,9 @@ import { exportJWK, generateKeyPair, SignJWT } from 'jose';
 import { afterEach, describe, expect, it } from 'vitest';
 import { createAgent } from '../../src/agent/create-agent.js';
 import { createAgentServer } from '../../src/server/agent-server.js';
+import { FailedLogins } from '../../src/server/auth/failed-logins.js';
 import { a2aClient, isTask, say, textIn } from '../support/a2a-client.js';
+import { TestClock } from '../support/test-clock.js';
 import { serve } from './serving.js';
 import { closeGate, shared } from './skills.js';
 
@@ -151,6 +153,64 @@ describe('bearer tokens', () => {
     expect(await status(serving.url, bearer(await token({}, JSON.stringify(key))))).toBe(401);
     await using deaf = await serve({ security: { auth: 'bearer', bearer: { jwks_url: 'http://127.0.0.1:9/jwks' } } });
     expect(await status(deaf.url, bearer(signed))).toBe(503);
+  });
+});
+
+describe('wrong keys', () => {
+  const limited = { ...KEYS, login_limit: { failures: 3, seconds: 60 } };
+  const guess = (n: number, from = '') => ({ 'X-API-Key': `guess ${n}`, ...(from && { 'X-Forwarded-For': from }) });
+  const guesses = async (url: string, addresses: readonly string[]): Promise<number[]> => {
+    const codes = [];
+    for (const [n, address] of addresses.entries()) codes.push(await status(url, guess(n, address)));
+    return codes;
+  };
+
+  it('are let in so many from one address; then it is refused for a while, with a right one too', async () => {
+    await using serving = await serve({ security: limited });
+    // Who sends none guesses nothing.
+    for (let n = 0; n < 5; n++) expect(await status(serving.url, {})).toBe(401);
+    expect(await guesses(serving.url, ['', '', '', '', ''])).toEqual([401, 401, 401, 429, 429]);
+    const refused = await fetch(`${serving.url}/a2a/rest/tasks`, { headers: ANA });
+    expect([refused.status, await refused.json()]).toMatchObject([429, { code: 'RATE_LIMITED' }]);
+    expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(50);
+    expect((await fetch(`${serving.url}/.well-known/agent-card.json`)).status).toBe(200);
+  });
+
+  it('are counted by the address that the proxies we know of name, and by no other', async () => {
+    await using bare = await serve({ security: limited });
+    expect(await guesses(bare.url, ['1.1.1.1', '2.2.2.2', '3.3.3.3', '4.4.4.4'])).toEqual([401, 401, 401, 429]);
+    await using behind = await serve({ security: limited, server: { proxies: 1 } });
+    const spoofed = ['1.1.1.1, 9.9.9.9', '2.2.2.2, 9.9.9.9', '3.3.3.3, 9.9.9.9', '4.4.4.4, 9.9.9.9', '8.8.8.8'];
+    expect(await guesses(behind.url, spoofed)).toEqual([401, 401, 401, 429, 401]);
+  });
+
+  it('of the conversation API and of tokens are counted with them', async () => {
+    await using serving = await serve({
+      security: { auth: 'bearer', bearer: { secret: SECRET }, login_limit: limited.login_limit },
+      conversations: { serve: true, api_keys: [{ key: 'the key of a service', sub_domains: ['*'] }] },
+    });
+    const service = `${serving.url}/api/v1/conversations`;
+    const codes = [];
+    for (let n = 0; n < 2; n++) {
+      codes.push((await fetch(service, { headers: { 'X-Service-API-Key': `guess ${n}` } })).status);
+      codes.push(await status(serving.url, bearer('a.b.c')));
+    }
+    codes.push((await fetch(service, { headers: { 'X-Service-API-Key': 'the key of a service' } })).status);
+    expect(codes).toEqual([401, 401, 401, 429, 429]);
+  });
+
+  it('are forgotten when their time is over, and when too many addresses send some', () => {
+    const clock = new TestClock();
+    const logins = new FailedLogins({ failures: 1, seconds: 60 }, clock);
+    logins.add('1.1.1.1');
+    expect(logins.refusedFor('1.1.1.1')).toBe(60_000);
+    clock.advance(60_000);
+    expect(logins.refusedFor('1.1.1.1')).toBe(0);
+    logins.add('1.1.1.1');
+    for (let n = 0; n < 9_999; n++) logins.add(`address ${n}`);
+    expect(logins.refusedFor('1.1.1.1')).toBe(60_000);
+    logins.add('address 9999');
+    expect([logins.refusedFor('1.1.1.1'), logins.refusedFor('address 0')]).toEqual([0, 60_000]);
   });
 });
 
