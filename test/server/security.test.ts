@@ -74,6 +74,30 @@ describe('API keys', () => {
     });
   });
 
+  it('bind it over HTTP+JSON just so, wherever the request names one', async () => {
+    await using serving = await serve({ security: KEYS });
+    const headers = { ...ANA, 'A2A-Version': '1.0', 'Content-Type': 'application/json' };
+    const send = async (tenant: string, path = ''): Promise<unknown> => {
+      const message = {
+        messageId: `m ${tenant} ${path}`,
+        contextId: 'room',
+        role: 'ROLE_USER',
+        parts: [{ text: 'count' }],
+      };
+      const body = JSON.stringify({ tenant, message });
+      const answer = await fetch(`${serving.url}/a2a/rest${path}/message:send`, { method: 'POST', headers, body });
+      return [answer.status, /This tenant is not yours|\d ana/.exec(await answer.text())?.[0]];
+    };
+    expect(await send('')).toEqual([200, '1 ana']);
+    expect(await send('north')).toEqual([200, '2 ana']);
+    expect(await send('south')).toEqual([403, 'This tenant is not yours']);
+    expect(await send('', '/north')).toEqual([200, '3 ana']);
+    expect(await send('', '/south')).toEqual([403, 'This tenant is not yours']);
+    const listed = async (tenant: string) =>
+      (await fetch(`${serving.url}/a2a/rest/tasks?pageSize=5&tenant=${tenant}`, { headers })).status;
+    expect([await listed('north'), await listed('south')]).toEqual([200, 403]);
+  });
+
   it('are asked of everything but the card and the health, and never shown', async () => {
     await using serving = await serve({ security: KEYS });
     expect(await status(serving.url, {})).toBe(401);
@@ -269,6 +293,21 @@ describe('a server', () => {
     for (const host of ['evil.example', `127.0.0.1.evil.example:${port}`, 'localhost.evil.example']) {
       expect(await statusFor(host), host).toBe(403);
     }
+  });
+
+  it('lets nobody in particular name a tenant, over both transports alike', async () => {
+    await using serving = await serve({ security: { context_ids: 'client' } });
+    const rpc = await a2aClient(serving.url);
+    expect(textIn(await say(rpc, 'count', { contextId: 'room', tenant: 'north' }))).toBe('1 nobody');
+    const answer = await fetch(`${serving.url}/a2a/rest/message:send`, {
+      method: 'POST',
+      headers: { 'A2A-Version': '1.0', 'Content-Type': 'application/json' },
+      body: JSON.stringify({
+        tenant: 'north',
+        message: { messageId: 'm', contextId: 'room', role: 'ROLE_USER', parts: [{ text: 'count' }] },
+      }),
+    });
+    expect(await answer.text()).toContain('2 nobody');
   });
 
   it('lets nobody in particular name conversations where the configuration says so', async () => {

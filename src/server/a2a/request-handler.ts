@@ -57,70 +57,72 @@ export class GuardedRequestHandler implements A2ARequestHandler {
     params: GetExtendedAgentCardRequest,
     context: ServerCallContext,
   ): Promise<AgentCard> {
-    return this.#guard(context, () => this.#inner.getAuthenticatedExtendedAgentCard(params, context));
+    return this.#guard(context, params, () => this.#inner.getAuthenticatedExtendedAgentCard(params, context));
   }
 
   sendMessage(params: SendMessageRequest, context: ServerCallContext): Promise<Message | Task> {
-    return this.#guard(context, () => this.#inner.sendMessage(this.#admit(params, context), context));
+    return this.#guard(context, params, () => this.#inner.sendMessage(this.#admit(params, context), context));
   }
 
   sendMessageStream(
     params: SendMessageRequest,
     context: ServerCallContext,
   ): AsyncGenerator<StreamResponse, void, undefined> {
-    return this.#guardStream(context, () => this.#inner.sendMessageStream(this.#admit(params, context), context));
+    return this.#guardStream(context, params, () =>
+      this.#inner.sendMessageStream(this.#admit(params, context), context),
+    );
   }
 
   getTask(params: GetTaskRequest, context: ServerCallContext): Promise<Task> {
-    return this.#guard(context, () => this.#inner.getTask(params, context));
+    return this.#guard(context, params, () => this.#inner.getTask(params, context));
   }
 
   cancelTask(params: CancelTaskRequest, context: ServerCallContext): Promise<Task> {
-    return this.#guard(context, () => this.#inner.cancelTask(params, context));
+    return this.#guard(context, params, () => this.#inner.cancelTask(params, context));
   }
 
   listTasks(params: ListTasksRequest, context: ServerCallContext): Promise<ListTasksResponse> {
-    return this.#guard(context, () => this.#inner.listTasks(params, context));
+    return this.#guard(context, params, () => this.#inner.listTasks(params, context));
   }
 
   resubscribe(
     params: SubscribeToTaskRequest,
     context: ServerCallContext,
   ): AsyncGenerator<StreamResponse, void, undefined> {
-    return this.#guardStream(context, () => this.#inner.resubscribe(params, context));
+    return this.#guardStream(context, params, () => this.#inner.resubscribe(params, context));
   }
 
   createTaskPushNotificationConfig(
     params: TaskPushNotificationConfig,
     context: ServerCallContext,
   ): Promise<TaskPushNotificationConfig> {
-    return this.#guard(context, () => this.#inner.createTaskPushNotificationConfig(params, context));
+    return this.#guard(context, params, () => this.#inner.createTaskPushNotificationConfig(params, context));
   }
 
   getTaskPushNotificationConfig(
     params: GetTaskPushNotificationConfigRequest,
     context: ServerCallContext,
   ): Promise<TaskPushNotificationConfig> {
-    return this.#guard(context, () => this.#inner.getTaskPushNotificationConfig(params, context));
+    return this.#guard(context, params, () => this.#inner.getTaskPushNotificationConfig(params, context));
   }
 
   listTaskPushNotificationConfigs(
     params: ListTaskPushNotificationConfigsRequest,
     context: ServerCallContext,
   ): Promise<ListTaskPushNotificationConfigsResponse> {
-    return this.#guard(context, () => this.#inner.listTaskPushNotificationConfigs(params, context));
+    return this.#guard(context, params, () => this.#inner.listTaskPushNotificationConfigs(params, context));
   }
 
   deleteTaskPushNotificationConfig(
     params: DeleteTaskPushNotificationConfigRequest,
     context: ServerCallContext,
   ): Promise<void> {
-    return this.#guard(context, () => this.#inner.deleteTaskPushNotificationConfig(params, context));
+    return this.#guard(context, params, () => this.#inner.deleteTaskPushNotificationConfig(params, context));
   }
 
-  async #guard<R>(context: ServerCallContext, call: () => Promise<R>): Promise<R> {
+  async #guard<R>(context: ServerCallContext, { tenant }: { tenant: string }, call: () => Promise<R>): Promise<R> {
     try {
-      this.#settleTenant(context);
+      this.#settleTenant(context, tenant);
       return await call();
     } catch (error) {
       throw this.#outward(error);
@@ -129,10 +131,11 @@ export class GuardedRequestHandler implements A2ARequestHandler {
 
   async *#guardStream(
     context: ServerCallContext,
+    { tenant }: { tenant: string },
     call: () => AsyncGenerator<StreamResponse, void, undefined>,
   ): AsyncGenerator<StreamResponse, void, undefined> {
     try {
-      this.#settleTenant(context);
+      this.#settleTenant(context, tenant);
       yield* call();
     } catch (error) {
       throw this.#outward(error);
@@ -150,13 +153,17 @@ export class GuardedRequestHandler implements A2ARequestHandler {
     return new RefusedError(failureOf(error));
   }
 
-  /** The tenant is the caller's own, whatever the request says; only who is nobody may name one, if at all. */
-  #settleTenant(context: ServerCallContext): void {
+  /**
+   * The tenant is the caller's own, whatever the request says; only who is nobody may name one, if at all. The context
+   * has the one of the path or the envelope, the request that of its body.
+   */
+  #settleTenant(context: ServerCallContext, inBody: string | undefined): void {
     const { tenantId, userId } = context.user instanceof Caller ? context.user.identity : scopeOf(context);
-    const named = context.tenant || undefined;
-    if (named === tenantId || (userId === undefined && this.#policy.freeTenants)) return;
-    if (named !== undefined) throw new RefusedError(TENANT_FORBIDDEN);
-    if (tenantId !== undefined) context.setTenant(tenantId);
+    const named = context.tenant || inBody || undefined;
+    const free = userId === undefined && this.#policy.freeTenants;
+    if (named !== undefined && named !== tenantId && !free) throw new RefusedError(TENANT_FORBIDDEN);
+    const tenant = named ?? tenantId;
+    if (tenant !== undefined && context.tenant === undefined) context.setTenant(tenant);
   }
 
   /** The request with a context id that its caller may use. */
