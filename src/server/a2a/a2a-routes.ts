@@ -1,6 +1,5 @@
 import { AGENT_CARD_PATH } from '@a2a-js/sdk';
-import { V03PushNotificationSerializer } from '@a2a-js/sdk/compat/v0_3/server';
-import { type AgentExecutor, DefaultPushNotificationSender, DefaultRequestHandler } from '@a2a-js/sdk/server';
+import { type AgentExecutor, DefaultRequestHandler } from '@a2a-js/sdk/server';
 import { agentCardHandler, jsonRpcHandler, restHandler } from '@a2a-js/sdk/server/express';
 import { type RequestHandler, Router } from 'express';
 import type { Agent } from '../../agent/agent.js';
@@ -12,6 +11,7 @@ import { STREAM, StatefulExecutor } from './agent-executor.js';
 import { Caller, scopeOf } from './caller.js';
 import { conceal } from './conceal.js';
 import { ConversationGate } from './conversation-gate.js';
+import { PushSender } from './push-sender.js';
 import { StatePushStore } from './push-store.js';
 import { GuardedRequestHandler } from './request-handler.js';
 import { StateTaskStore } from './task-store.js';
@@ -42,7 +42,6 @@ export function a2aRoutes(agent: Agent, url: () => string, contextIds: ContextId
   const gate = new ConversationGate(state.queue);
   const push =
     server.push_hosts.length > 0 ? new StatePushStore(storage, server.push_hosts, server.task_ttl) : undefined;
-  const serializers = { '0.3': new V03PushNotificationSerializer() };
   const requestHandler = new GuardedRequestHandler(
     new DefaultRequestHandler(
       agentCardOf(agent, url()),
@@ -50,7 +49,7 @@ export function a2aRoutes(agent: Agent, url: () => string, contextIds: ContextId
       counted(executor, gate),
       undefined,
       push,
-      push && new DefaultPushNotificationSender(push, { serializers }),
+      push && new PushSender(push, logger),
       undefined,
       undefined,
       // A task that waits for an answer may wait for days: nothing of it stays in this process.
