@@ -8,7 +8,7 @@ import type { ContextIds } from '../context-ids.js';
 import { ANONYMOUS, type Identity } from '../identity.js';
 import { agentCardOf, PATHS } from './agent-card.js';
 import { STREAM, StatefulExecutor } from './agent-executor.js';
-import { Caller, scopeOf } from './caller.js';
+import { Caller } from './caller.js';
 import { conceal } from './conceal.js';
 import { ConversationGate } from './conversation-gate.js';
 import { PushSender } from './push-sender.js';
@@ -62,6 +62,7 @@ export function a2aRoutes(agent: Agent, url: () => string, contextIds: ContextId
       partsLimit: server.parts_limit,
     },
     gate,
+    tasks,
     logger,
   );
   const userBuilder = async (request: object): Promise<Caller> =>
@@ -83,11 +84,12 @@ export function a2aRoutes(agent: Agent, url: () => string, contextIds: ContextId
 function counted(executor: StatefulExecutor, gate: ConversationGate): AgentExecutor {
   return {
     execute: async (request, bus) => {
-      const leave = gate.enter(scopeOf(request.context), request.contextId);
+      const ended = executor.execute(request, bus);
+      gate.enter(request.context);
       try {
-        await executor.execute(request, bus);
+        await ended;
       } finally {
-        leave();
+        gate.leave(request.context);
       }
     },
     cancelTask: (taskId) => executor.cancelTask(taskId),

@@ -17,7 +17,7 @@ import type {
   TaskPushNotificationConfig,
 } from '@a2a-js/sdk';
 import { A2AError, RequestMalformedError } from '@a2a-js/sdk/errors';
-import type { A2ARequestHandler, ServerCallContext } from '@a2a-js/sdk/server';
+import type { A2ARequestHandler, ServerCallContext, TaskStore } from '@a2a-js/sdk/server';
 import { isAgentUpError } from '../../errors.js';
 import type { Logger } from '../../logger.js';
 import type { ContextIds } from '../context-ids.js';
@@ -40,12 +40,20 @@ export class GuardedRequestHandler implements A2ARequestHandler {
   readonly #inner: A2ARequestHandler;
   readonly #policy: RequestPolicy;
   readonly #gate: ConversationGate;
+  readonly #tasks: TaskStore;
   readonly #logger: Logger;
 
-  constructor(inner: A2ARequestHandler, policy: RequestPolicy, gate: ConversationGate, logger: Logger) {
+  constructor(
+    inner: A2ARequestHandler,
+    policy: RequestPolicy,
+    gate: ConversationGate,
+    tasks: TaskStore,
+    logger: Logger,
+  ) {
     this.#inner = inner;
     this.#policy = policy;
     this.#gate = gate;
+    this.#tasks = tasks;
     this.#logger = logger;
   }
 
@@ -61,16 +69,27 @@ export class GuardedRequestHandler implements A2ARequestHandler {
   }
 
   sendMessage(params: SendMessageRequest, context: ServerCallContext): Promise<Message | Task> {
-    return this.#guard(context, params, () => this.#inner.sendMessage(this.#admit(params, context), context));
+    return this.#guard(context, params, async () => {
+      try {
+        return await this.#inner.sendMessage(await this.#admit(params, context), context);
+      } finally {
+        this.#gate.leaveUnlessEntered(context);
+      }
+    });
   }
 
   sendMessageStream(
     params: SendMessageRequest,
     context: ServerCallContext,
   ): AsyncGenerator<StreamResponse, void, undefined> {
-    return this.#guardStream(context, params, () =>
-      this.#inner.sendMessageStream(this.#admit(params, context), context),
-    );
+    const [admit, inner, gate] = [() => this.#admit(params, context), this.#inner, this.#gate];
+    return this.#guardStream(context, params, async function* () {
+      try {
+        yield* inner.sendMessageStream(await admit(), context);
+      } finally {
+        gate.leaveUnlessEntered(context);
+      }
+    });
   }
 
   getTask(params: GetTaskRequest, context: ServerCallContext): Promise<Task> {
@@ -166,8 +185,8 @@ export class GuardedRequestHandler implements A2ARequestHandler {
     if (tenant !== undefined && context.tenant === undefined) context.setTenant(tenant);
   }
 
-  /** The request with a context id that its caller may use. */
-  #admit(params: SendMessageRequest, context: ServerCallContext): SendMessageRequest {
+  /** The request with a context id that its caller may use, when it is its turn to be let in. */
+  async #admit(params: SendMessageRequest, context: ServerCallContext): Promise<SendMessageRequest> {
     const { message } = params;
     if (!message) return params;
     const { partsLimit, contextIds, freeContextIds } = this.#policy;
@@ -175,12 +194,18 @@ export class GuardedRequestHandler implements A2ARequestHandler {
       throw new RequestMalformedError(`a message has ${partsLimit} parts at most`);
     }
     const scope = scopeOf(context);
-    const { contextId, taskId } = message;
-    if (contextId === '' && taskId === '') return { ...params, message: { ...message, contextId: contextIds.make() } };
+    const { taskId } = message;
+    let { contextId } = message;
     if (contextId !== '' && scope.userId === undefined && !freeContextIds && !contextIds.made(contextId)) {
       throw new RequestMalformedError('this contextId was not made by this agent; send the first message without one');
     }
-    this.#gate.check(scope, contextId || taskId);
-    return params;
+    // A task knows its conversation, which is where its messages wait and are counted.
+    if (contextId === '') {
+      contextId = taskId === '' ? contextIds.make() : ((await this.#tasks.load(taskId, context))?.contextId ?? '');
+    }
+    // Without one the task is none of the caller's: the SDK says so.
+    if (contextId === '') return params;
+    await this.#gate.admit(context, scope, contextId);
+    return { ...params, message: { ...message, contextId } };
   }
 }
