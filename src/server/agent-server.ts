@@ -130,6 +130,7 @@ export class AgentServer {
     await closed;
     clearTimeout(goodbye);
     clearInterval(idle);
+    for (const calls of this.#calls) await calls.leave?.();
     // A hook of a conversation that is over can be running still, and is nothing that can be cancelled.
     await this.agent.close({ timeoutMs: Math.max(timeoutMs - (performance.now() - begun), 1000) });
     return cancelled;
@@ -139,6 +140,8 @@ export class AgentServer {
 /** Something that runs turns for callers. */
 interface Stoppable {
   stop(timeoutMs: number): Promise<number>;
+  /** Says goodbye to other processes, while the storage is still open. */
+  leave?(): Promise<void>;
 }
 
 interface Place {
@@ -211,7 +214,7 @@ export async function createAgentServer(agent: Agent, options: AgentServerOption
     if (response.headersSent) return next(error);
     sendProblem(response, { status: 500, code: 'INTERNAL', text: 'Something went wrong.' });
   });
-  return new AgentServer(agent, app, mcp ? [a2a.executor, mcp] : [a2a.executor], state, { host, port }, logger);
+  return new AgentServer(agent, app, mcp ? [a2a, mcp] : [a2a], state, { host, port }, logger);
 }
 
 function hostOf(url: string | undefined): string | undefined {

@@ -21,7 +21,10 @@ export interface A2ARoutes {
   readonly card: RequestHandler;
   /** The transports. Whoever mounts them has set `req.identity` and read the body. */
   readonly transports: readonly (readonly [path: string, handler: RequestHandler])[];
-  readonly executor: StatefulExecutor;
+  /** Waits for turns that run, cancels those that take longer than `timeoutMs`. @returns how many those were */
+  stop(timeoutMs: number): Promise<number>;
+  /** For when all of them have been answered. */
+  leave(): Promise<void>;
 }
 
 /** A request whose sender is known. */
@@ -77,7 +80,7 @@ export function a2aRoutes(agent: Agent, url: () => string, contextIds: ContextId
     `/${AGENT_CARD_PATH}`,
     agentCardHandler({ agentCardProvider: async () => agentCardOf(agent, url()), legacyCompat: { enabled: true } }),
   );
-  return { card, transports, executor };
+  return { card, transports, stop: (timeoutMs) => executor.stop(timeoutMs), leave: () => tasks.leave() };
 }
 
 /** An executor whose runs the gate counts. */

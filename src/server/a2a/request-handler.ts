@@ -24,6 +24,7 @@ import type { ContextIds } from '../context-ids.js';
 import { failureOf, TENANT_FORBIDDEN } from '../failure.js';
 import { Caller, scopeOf } from './caller.js';
 import type { ConversationGate } from './conversation-gate.js';
+import { noteMessage } from './interrupted.js';
 import { RefusedError } from './refused-error.js';
 
 export interface RequestPolicy {
@@ -199,6 +200,7 @@ export class GuardedRequestHandler implements A2ARequestHandler {
     if (contextId !== '' && scope.userId === undefined && !freeContextIds && !contextIds.made(contextId)) {
       throw new RequestMalformedError('this contextId was not made by this agent; send the first message without one');
     }
+    noteMessage(context, message.messageId);
     // A task knows its conversation, which is where its messages wait and are counted.
     if (contextId === '') {
       contextId = taskId === '' ? contextIds.make() : ((await this.#tasks.load(taskId, context))?.contextId ?? '');
