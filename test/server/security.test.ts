@@ -364,12 +364,14 @@ describe('a server', () => {
     expect(textIn(await say(client, 'count', { contextId }))).toBe('3 nobody');
   });
 
-  it('shows of a reply that JSON cannot hold no more than its kind', async () => {
+  it('shows of a reply that JSON cannot hold what it can', async () => {
     await using serving = await serve();
     const client = await a2aClient(serving.url);
     expect(textIn(await say(client, 'odd function'))).toBe('[Function: function]');
     expect(textIn(await say(client, 'odd bigint'))).toBe('10');
     expect(textIn(await say(client, 'odd cyclic'))).toContain('[Circular');
+    expect(textIn(await say(client, 'odd map'))).toBe('{"a":[1,2]}');
+    expect(textIn(await say(client, 'odd web'))).toBe('once upon');
   });
 
   it('answers what is no request of the protocol without telling anything', async () => {
