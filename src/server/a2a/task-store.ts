@@ -77,23 +77,22 @@ export class StateTaskStore implements TaskStore {
     const stream = task.artifacts.find(({ artifactId }) => artifactId === this.#streamArtifact);
     if (stream) stream.parts = joinTexts(stream.parts);
     if (works && known && now - known.writtenAt < WORKING_EVERY_MS) {
-      this.#working.set(name, { ...known, task: structuredClone(task) });
+      this.#working.set(name, { ...known, task: copyOf(task) });
       return;
     }
     this.#unsaved.forget(name);
-    if (!works) return this.#saveLast(name, key, structuredClone(task), known);
+    if (!works) return this.#saveLast(name, key, copyOf(task), known);
     this.#saves++;
     this.#beginning.add(name);
     try {
       await this.#pulse.begin();
       const saved = await this.#commit(key, task, known);
-      if (saved.committed)
-        this.#working.set(name, { task: structuredClone(task), version: saved.version, writtenAt: now });
+      if (saved.committed) this.#working.set(name, { task: copyOf(task), version: saved.version, writtenAt: now });
       else this.#working.delete(name);
     } catch (error) {
       // What comes next is written with it.
       if (!known || !isAgentUpError(error, 'STORAGE_UNAVAILABLE')) throw error;
-      this.#working.set(name, { ...known, task: structuredClone(task) });
+      this.#working.set(name, { ...known, task: copyOf(task) });
     } finally {
       this.#beginning.delete(name);
     }
@@ -132,7 +131,7 @@ export class StateTaskStore implements TaskStore {
     const key = taskKey(taskId, scopeOf(context));
     const name = nameOf(key);
     const here = this.#working.get(name)?.task ?? this.#unsaved.get(name);
-    if (here) return structuredClone(here);
+    if (here) return copyOf(here);
     const begins = this.#beginning.has(name);
     const saves = this.#saves;
     const record = await this.#read(key);
@@ -194,6 +193,14 @@ function nameOf({ scope, id }: RecordKey): string {
 
 function isAtWork({ status }: Task): boolean {
   return status?.state === TaskState.TASK_STATE_WORKING;
+}
+
+/**
+ * A copy that the SDK may change: it puts other parts and messages into a task, and never changes one. Those of a long
+ * stream, copied with every chunk, would take minutes.
+ */
+function copyOf(task: Task): Task {
+  return { ...task, artifacts: task.artifacts.map((artifact) => ({ ...artifact })), history: [...task.history] };
 }
 
 function joinTexts(parts: readonly Part[]): Part[] {

@@ -2,6 +2,7 @@ import { type Task, TaskState } from '@a2a-js/sdk';
 import { ServerCallContext } from '@a2a-js/sdk/server';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { AgentUpError } from '../../src/errors.js';
+import { StatePushStore } from '../../src/server/a2a/push-store.js';
 import { StateTaskStore } from '../../src/server/a2a/task-store.js';
 import { MemoryStorage } from '../../src/storage/memory-storage.js';
 import type { StateStorage } from '../../src/storage/state-storage.js';
@@ -106,6 +107,73 @@ describe('a task at work in another server', () => {
     expect(textIn(await say(client, 'count', { contextId, messageId: 'm1' }))).toBe('2 nobody');
     expect(textIn(await say(client, 'count', { contextId }))).toBe('3 nobody');
     await killed.leave();
+  });
+});
+
+describe('a task with a long stream', () => {
+  it('is handed out with lists of its own and without a copy of each part, however often that is', async () => {
+    const storage = new MemoryStorage();
+    const store = new StateTaskStore(storage);
+    const part = {
+      content: { $case: 'data' as const, value: { n: 1 } },
+      metadata: undefined,
+      filename: '',
+      mediaType: '',
+    };
+    const artifact = {
+      artifactId: 'reply',
+      name: '',
+      description: '',
+      parts: [part],
+      metadata: undefined,
+      extensions: [],
+    };
+    await store.save({ ...taskIn(WORKING), artifacts: [artifact] }, caller());
+    const [one, other] = [await store.load('t1', caller()), await store.load('t1', caller())];
+    if (!one?.artifacts[0] || !other?.artifacts[0]) expect.fail('no task');
+    expect(one.artifacts[0].parts[0]).toBe(other.artifacts[0].parts[0]);
+    // What the SDK does to a task with each chunk.
+    one.artifacts[0].parts = [...one.artifacts[0].parts, part];
+    one.artifacts.push(artifact);
+    one.history = [];
+    one.metadata = { changed: true };
+    expect(await store.load('t1', caller())).toEqual({
+      ...taskIn(WORKING),
+      artifacts: [artifact],
+      status: other.status,
+    });
+    await store.close();
+  });
+});
+
+describe('a task that is over', () => {
+  it('is forgotten so long after it last changed, with where its news were to go', async () => {
+    const clock = new TestClock();
+    const storage = new MemoryStorage({ clock });
+    const store = new StateTaskStore(storage, { clock, ttl: 60 });
+    const push = new StatePushStore(storage, ['*'], 60);
+    const url = 'https://hooks.example.com/';
+    const listed = async () =>
+      (
+        await store.list(
+          { tenant: '', contextId: 'c1', status: 0, pageToken: '', statusTimestampAfter: undefined },
+          caller(),
+        )
+      ).tasks.map(({ id }) => id);
+    await store.save(taskIn(WORKING), caller());
+    clock.advance(59_999);
+    await store.save(taskIn(COMPLETED), caller());
+    await push.save('t1', caller(), { tenant: '', id: 'p', taskId: 't1', url, token: '', authentication: undefined });
+    clock.advance(59_999);
+    expect(await listed()).toEqual(['t1']);
+    expect((await push.load('t1', caller())).map((config) => config.url)).toEqual([url]);
+    clock.advance(1);
+    expect([await store.load('t1', caller()), await listed(), await push.load('t1', caller())]).toEqual([
+      undefined,
+      [],
+      [],
+    ]);
+    await store.close();
   });
 });
 
