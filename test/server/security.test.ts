@@ -65,6 +65,32 @@ describe('API keys', () => {
     await expect(say(ben, 'L', { taskId: asked.id, contextId: 'room' })).rejects.toMatchObject(missing);
   });
 
+  it('make the page of one show no task of another, whosever token is used', async () => {
+    await using serving = await serve({ security: KEYS });
+    const [ana, ben] = [await a2aClient(serving.url, { headers: ANA }), await a2aClient(serving.url, { headers: BEN })];
+    const made = async (client: typeof ana): Promise<string[]> => {
+      const ids: string[] = [];
+      for (let n = 0; n < 3; n++) {
+        const failed = await say(client, 'boom', { contextId: 'room' });
+        if (isTask(failed)) ids.unshift(failed.id);
+      }
+      return ids;
+    };
+    const bens = await made(ben);
+    const anas = await made(ana);
+    const query = { tenant: '', contextId: '', status: 0, statusTimestampAfter: undefined };
+    const page = await ana.listTasks({ ...query, pageSize: 1, pageToken: '' });
+    expect(page.tasks.map(({ id }) => id)).toEqual(anas.slice(0, 1));
+    const pageToken = page.nextPageToken;
+    expect((await ana.listTasks({ ...query, pageToken })).tasks.map(({ id }) => id)).toEqual(anas.slice(1));
+    // To another it is a moment in time, after which his own come.
+    const other = await ben.listTasks({ ...query, pageToken });
+    expect([other.tasks.map(({ id }) => id), other.totalSize]).toEqual([bens, 3]);
+    for (const token of ['x', Buffer.from('[1]').toString('base64url'), Buffer.from('null').toString('base64url')]) {
+      await expect(ben.listTasks({ ...query, pageToken: token })).rejects.toMatchObject({ reason: 'INVALID_PARAMS' });
+    }
+  });
+
   it('bind their tenant: naming another is refused', async () => {
     await using serving = await serve({ security: KEYS });
     const ana = await a2aClient(serving.url, { headers: ANA });

@@ -285,6 +285,19 @@ describe('a message that is delivered again', () => {
     expect(calls).toBe(0);
   });
 
+  it('is answered as before for the newest 32 messages; one that is older is handled once more', async () => {
+    const context = new ConversationContext(new MemoryStorage());
+    let calls = 0;
+    const handler = withState(() => ++calls);
+    for (let n = 1; n <= 33; n++) expect(await handler(task(`m${n}`), context)).toBe(n);
+    expect(await handler(task('m33'), context)).toBe(33);
+    expect(await handler(task('m2'), context)).toBe(2);
+    expect(await handler(task('m1'), context)).toBe(34);
+    // Which is now the newest, and the oldest that was kept is not any more.
+    expect([await handler(task('m1'), context), await handler(task('m3'), context)]).toEqual([34, 3]);
+    expect(await handler(task('m2'), context)).toBe(35);
+  });
+
   it('is recognised by ids of any length', async () => {
     const context = new ConversationContext(new MemoryStorage());
     let calls = 0;
