@@ -5,11 +5,12 @@ import type { Conversation } from '../conversation/conversation.js';
 import type { ConversationContext } from '../conversation/conversation-context.js';
 import { isInTurn } from '../conversation/run-turn.js';
 import { AgentUpError } from '../errors.js';
+import { collectionsInJson } from '../skill/collections-in-json.js';
 import { isInputRequired } from '../skill/input-required.js';
 import { contextIdOf, conversationOf } from '../skill/invoke-stateful.js';
 import { type CallNotes, withRuntime } from '../skill/state-runtime.js';
 import type { StatefulOptions } from '../skill/stateful-options.js';
-import { drain, isReplyStream } from '../skill/stream-turn.js';
+import { chunksOf, drain, isReplyStream, isWebStream } from '../skill/stream-turn.js';
 import type { Task } from '../skill/task.js';
 import { type CallRunner, ToolBox } from '../skill/tool-box.js';
 import { AgentConversations } from './agent-conversations.js';
@@ -96,10 +97,13 @@ export class Agent {
     const skill = this.#router.route(task.text, options.skill);
     const { kind, options: stateful } = skill.handler;
     const contextId = kind === 'stateful' ? contextIdOf(stateful, task, options.scope) : (task.contextId ?? task.id);
-    const notes: CallNotes = { redelivered: false, scope: options.scope, skill: skill.id };
+    const notes: CallNotes = { redelivered: false, scope: options.scope, skill: skill.id, onChunk: options.onChunk };
     const value = await this.#inRuntime(notes, async () => {
       const reply = skill.call(task);
-      return isReplyStream(reply) ? drain(reply, async (chunk) => options.onChunk?.(chunk)) : reply;
+      const emit = async (chunk: unknown): Promise<void> => options.onChunk?.(chunk);
+      if (isReplyStream(reply)) return drain(reply, emit);
+      const value = await reply;
+      return isWebStream(value) ? drain(chunksOf(value), emit) : value;
     });
     return { skillId: skill.id, contextId, value, text: textOfValue(value), redelivered: notes.redelivered };
   }
@@ -151,7 +155,7 @@ function textOfValue(value: unknown): string {
   if (isInputRequired(value)) return value.question;
   try {
     // Of a function or symbol it makes nothing.
-    return JSON.stringify(value) ?? inspect(value);
+    return JSON.stringify(value, collectionsInJson) ?? inspect(value);
   } catch {
     // The turn is committed: a BigInt or a cycle in what it returned must not make it look as if it had failed.
     return inspect(value);

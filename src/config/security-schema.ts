@@ -52,4 +52,13 @@ export const securitySchema = z.strictObject({
     })
     .prefault({})
     .describe('How often one caller, or one address without a name, may ask; in each process.'),
+  login_limit: z
+    .strictObject({
+      failures: z.int().min(0).max(10_000_000).default(30).describe('Most wrong keys and tokens. 0: no limit.'),
+      seconds: seconds('In how many seconds, from the first on; then the address may try again.').default(60),
+    })
+    .prefault({})
+    .describe(
+      'How many wrong keys and tokens may come from one address before it is refused, right ones too; in each process.',
+    ),
 });

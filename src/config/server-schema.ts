@@ -19,7 +19,7 @@ export const serverSchema = z.strictObject({
     .min(0)
     .max(10)
     .default(0)
-    .describe('Proxies before the server whose `X-Forwarded-For` is believed: whom a rate limit is for.'),
+    .describe('Proxies before the server whose `X-Forwarded-For` is believed: whom a limit is for.'),
   body_limit: z
     .int()
     .min(1024)

@@ -80,12 +80,14 @@ export interface TurnOutcome<Result> {
  *
  * One function, because each more would be one more promise, which costs as much as a few reads of a handler.
  * @param beforeCommit told what the handler returned
+ * @param more says how to come to the result where what the handler returned is not yet it, but a stream
  * @throws CONVERSATION_BUSY when the conversation does not come free in time, LEASE_LOST when somebody else took over
  */
 export async function runTurn<Result>(
   target: TurnTarget,
   handler: (turn: Turn) => Answer<Result>,
   beforeCommit?: (turn: Turn, result: Result) => void,
+  more?: (result: Result) => (() => Promise<Result>) | undefined,
 ): Promise<TurnOutcome<Result>> {
   const { storage, key, settings, owner, idempotencyKey } = target;
   if (owner !== undefined) checkId(owner, 'userId');
@@ -124,7 +126,9 @@ export async function runTurn<Result>(
       }
     }
     const frame: Frame = { turn, outer: shared.frames.getStore() };
-    const result = await shared.frames.run(frame, handler, turn);
+    let result = await shared.frames.run(frame, handler, turn);
+    const rest = more?.(result);
+    if (rest) result = await shared.frames.run(frame, rest);
     beforeCommit?.(turn, result);
     await turn.finish();
     turn.settle(true);

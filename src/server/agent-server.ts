@@ -7,6 +7,7 @@ import { AgentUpError, messageOf } from '../errors.js';
 import { type Logger, silentLogger } from '../logger.js';
 import { a2aRoutes } from './a2a/a2a-routes.js';
 import { authenticatorOf } from './auth/authenticator.js';
+import { FailedLogins, limitFailedLogins } from './auth/failed-logins.js';
 import { ContextIds } from './context-ids.js';
 import { conversationRoutes } from './conversations/conversation-routes.js';
 import { healthRoutes } from './health.js';
@@ -129,6 +130,7 @@ export class AgentServer {
     await closed;
     clearTimeout(goodbye);
     clearInterval(idle);
+    for (const calls of this.#calls) await calls.leave?.();
     // A hook of a conversation that is over can be running still, and is nothing that can be cancelled.
     await this.agent.close({ timeoutMs: Math.max(timeoutMs - (performance.now() - begun), 1000) });
     return cancelled;
@@ -138,6 +140,8 @@ export class AgentServer {
 /** Something that runs turns for callers. */
 interface Stoppable {
   stop(timeoutMs: number): Promise<number>;
+  /** Says goodbye to other processes, while the storage is still open. */
+  leave?(): Promise<void>;
 }
 
 interface Place {
@@ -177,9 +181,11 @@ export async function createAgentServer(agent: Agent, options: AgentServerOption
   const app = express();
   app.disable('x-powered-by');
   app.set('trust proxy', server.proxies);
+  const logins = security.login_limit.failures > 0 ? [limitFailedLogins(new FailedLogins(security.login_limit))] : [];
   const admit = [
     refuseWhen(() => state.stopping),
     ...(onlyHere ? [forHosts((name) => isLoopback(name) || name === hostOf(server.url))] : []),
+    ...(security.auth === 'none' ? [] : logins),
     identify(authenticatorOf(security), security, logger),
     ...(security.rate_limit.requests > 0 ? [rateLimited(security.rate_limit)] : []),
     ...readBody(server.body_limit),
@@ -191,6 +197,7 @@ export async function createAgentServer(agent: Agent, options: AgentServerOption
     app.use(
       API_PATH,
       refuseWhen(() => state.stopping),
+      ...logins,
     );
     app.use(conversationRoutes(agent, logger));
   }
@@ -207,7 +214,7 @@ export async function createAgentServer(agent: Agent, options: AgentServerOption
     if (response.headersSent) return next(error);
     sendProblem(response, { status: 500, code: 'INTERNAL', text: 'Something went wrong.' });
   });
-  return new AgentServer(agent, app, mcp ? [a2a.executor, mcp] : [a2a.executor], state, { host, port }, logger);
+  return new AgentServer(agent, app, mcp ? [a2a, mcp] : [a2a], state, { host, port }, logger);
 }
 
 function hostOf(url: string | undefined): string | undefined {

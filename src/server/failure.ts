@@ -32,6 +32,13 @@ export interface Failure {
 /** Said to who names a tenant that is not theirs. */
 export const TENANT_FORBIDDEN: Failure = { text: 'This tenant is not yours.', status: 403, code: 'TENANT_FORBIDDEN' };
 
+/** Said of a task whose server died over it. */
+export const INTERRUPTED: Failure = {
+  text: 'The server that worked on this is gone. Send the message again.',
+  status: 503,
+  code: 'INTERRUPTED',
+};
+
 /** The safe side of an error; the other side is for the log. */
 export function failureOf(error: unknown): Failure {
   const known = isAgentUpError(error) ? SENTENCES[error.code] : undefined;

@@ -13,6 +13,7 @@ import { EnterFirst, enter, enterAlone, idsOf, meetsOver, reportError } from './
 import { currentNotes, currentRuntime, currentScope } from './state-runtime.js';
 import type { StatefulOptions } from './stateful-options.js';
 import { decodeReply, encodeReply, isKept } from './stored-reply.js';
+import { chunksOf, drain, isWebStream } from './stream-turn.js';
 import type { Task } from './task.js';
 import { cancellable, throwIfCancelled } from './turn-signal.js';
 
@@ -60,6 +61,7 @@ async function invoke<T extends Task, R>(
   const owner = task.userId;
   const key = settings.dedupe === 0 ? undefined : idempotencyKeyOf(options, task, name);
   const notes = key === undefined || isInTurn() ? undefined : currentNotes();
+  const onChunk = isInTurn() ? undefined : currentNotes()?.onChunk;
   let phase: 'handler' | 'started' = 'handler';
   let progress: 'before' | 'running' | { result: R } = 'before';
 
@@ -92,6 +94,15 @@ async function invoke<T extends Task, R>(
         const token = encodeReply(kept, limits.replyBytes);
         if (!isKept(token)) logger.warn({ contextId }, 'a reply cannot be kept for a redelivery of its message');
         turn.keepReply(token);
+      },
+      (result) => {
+        if (!isWebStream(result)) return undefined;
+        const emit = async (chunk: unknown): Promise<void> => {
+          // Nobody else would stop a stream without an end.
+          throwIfCancelled(task);
+          await onChunk?.(chunk);
+        };
+        return async () => (await cancellable(task, () => drain(chunksOf(result), emit))) as R;
       },
     );
   const replyOf = ({ result, reply }: TurnOutcome<R>): R => {

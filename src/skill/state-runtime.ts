@@ -19,6 +19,8 @@ export interface CallNotes {
   readonly scope?: StatefulOptions['scope'];
   /** The id of the skill that was called. */
   readonly skill?: string | undefined;
+  /** Told each chunk of a web stream that the handler returns. */
+  readonly onChunk?: ((chunk: unknown) => void | Promise<void>) | undefined;
 }
 
 interface Call {

@@ -1,6 +1,7 @@
 import { AgentUpError, isAgentUpError } from '../errors.js';
 import { decode, encode, type Token } from '../json.js';
 import { REPLY_NOT_KEPT } from '../storage/state-storage.js';
+import { collectionsInJson } from './collections-in-json.js';
 
 /**
  * What is stored of a handler's reply, to answer a redelivery with: the reply in its JSON form, as it would go over
@@ -40,8 +41,9 @@ function jsonOf(value: unknown): Token | undefined {
   }
 }
 
-/** `JSON.stringify` makes an empty object of a Map or a stream: such a reply must not come back as one. */
-function refuseForeign(_name: string, value: unknown): unknown {
+/** `JSON.stringify` makes an empty object of a stream: such a reply must not come back as one. */
+function refuseForeign(name: string, given: unknown): unknown {
+  const value = collectionsInJson(name, given);
   const kind = typeof value;
   if (kind === 'function' || kind === 'symbol' || (kind === 'number' && !Number.isFinite(value))) throw new TypeError();
   if (kind !== 'object' || value === null || Array.isArray(value)) return value;

@@ -37,6 +37,24 @@ export async function drain(stream: ReplyStream, emit?: Emit): Promise<unknown> 
   }
 }
 
+/** Is this a web stream, such as the body of a `fetch`? Asked without naming the class, which Node loads when asked for. */
+export function isWebStream(value: unknown): value is ReadableStream {
+  return (
+    typeof value === 'object' && value !== null && typeof (value as Partial<ReadableStream>).getReader === 'function'
+  );
+}
+
+/** A web stream as a handler's stream; its bytes are text. */
+export async function* chunksOf(stream: ReadableStream): ReplyStream<undefined> {
+  const decoder = new TextDecoder();
+  for await (const chunk of stream) {
+    const value: unknown = chunk instanceof Uint8Array ? decoder.decode(chunk, { stream: true }) : chunk;
+    if (value !== '') yield value;
+  }
+  const rest = decoder.decode();
+  if (rest !== '') yield rest;
+}
+
 function whole(chunks: readonly unknown[]): unknown {
   return chunks.every((chunk) => typeof chunk === 'string') ? chunks.join('') : chunks;
 }

@@ -47,7 +47,8 @@ describe('an agent', () => {
   it.each([
     [{ n: 1n }, '{ n: 1n }'],
     [() => 1, '[Function (anonymous)]'],
-    [new Map([['a', 1]]), '{}'],
+    [new Map([['a', 1]]), '{"a":1}'],
+    [{ of: new Map([[1, new Set([2])]]) }, '{"of":[[1,[2]]]}'],
     [undefined, ''],
     [false, 'false'],
   ])('has a text for every value a handler returns: %s', async (value, text) => {

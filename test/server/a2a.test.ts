@@ -1,4 +1,5 @@
 import { mkdtemp, rm } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Task, TaskState } from '@a2a-js/sdk';
@@ -243,6 +244,56 @@ describe.each(['memory', 'file', 'valkey'] as const)('an agent over A2A, on %s',
     expect(seen).toEqual(['task', 'artifactUpdate', 'artifactUpdate', 'statusUpdate']);
     const refused = await fetch(`${serving.url}/a2a/rest/tasks/none`, { headers: { 'A2A-Version': '1.0' } });
     expect(refused.status).toBe(404);
+  });
+});
+
+describe('messages that go on with a task', () => {
+  it('are counted with their conversation, by its id or only by that of the task', async () => {
+    await using serving = await serve({ state: { ...stateOf('valkey'), queue: 2 } });
+    const client = await a2aClient(serving.url);
+    const { id: taskId, contextId } = task(await say(client, 'pizza'));
+    closeGate();
+    const first = say(client, 'hang', { contextId });
+    await expect.poll(() => shared.log).toContain(`hang ${contextId}`);
+    const second = say(client, 'L', { taskId, returnImmediately: true });
+    expect(task(await second).status?.state).toBe(TaskState.TASK_STATE_WORKING);
+    const busy = 'This conversation is busy. Try again later.';
+    await expect(say(client, 'XL', { taskId })).rejects.toThrow(busy);
+    await expect(say(client, 'XL', { taskId, contextId })).rejects.toThrow(busy);
+    await expect(say(client, 'count', { contextId })).rejects.toThrow(busy);
+    await expect(say(client, 'XL', { taskId: 'none' })).rejects.toMatchObject({ reason: 'TASK_NOT_FOUND' });
+    shared.open();
+    await first;
+    await expect
+      .poll(async () => (await client.getTask({ tenant: '', id: taskId })).status?.message?.parts[0]?.content?.value)
+      .toEqual({ size: 'L' });
+    expect(textIn(await say(client, 'count', { contextId }))).toBe('1 nobody');
+  });
+
+  it('are not overtaken by those that come after them', async () => {
+    await using serving = await serve({ state: stateOf('valkey') });
+    const { id: taskId, contextId } = task(await say(await a2aClient(serving.url), 'pizza'));
+    // On one connection, so that they arrive in this order.
+    const rpc = (text: string, more: object): string => {
+      const message = { messageId: text, role: 'ROLE_USER', parts: [{ text }], ...more };
+      const body = JSON.stringify({ jsonrpc: '2.0', id: text, method: 'SendMessage', params: { message } });
+      const head = ['POST /a2a/jsonrpc HTTP/1.1', `Host: 127.0.0.1:${serving.port}`, 'A2A-Version: 1.0'];
+      head.push('Content-Type: application/json', `Content-Length: ${body.length}`);
+      return `${head.join('\r\n')}\r\n\r\n${body}`;
+    };
+    const socket = connect(Number(serving.port), '127.0.0.1');
+    let answers = '';
+    socket.on('data', (data) => {
+      answers += data;
+    });
+    socket.write(rpc('XXL', { taskId, contextId }) + rpc('pizza again', { contextId }));
+    await expect.poll(() => answers.split('HTTP/1.1 200').length).toBe(3);
+    socket.destroy();
+    const [, answered = '', asked = ''] = answers.split('HTTP/1.1 200');
+    expect([answered, asked]).toEqual([
+      expect.stringContaining('"size":"XXL"'),
+      expect.stringContaining('Which size?'),
+    ]);
   });
 });
 

@@ -219,7 +219,7 @@ describe('MCP over HTTP', () => {
     for (const kind of ['bigint', 'function', 'map', 'none']) {
       results.push((await call('ask_odd', { message: `odd ${kind}` })).result);
     }
-    expect(results).toEqual(['10', '[Function: function]', {}, null]);
+    expect(results).toEqual(['10', '[Function: function]', { a: [1, 2] }, null]);
     expect((await call('ask_odd', { message: 'odd cyclic' })).result).toContain('[Circular');
   });
 

@@ -32,6 +32,10 @@ export const hang = withState(async function hang(task, context, id) {
   while (existsSync('hang')) await delay(5);
   return 'hung ' + runs;
 });
+export const note = withState(async function note(task, context, id) {
+  await context.addToHistory(id, 'user', task.text);
+  return (await context.getHistory(id)).map(({ content }) => content).join();
+});
 // Forgets an await.
 export const stray = withState(async function stray(task, context, id) {
   setTimeout(() => context.setVariable(id, 'late', true), 10);
@@ -75,7 +79,7 @@ async function start(backend: string, args: readonly string[] = ['--port', '0'])
     backend === 'valkey'
       ? `{ backend: valkey, url: "${valkey.url}", key_prefix: "${project.directory}:", lease: 2 }`
       : `{ backend: ${backend}, lease: 2 }`;
-  const skills = ['count', 'pizza', 'hang', 'stray'].map(
+  const skills = ['count', 'pizza', 'hang', 'note', 'stray'].map(
     (id) => `  - { id: ${id}, handler: ./skills.mjs#${id}, keywords: [${id}] }`,
   );
   await project.write({
@@ -143,6 +147,34 @@ describe.each(['file', 'valkey'])('agentup run, on %s', (backend) => {
     expect((await Promise.all(again)).map(textIn)).toEqual(['hung 1', 'hung 1']);
     expect(textIn(await say(after, 'hang', message))).toBe('hung 1');
     expect(textIn(await say(after, 'count', { contextId }))).toBe('2');
+  });
+
+  it('in two processes on one storage, is one conversation: in order, with nothing lost', async () => {
+    const servers = await Promise.all([start(backend), start(backend)]);
+    const [here, there] = await Promise.all(servers.map(({ url }) => a2aClient(url)));
+    if (!here || !there) expect.fail('no client');
+    const { contextId } = await say(here, 'count');
+    const said: string[] = [];
+    for (let n = 0; n < 6; n++) {
+      said.push(`note ${n}`);
+      expect(textIn(await say(n % 2 === 0 ? here : there, `note ${n}`, { contextId }))).toBe(said.join());
+    }
+    // Both at once: each in the order of its own, none on top of another.
+    const seen: string[][] = [];
+    const chat = async (client: typeof here, name: string): Promise<void> => {
+      for (let n = 0; n < 8; n++) {
+        seen.push(textIn(await say(client, `note ${name}${n}`, { contextId })).split(','));
+      }
+    };
+    await Promise.all([chat(here, 'a'), chat(there, 'b')]);
+    const all = seen.sort((one, other) => one.length - other.length).at(-1) ?? [];
+    expect(seen.map(({ length }) => length)).toEqual(Array.from({ length: 16 }, (_, n) => n + 7));
+    for (const history of seen) expect(all.slice(0, history.length)).toEqual(history);
+    for (const name of ['a', 'b']) {
+      expect(all.filter((text) => text.startsWith(`note ${name}`))).toEqual(
+        Array.from({ length: 8 }, (_, n) => `note ${name}${n}`),
+      );
+    }
   });
 
   it('told to stop, lets a running turn end, takes no new ones, and leaves no lease', async () => {

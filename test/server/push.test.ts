@@ -1,19 +1,24 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { ServerCallContext } from '@a2a-js/sdk/server';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { silentLogger } from '../../src/logger.js';
+import { PushSender } from '../../src/server/a2a/push-sender.js';
+import { StatePushStore } from '../../src/server/a2a/push-store.js';
+import { openStorage } from '../../src/storage/open-storage.js';
 import { a2aClient, isTask, request, say } from '../support/a2a-client.js';
 import { serve } from './serving.js';
 
 let hook: Server;
 let url: string;
-const received: { token: string | undefined; body: string }[] = [];
+const received: { path: string | undefined; token: string | undefined; body: string }[] = [];
 
 beforeEach(async () => {
   received.length = 0;
   hook = createServer(async (incoming, response) => {
     let body = '';
     for await (const chunk of incoming) body += chunk;
-    received.push({ token: incoming.headers['authorization'], body });
+    received.push({ path: incoming.url, token: incoming.headers['authorization'], body });
     response.end();
   });
   await new Promise<void>((resolve) => hook.listen(0, '127.0.0.1', resolve));
@@ -50,6 +55,49 @@ describe('push notifications', () => {
     expect((await client.listTaskPushNotificationConfig(query)).configs).toEqual([]);
     // The task itself is as it was.
     expect((await client.getTask({ tenant: '', id: asked.id })).artifacts).toEqual([]);
+  });
+
+  it('follow no redirect, and what does not arrive is told to the log alone, without the secrets of an address', async () => {
+    const printed = [vi.spyOn(console, 'error'), vi.spyOn(console, 'info'), vi.spyOn(console, 'warn')];
+    hook.prependListener('request', (_incoming, response) => response.writeHead(307, { Location: `${url}-inside` }));
+    await using serving = await serve({ server: { push_hosts: ['127.0.0.1'] } });
+    const client = await a2aClient(serving.url);
+    const asked = await say(client, 'pizza');
+    if (!isTask(asked)) expect.fail('no task');
+    await client.createTaskPushNotificationConfig(config(asked.id, `${url}?key=secret-of-the-hook`));
+    await say(client, 'L', { taskId: asked.id, contextId: asked.contextId });
+    const failed = `a notification of the task ${asked.id} did not reach 127.0.0.1:${new URL(url).port}`;
+    await expect.poll(() => serving.logged.join('\n')).toContain(failed);
+    expect(serving.logged.join('\n')).not.toMatch(/secret-of-the-hook|for-the-hook/);
+    expect(received.every(({ path }) => path?.startsWith('/hook?'))).toBe(true);
+    for (const print of printed) expect(print.mock.calls.flat().join('\n')).not.toMatch(/notification/i);
+    vi.restoreAllMocks();
+  });
+
+  it('give up on whom they wait for too long, and go on with the next', async () => {
+    const storage = await openStorage({ backend: 'memory' });
+    const logged: string[] = [];
+    const logger = { ...silentLogger, warn: (...args: unknown[]) => void logged.push(args.map(String).join(' ')) };
+    const store = new StatePushStore(storage, ['127.0.0.1'], 60);
+    const context = new ServerCallContext({});
+    await store.save('t1', context, config('t1'));
+    hook.removeAllListeners('request');
+    let asked = 0;
+    hook.on('request', (_incoming, response) => {
+      if (++asked > 1) response.end();
+    });
+    const sender = new PushSender(store, logger, 50);
+    const news = {
+      payload: {
+        $case: 'statusUpdate' as const,
+        value: { taskId: 't1', contextId: 'c1', status: undefined, metadata: undefined },
+      },
+    };
+    await Promise.all([sender.send(news, context), sender.send(news, context)]);
+    hook.closeAllConnections();
+    expect([asked, logged.length]).toEqual([2, 1]);
+    expect(logged[0]).toContain('TimeoutError');
+    await storage.close();
   });
 
   it('come with the message that makes the task', async () => {

@@ -5,7 +5,9 @@ import { exportJWK, generateKeyPair, SignJWT } from 'jose';
 import { afterEach, describe, expect, it } from 'vitest';
 import { createAgent } from '../../src/agent/create-agent.js';
 import { createAgentServer } from '../../src/server/agent-server.js';
+import { FailedLogins } from '../../src/server/auth/failed-logins.js';
 import { a2aClient, isTask, say, textIn } from '../support/a2a-client.js';
+import { TestClock } from '../support/test-clock.js';
 import { serve } from './serving.js';
 import { closeGate, shared } from './skills.js';
 
@@ -63,6 +65,32 @@ describe('API keys', () => {
     await expect(say(ben, 'L', { taskId: asked.id, contextId: 'room' })).rejects.toMatchObject(missing);
   });
 
+  it('make the page of one show no task of another, whosever token is used', async () => {
+    await using serving = await serve({ security: KEYS });
+    const [ana, ben] = [await a2aClient(serving.url, { headers: ANA }), await a2aClient(serving.url, { headers: BEN })];
+    const made = async (client: typeof ana): Promise<string[]> => {
+      const ids: string[] = [];
+      for (let n = 0; n < 3; n++) {
+        const failed = await say(client, 'boom', { contextId: 'room' });
+        if (isTask(failed)) ids.unshift(failed.id);
+      }
+      return ids;
+    };
+    const bens = await made(ben);
+    const anas = await made(ana);
+    const query = { tenant: '', contextId: '', status: 0, statusTimestampAfter: undefined };
+    const page = await ana.listTasks({ ...query, pageSize: 1, pageToken: '' });
+    expect(page.tasks.map(({ id }) => id)).toEqual(anas.slice(0, 1));
+    const pageToken = page.nextPageToken;
+    expect((await ana.listTasks({ ...query, pageToken })).tasks.map(({ id }) => id)).toEqual(anas.slice(1));
+    // To another it is a moment in time, after which his own come.
+    const other = await ben.listTasks({ ...query, pageToken });
+    expect([other.tasks.map(({ id }) => id), other.totalSize]).toEqual([bens, 3]);
+    for (const token of ['x', Buffer.from('[1]').toString('base64url'), Buffer.from('null').toString('base64url')]) {
+      await expect(ben.listTasks({ ...query, pageToken: token })).rejects.toMatchObject({ reason: 'INVALID_PARAMS' });
+    }
+  });
+
   it('bind their tenant: naming another is refused', async () => {
     await using serving = await serve({ security: KEYS });
     const ana = await a2aClient(serving.url, { headers: ANA });
@@ -70,6 +98,30 @@ describe('API keys', () => {
     await expect(say(ana, 'count', { contextId: 'room', tenant: 'south' })).rejects.toMatchObject({
       message: expect.stringContaining('This tenant is not yours.'),
     });
+  });
+
+  it('bind it over HTTP+JSON just so, wherever the request names one', async () => {
+    await using serving = await serve({ security: KEYS });
+    const headers = { ...ANA, 'A2A-Version': '1.0', 'Content-Type': 'application/json' };
+    const send = async (tenant: string, path = ''): Promise<unknown> => {
+      const message = {
+        messageId: `m ${tenant} ${path}`,
+        contextId: 'room',
+        role: 'ROLE_USER',
+        parts: [{ text: 'count' }],
+      };
+      const body = JSON.stringify({ tenant, message });
+      const answer = await fetch(`${serving.url}/a2a/rest${path}/message:send`, { method: 'POST', headers, body });
+      return [answer.status, /This tenant is not yours|\d ana/.exec(await answer.text())?.[0]];
+    };
+    expect(await send('')).toEqual([200, '1 ana']);
+    expect(await send('north')).toEqual([200, '2 ana']);
+    expect(await send('south')).toEqual([403, 'This tenant is not yours']);
+    expect(await send('', '/north')).toEqual([200, '3 ana']);
+    expect(await send('', '/south')).toEqual([403, 'This tenant is not yours']);
+    const listed = async (tenant: string) =>
+      (await fetch(`${serving.url}/a2a/rest/tasks?pageSize=5&tenant=${tenant}`, { headers })).status;
+    expect([await listed('north'), await listed('south')]).toEqual([200, 403]);
   });
 
   it('are asked of everything but the card and the health, and never shown', async () => {
@@ -154,6 +206,85 @@ describe('bearer tokens', () => {
   });
 });
 
+describe('wrong keys', () => {
+  const limited = { ...KEYS, login_limit: { failures: 3, seconds: 60 } };
+  const guess = (n: number, from = '') => ({ 'X-API-Key': `guess ${n}`, ...(from && { 'X-Forwarded-For': from }) });
+  const guesses = async (url: string, addresses: readonly string[]): Promise<number[]> => {
+    const codes = [];
+    for (const [n, address] of addresses.entries()) codes.push(await status(url, guess(n, address)));
+    return codes;
+  };
+
+  it('are let in so many from one address; then it is refused for a while, with a right one too', async () => {
+    await using serving = await serve({ security: limited });
+    // Who sends none guesses nothing.
+    for (let n = 0; n < 5; n++) expect(await status(serving.url, {})).toBe(401);
+    expect(await guesses(serving.url, ['', '', '', '', ''])).toEqual([401, 401, 401, 429, 429]);
+    const refused = await fetch(`${serving.url}/a2a/rest/tasks`, { headers: ANA });
+    expect([refused.status, await refused.json()]).toMatchObject([429, { code: 'RATE_LIMITED' }]);
+    expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(50);
+    expect((await fetch(`${serving.url}/.well-known/agent-card.json`)).status).toBe(200);
+  });
+
+  it('are counted by the address that the proxies we know of name, and by no other', async () => {
+    await using bare = await serve({ security: limited });
+    expect(await guesses(bare.url, ['1.1.1.1', '2.2.2.2', '3.3.3.3', '4.4.4.4'])).toEqual([401, 401, 401, 429]);
+    await using behind = await serve({ security: limited, server: { proxies: 1 } });
+    const spoofed = ['1.1.1.1, 9.9.9.9', '2.2.2.2, 9.9.9.9', '3.3.3.3, 9.9.9.9', '4.4.4.4, 9.9.9.9', '8.8.8.8'];
+    expect(await guesses(behind.url, spoofed)).toEqual([401, 401, 401, 429, 401]);
+  });
+
+  it('of the conversation API and of tokens are counted with them', async () => {
+    await using serving = await serve({
+      security: { auth: 'bearer', bearer: { secret: SECRET }, login_limit: limited.login_limit },
+      conversations: { serve: true, api_keys: [{ key: 'the key of a service', sub_domains: ['*'] }] },
+    });
+    const service = `${serving.url}/api/v1/conversations`;
+    const codes = [];
+    for (let n = 0; n < 2; n++) {
+      codes.push((await fetch(service, { headers: { 'X-Service-API-Key': `guess ${n}` } })).status);
+      codes.push(await status(serving.url, bearer('a.b.c')));
+    }
+    codes.push((await fetch(service, { headers: { 'X-Service-API-Key': 'the key of a service' } })).status);
+    expect(codes).toEqual([401, 401, 401, 429, 429]);
+  });
+
+  it('are forgotten when their time is over, and when too many addresses send some', () => {
+    const clock = new TestClock();
+    const logins = new FailedLogins({ failures: 1, seconds: 60 }, clock);
+    logins.add('1.1.1.1');
+    expect(logins.refusedFor('1.1.1.1')).toBe(60_000);
+    clock.advance(60_000);
+    expect(logins.refusedFor('1.1.1.1')).toBe(0);
+    logins.add('1.1.1.1');
+    for (let n = 0; n < 9_999; n++) logins.add(`address ${n}`);
+    expect(logins.refusedFor('1.1.1.1')).toBe(60_000);
+    logins.add('address 9999');
+    expect([logins.refusedFor('1.1.1.1'), logins.refusedFor('address 0')]).toEqual([0, 60_000]);
+  });
+});
+
+describe('an issuer with several keys', () => {
+  it('need not name in a token the one it signed with; a key it does not publish is none of them', async () => {
+    const pairs = await Promise.all([1, 2, 3].map(() => generateKeyPair('ES256')));
+    const [first, second, foreign] = pairs;
+    const published = await Promise.all([first, second].map((pair) => pair && exportJWK(pair.publicKey)));
+    jwks = createServer((_request, response) => response.end(JSON.stringify({ keys: published })));
+    await new Promise<void>((resolve) => jwks?.listen(0, '127.0.0.1', resolve));
+    const jwks_url = `http://127.0.0.1:${(jwks.address() as AddressInfo).port}/jwks.json`;
+    await using serving = await serve({ security: { auth: 'bearer', bearer: { jwks_url } } });
+    const statusOf = async (pair: typeof first, expiry = '5m'): Promise<number> => {
+      if (!pair) expect.fail('no key');
+      const unnamed = new SignJWT({ sub: 'ana' }).setProtectedHeader({ alg: 'ES256' }).setExpirationTime(expiry);
+      return status(serving.url, bearer(await unnamed.sign(pair.privateKey)));
+    };
+    expect(await statusOf(first)).not.toBe(401);
+    expect(await statusOf(second)).not.toBe(401);
+    expect(await statusOf(foreign)).toBe(401);
+    expect(await statusOf(second, '-5m')).toBe(401);
+  });
+});
+
 describe('a server', () => {
   it('refuses to serve other machines without asking who calls, unless that is said to be wanted', async () => {
     const agent = await createAgent({ state: { backend: 'memory' } });
@@ -188,6 +319,21 @@ describe('a server', () => {
     for (const host of ['evil.example', `127.0.0.1.evil.example:${port}`, 'localhost.evil.example']) {
       expect(await statusFor(host), host).toBe(403);
     }
+  });
+
+  it('lets nobody in particular name a tenant, over both transports alike', async () => {
+    await using serving = await serve({ security: { context_ids: 'client' } });
+    const rpc = await a2aClient(serving.url);
+    expect(textIn(await say(rpc, 'count', { contextId: 'room', tenant: 'north' }))).toBe('1 nobody');
+    const answer = await fetch(`${serving.url}/a2a/rest/message:send`, {
+      method: 'POST',
+      headers: { 'A2A-Version': '1.0', 'Content-Type': 'application/json' },
+      body: JSON.stringify({
+        tenant: 'north',
+        message: { messageId: 'm', contextId: 'room', role: 'ROLE_USER', parts: [{ text: 'count' }] },
+      }),
+    });
+    expect(await answer.text()).toContain('2 nobody');
   });
 
   it('lets nobody in particular name conversations where the configuration says so', async () => {
@@ -244,12 +390,14 @@ describe('a server', () => {
     expect(textIn(await say(client, 'count', { contextId }))).toBe('3 nobody');
   });
 
-  it('shows of a reply that JSON cannot hold no more than its kind', async () => {
+  it('shows of a reply that JSON cannot hold what it can', async () => {
     await using serving = await serve();
     const client = await a2aClient(serving.url);
     expect(textIn(await say(client, 'odd function'))).toBe('[Function: function]');
     expect(textIn(await say(client, 'odd bigint'))).toBe('10');
     expect(textIn(await say(client, 'odd cyclic'))).toContain('[Circular');
+    expect(textIn(await say(client, 'odd map'))).toBe('{"a":[1,2]}');
+    expect(textIn(await say(client, 'odd web'))).toBe('once upon');
   });
 
   it('answers what is no request of the protocol without telling anything', async () => {

@@ -83,8 +83,14 @@ export const flood = withState(async function* flood(task, context, id) {
 export const odd = withState(async function odd(task) {
   const cyclic: Record<string, unknown> = Object.create(null);
   cyclic['self'] = cyclic;
-  const values: Record<string, unknown> = { bigint: 10n, cyclic, function: () => 'secret', map: new Map([[1, 2]]) };
-  return values[task.text.split(' ')[1] ?? ''];
+  const values: Record<string, unknown> = {
+    bigint: 10n,
+    cyclic,
+    function: () => 'secret',
+    map: new Map([['a', new Set([1, 2])]]),
+  };
+  const name = task.text.split(' ')[1] ?? '';
+  return name === 'web' ? new Blob(['once ', 'upon']).stream() : values[name];
 });
 
 export const names = ['count', 'slow', 'pizza', 'story', 'boom', 'hang', 'echo', 'flood', 'odd'];

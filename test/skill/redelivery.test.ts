@@ -269,16 +269,10 @@ describe('a message that is delivered again', () => {
       at: at.toJSON(),
       list: [null],
     });
+    expect(await again('map', new Map([['a', new Set([1])]]))).toStrictEqual({ a: [1] });
+    expect(await again('entries', { of: new Map([[1, 2]]) })).toStrictEqual({ of: [[1, 2]] });
     expect(warnings).toEqual([]);
-    const lost = [
-      new Map([[1, 2]]),
-      { of: new Set() },
-      10n,
-      () => 1,
-      Symbol('s'),
-      { n: Number.NaN },
-      'x'.repeat(70_000),
-    ];
+    const lost = [10n, () => 1, Symbol('s'), { n: Number.NaN }, 'x'.repeat(70_000)];
     for (const [i, value] of lost.entries()) expect(await again(`lost${i}`, value)).toBe('REPLY_NOT_KEPT');
     expect(warnings).toHaveLength(lost.length);
   });
@@ -289,6 +283,19 @@ describe('a message that is delivered again', () => {
     const context = new ConversationContext(new MemoryStorage());
     await expect(handler(task(messageId as string), context)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
     expect(calls).toBe(0);
+  });
+
+  it('is answered as before for the newest 32 messages; one that is older is handled once more', async () => {
+    const context = new ConversationContext(new MemoryStorage());
+    let calls = 0;
+    const handler = withState(() => ++calls);
+    for (let n = 1; n <= 33; n++) expect(await handler(task(`m${n}`), context)).toBe(n);
+    expect(await handler(task('m33'), context)).toBe(33);
+    expect(await handler(task('m2'), context)).toBe(2);
+    expect(await handler(task('m1'), context)).toBe(34);
+    // Which is now the newest, and the oldest that was kept is not any more.
+    expect([await handler(task('m1'), context), await handler(task('m3'), context)]).toEqual([34, 3]);
+    expect(await handler(task('m2'), context)).toBe(35);
   });
 
   it('is recognised by ids of any length', async () => {

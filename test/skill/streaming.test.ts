@@ -106,3 +106,84 @@ describe('a handler that streams', () => {
     expect(runs).toBe(1);
   });
 });
+
+describe('a handler that returns a web stream', () => {
+  const streamed = (chunks: readonly unknown[], failing?: Error): ReadableStream =>
+    new ReadableStream({
+      start(controller) {
+        for (const chunk of chunks) controller.enqueue(chunk);
+        if (!failing) return controller.close();
+      },
+      pull(controller) {
+        controller.error(failing);
+      },
+    });
+  const counted = (id: string, stream: () => ReadableStream) =>
+    withState(
+      async function told(_task, memory, contextId) {
+        await memory.incrementVariable(contextId, 'told');
+        return stream();
+      },
+      { storage, contextId: () => id },
+    );
+
+  it('streams its chunks in its turn, its bytes as text, and answers a redelivery with all of them', async () => {
+    const bytes = Buffer.from('für ');
+    const told = counted('web', () => streamed(['a ', bytes.subarray(0, 2), bytes.subarray(2), 'b']));
+    await using agent = await createAgent({ state: { backend: 'memory' } }, { skills: [told] });
+    const chunks: unknown[] = [];
+    const handle = () =>
+      agent.handle(
+        { ...task('x', 'web'), messageId: 'm1' },
+        {
+          onChunk: async (chunk) => {
+            expect(await storage.read(context.keyOf('web'))).toBeUndefined();
+            chunks.push(chunk);
+          },
+        },
+      );
+    expect(await handle()).toMatchObject({ value: 'a für b', redelivered: false });
+    expect(chunks).toEqual(['a ', 'f', 'ür ', 'b']);
+    expect(await handle()).toMatchObject({ value: 'a für b', redelivered: true });
+    expect(await context.getVariable('web', 'told')).toBe(1);
+  });
+
+  it('keeps nothing where the stream fails, and stops it where the task is cancelled', async () => {
+    await expect(
+      counted('broken', () => streamed(['a'], new Error('no further')))(task('x', 'broken')),
+    ).rejects.toThrow('no further');
+    expect(await context.getVariable('broken', 'told')).toBeUndefined();
+    let stopped = false;
+    const endless = new ReadableStream({
+      pull: (controller) => controller.enqueue('more '),
+      cancel: () => {
+        stopped = true;
+      },
+    });
+    const told = counted('endless', () => endless);
+    await using agent = await createAgent({ state: { backend: 'memory' } }, { skills: [told] });
+    const ending = new AbortController();
+    const onChunk = (): void => ending.abort();
+    await expect(agent.handle({ ...task('x', 'endless'), signal: ending.signal }, { onChunk })).rejects.toMatchObject({
+      code: 'TURN_CANCELLED',
+    });
+    await expect.poll(() => stopped).toBe(true);
+    expect(await context.getVariable('endless', 'told')).toBeUndefined();
+  });
+
+  it('streams without a memory too', async () => {
+    @skill({ id: 'plain' })
+    class Plain {
+      @handler()
+      async handle(): Promise<ReadableStream> {
+        return streamed([1, 2]);
+      }
+    }
+    await using agent = await createAgent({ state: { backend: 'memory' } }, { skills: [Plain] });
+    const chunks: unknown[] = [];
+    expect(await agent.handle(task('x', 'plain'), { onChunk: (chunk) => void chunks.push(chunk) })).toMatchObject({
+      value: [1, 2],
+    });
+    expect(chunks).toEqual([1, 2]);
+  });
+});

@@ -1,6 +1,5 @@
 import { AGENT_CARD_PATH } from '@a2a-js/sdk';
-import { V03PushNotificationSerializer } from '@a2a-js/sdk/compat/v0_3/server';
-import { type AgentExecutor, DefaultPushNotificationSender, DefaultRequestHandler } from '@a2a-js/sdk/server';
+import { type AgentExecutor, DefaultRequestHandler } from '@a2a-js/sdk/server';
 import { agentCardHandler, jsonRpcHandler, restHandler } from '@a2a-js/sdk/server/express';
 import { type RequestHandler, Router } from 'express';
 import type { Agent } from '../../agent/agent.js';
@@ -9,9 +8,10 @@ import type { ContextIds } from '../context-ids.js';
 import { ANONYMOUS, type Identity } from '../identity.js';
 import { agentCardOf, PATHS } from './agent-card.js';
 import { STREAM, StatefulExecutor } from './agent-executor.js';
-import { Caller, scopeOf } from './caller.js';
+import { Caller } from './caller.js';
 import { conceal } from './conceal.js';
 import { ConversationGate } from './conversation-gate.js';
+import { PushSender } from './push-sender.js';
 import { StatePushStore } from './push-store.js';
 import { GuardedRequestHandler } from './request-handler.js';
 import { StateTaskStore } from './task-store.js';
@@ -21,7 +21,10 @@ export interface A2ARoutes {
   readonly card: RequestHandler;
   /** The transports. Whoever mounts them has set `req.identity` and read the body. */
   readonly transports: readonly (readonly [path: string, handler: RequestHandler])[];
-  readonly executor: StatefulExecutor;
+  /** Waits for turns that run, cancels those that take longer than `timeoutMs`. @returns how many those were */
+  stop(timeoutMs: number): Promise<number>;
+  /** For when all of them have been answered. */
+  leave(): Promise<void>;
 }
 
 /** A request whose sender is known. */
@@ -42,7 +45,6 @@ export function a2aRoutes(agent: Agent, url: () => string, contextIds: ContextId
   const gate = new ConversationGate(state.queue);
   const push =
     server.push_hosts.length > 0 ? new StatePushStore(storage, server.push_hosts, server.task_ttl) : undefined;
-  const serializers = { '0.3': new V03PushNotificationSerializer() };
   const requestHandler = new GuardedRequestHandler(
     new DefaultRequestHandler(
       agentCardOf(agent, url()),
@@ -50,7 +52,7 @@ export function a2aRoutes(agent: Agent, url: () => string, contextIds: ContextId
       counted(executor, gate),
       undefined,
       push,
-      push && new DefaultPushNotificationSender(push, { serializers }),
+      push && new PushSender(push, logger),
       undefined,
       undefined,
       // A task that waits for an answer may wait for days: nothing of it stays in this process.
@@ -63,6 +65,7 @@ export function a2aRoutes(agent: Agent, url: () => string, contextIds: ContextId
       partsLimit: server.parts_limit,
     },
     gate,
+    tasks,
     logger,
   );
   const userBuilder = async (request: object): Promise<Caller> =>
@@ -77,18 +80,19 @@ export function a2aRoutes(agent: Agent, url: () => string, contextIds: ContextId
     `/${AGENT_CARD_PATH}`,
     agentCardHandler({ agentCardProvider: async () => agentCardOf(agent, url()), legacyCompat: { enabled: true } }),
   );
-  return { card, transports, executor };
+  return { card, transports, stop: (timeoutMs) => executor.stop(timeoutMs), leave: () => tasks.leave() };
 }
 
 /** An executor whose runs the gate counts. */
 function counted(executor: StatefulExecutor, gate: ConversationGate): AgentExecutor {
   return {
     execute: async (request, bus) => {
-      const leave = gate.enter(scopeOf(request.context), request.contextId);
+      const ended = executor.execute(request, bus);
+      gate.enter(request.context);
       try {
-        await executor.execute(request, bus);
+        await ended;
       } finally {
-        leave();
+        gate.leave(request.context);
       }
     },
     cancelTask: (taskId) => executor.cancelTask(taskId),

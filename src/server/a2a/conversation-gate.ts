@@ -3,30 +3,73 @@ import { failureOf } from '../failure.js';
 import type { CallScope } from './caller.js';
 import { RefusedError } from './refused-error.js';
 
-/** Counts the messages of each conversation that run or wait, so that one too many is refused before it is stored. */
+interface Line {
+  /** Messages that run or wait. */
+  count: number;
+  /** Fulfilled when the message admitted last waits for its turn, or never will. */
+  last: Promise<void> | undefined;
+}
+
+interface Admitted {
+  readonly name: string;
+  readonly line: Line;
+  readonly waits: () => void;
+  entered: boolean;
+}
+
+/**
+ * Lets in the messages of each conversation in the order they came, and counts those that run or wait, so that one too
+ * many is refused before it is stored. A message that goes on with a task has the task loaded and stored on its way
+ * to its turn, and would be overtaken there by one that does not. A call names a message: any object of its own.
+ */
 export class ConversationGate {
   readonly #most: number;
-  readonly #counts = new Map<string, number>();
+  readonly #lines = new Map<string, Line>();
+  readonly #admitted = new WeakMap<object, Admitted>();
 
   constructor(most: number) {
     this.#most = most;
   }
 
-  /** @throws where as many wait already as may */
-  check(scope: CallScope, contextId: string): void {
-    if ((this.#counts.get(nameOf(scope, contextId)) ?? 0) < this.#most) return;
-    throw new RefusedError(failureOf(new AgentUpError('CONVERSATION_BUSY', 'too many messages wait')));
+  /**
+   * Waits until those before are in line for their turns.
+   * @throws where as many wait already as may
+   */
+  async admit(call: object, scope: CallScope, contextId: string): Promise<void> {
+    const name = nameOf(scope, contextId);
+    const line = this.#lines.get(name) ?? { count: 0, last: undefined };
+    if (line.count >= this.#most) {
+      throw new RefusedError(failureOf(new AgentUpError('CONVERSATION_BUSY', 'too many messages wait')));
+    }
+    const before = line.last;
+    line.count++;
+    line.last = new Promise((resolve) => {
+      this.#admitted.set(call, { name, line, waits: resolve, entered: false });
+    });
+    this.#lines.set(name, line);
+    await before;
   }
 
-  /** @returns called when the message is done with */
-  enter(scope: CallScope, contextId: string): () => void {
-    const name = nameOf(scope, contextId);
-    this.#counts.set(name, (this.#counts.get(name) ?? 0) + 1);
-    return () => {
-      const left = (this.#counts.get(name) ?? 1) - 1;
-      if (left === 0) this.#counts.delete(name);
-      else this.#counts.set(name, left);
-    };
+  /** The message is in line for its turn, and is counted until it `leave`s. */
+  enter(call: object): void {
+    const admitted = this.#admitted.get(call);
+    if (!admitted) return;
+    admitted.entered = true;
+    admitted.waits();
+  }
+
+  /** The message is done with. */
+  leave(call: object): void {
+    const admitted = this.#admitted.get(call);
+    if (!admitted) return;
+    this.#admitted.delete(call);
+    admitted.waits();
+    if (--admitted.line.count === 0) this.#lines.delete(admitted.name);
+  }
+
+  /** The request is over, and its message may never have come so far as to wait for a turn. */
+  leaveUnlessEntered(call: object): void {
+    if (!this.#admitted.get(call)?.entered) this.leave(call);
   }
 }
 

@@ -10,6 +10,8 @@ import { taskKey } from './task-keys.js';
 const FIELD = 'push:';
 /** Most configurations of one task. */
 const MOST = 10;
+/** Fields that the task itself takes in its record. */
+const OF_THE_TASK = 2;
 
 /** Where the changes of a task are sent to, kept with the task. Only hosts that the configuration names are taken. */
 export class StatePushStore implements PushNotificationStore {
@@ -32,7 +34,7 @@ export class StatePushStore implements PushNotificationStore {
     await this.#storage.commit(
       taskKey(taskId, scopeOf(context)),
       [{ op: 'set', field: `${FIELD}${config.id}`, value: encode(entry) }],
-      { maxFields: MOST + 1, expiry: { renew: this.#ttl } },
+      { maxFields: MOST + OF_THE_TASK, expiry: { renew: this.#ttl } },
     );
   }
 

@@ -17,13 +17,14 @@ import type {
   TaskPushNotificationConfig,
 } from '@a2a-js/sdk';
 import { A2AError, RequestMalformedError } from '@a2a-js/sdk/errors';
-import type { A2ARequestHandler, ServerCallContext } from '@a2a-js/sdk/server';
+import type { A2ARequestHandler, ServerCallContext, TaskStore } from '@a2a-js/sdk/server';
 import { isAgentUpError } from '../../errors.js';
 import type { Logger } from '../../logger.js';
 import type { ContextIds } from '../context-ids.js';
 import { failureOf, TENANT_FORBIDDEN } from '../failure.js';
 import { Caller, scopeOf } from './caller.js';
 import type { ConversationGate } from './conversation-gate.js';
+import { noteMessage } from './interrupted.js';
 import { RefusedError } from './refused-error.js';
 
 export interface RequestPolicy {
@@ -40,12 +41,20 @@ export class GuardedRequestHandler implements A2ARequestHandler {
   readonly #inner: A2ARequestHandler;
   readonly #policy: RequestPolicy;
   readonly #gate: ConversationGate;
+  readonly #tasks: TaskStore;
   readonly #logger: Logger;
 
-  constructor(inner: A2ARequestHandler, policy: RequestPolicy, gate: ConversationGate, logger: Logger) {
+  constructor(
+    inner: A2ARequestHandler,
+    policy: RequestPolicy,
+    gate: ConversationGate,
+    tasks: TaskStore,
+    logger: Logger,
+  ) {
     this.#inner = inner;
     this.#policy = policy;
     this.#gate = gate;
+    this.#tasks = tasks;
     this.#logger = logger;
   }
 
@@ -57,70 +66,83 @@ export class GuardedRequestHandler implements A2ARequestHandler {
     params: GetExtendedAgentCardRequest,
     context: ServerCallContext,
   ): Promise<AgentCard> {
-    return this.#guard(context, () => this.#inner.getAuthenticatedExtendedAgentCard(params, context));
+    return this.#guard(context, params, () => this.#inner.getAuthenticatedExtendedAgentCard(params, context));
   }
 
   sendMessage(params: SendMessageRequest, context: ServerCallContext): Promise<Message | Task> {
-    return this.#guard(context, () => this.#inner.sendMessage(this.#admit(params, context), context));
+    return this.#guard(context, params, async () => {
+      try {
+        return await this.#inner.sendMessage(await this.#admit(params, context), context);
+      } finally {
+        this.#gate.leaveUnlessEntered(context);
+      }
+    });
   }
 
   sendMessageStream(
     params: SendMessageRequest,
     context: ServerCallContext,
   ): AsyncGenerator<StreamResponse, void, undefined> {
-    return this.#guardStream(context, () => this.#inner.sendMessageStream(this.#admit(params, context), context));
+    const [admit, inner, gate] = [() => this.#admit(params, context), this.#inner, this.#gate];
+    return this.#guardStream(context, params, async function* () {
+      try {
+        yield* inner.sendMessageStream(await admit(), context);
+      } finally {
+        gate.leaveUnlessEntered(context);
+      }
+    });
   }
 
   getTask(params: GetTaskRequest, context: ServerCallContext): Promise<Task> {
-    return this.#guard(context, () => this.#inner.getTask(params, context));
+    return this.#guard(context, params, () => this.#inner.getTask(params, context));
   }
 
   cancelTask(params: CancelTaskRequest, context: ServerCallContext): Promise<Task> {
-    return this.#guard(context, () => this.#inner.cancelTask(params, context));
+    return this.#guard(context, params, () => this.#inner.cancelTask(params, context));
   }
 
   listTasks(params: ListTasksRequest, context: ServerCallContext): Promise<ListTasksResponse> {
-    return this.#guard(context, () => this.#inner.listTasks(params, context));
+    return this.#guard(context, params, () => this.#inner.listTasks(params, context));
   }
 
   resubscribe(
     params: SubscribeToTaskRequest,
     context: ServerCallContext,
   ): AsyncGenerator<StreamResponse, void, undefined> {
-    return this.#guardStream(context, () => this.#inner.resubscribe(params, context));
+    return this.#guardStream(context, params, () => this.#inner.resubscribe(params, context));
   }
 
   createTaskPushNotificationConfig(
     params: TaskPushNotificationConfig,
     context: ServerCallContext,
   ): Promise<TaskPushNotificationConfig> {
-    return this.#guard(context, () => this.#inner.createTaskPushNotificationConfig(params, context));
+    return this.#guard(context, params, () => this.#inner.createTaskPushNotificationConfig(params, context));
   }
 
   getTaskPushNotificationConfig(
     params: GetTaskPushNotificationConfigRequest,
     context: ServerCallContext,
   ): Promise<TaskPushNotificationConfig> {
-    return this.#guard(context, () => this.#inner.getTaskPushNotificationConfig(params, context));
+    return this.#guard(context, params, () => this.#inner.getTaskPushNotificationConfig(params, context));
   }
 
   listTaskPushNotificationConfigs(
     params: ListTaskPushNotificationConfigsRequest,
     context: ServerCallContext,
   ): Promise<ListTaskPushNotificationConfigsResponse> {
-    return this.#guard(context, () => this.#inner.listTaskPushNotificationConfigs(params, context));
+    return this.#guard(context, params, () => this.#inner.listTaskPushNotificationConfigs(params, context));
   }
 
   deleteTaskPushNotificationConfig(
     params: DeleteTaskPushNotificationConfigRequest,
     context: ServerCallContext,
   ): Promise<void> {
-    return this.#guard(context, () => this.#inner.deleteTaskPushNotificationConfig(params, context));
+    return this.#guard(context, params, () => this.#inner.deleteTaskPushNotificationConfig(params, context));
   }
 
-  async #guard<R>(context: ServerCallContext, call: () => Promise<R>): Promise<R> {
+  async #guard<R>(context: ServerCallContext, { tenant }: { tenant: string }, call: () => Promise<R>): Promise<R> {
     try {
-      this.#settleTenant(context);
+      this.#settleTenant(context, tenant);
       return await call();
     } catch (error) {
       throw this.#outward(error);
@@ -129,10 +151,11 @@ export class GuardedRequestHandler implements A2ARequestHandler {
 
   async *#guardStream(
     context: ServerCallContext,
+    { tenant }: { tenant: string },
     call: () => AsyncGenerator<StreamResponse, void, undefined>,
   ): AsyncGenerator<StreamResponse, void, undefined> {
     try {
-      this.#settleTenant(context);
+      this.#settleTenant(context, tenant);
       yield* call();
     } catch (error) {
       throw this.#outward(error);
@@ -150,17 +173,21 @@ export class GuardedRequestHandler implements A2ARequestHandler {
     return new RefusedError(failureOf(error));
   }
 
-  /** The tenant is the caller's own, whatever the request says; only who is nobody may name one, if at all. */
-  #settleTenant(context: ServerCallContext): void {
+  /**
+   * The tenant is the caller's own, whatever the request says; only who is nobody may name one, if at all. The context
+   * has the one of the path or the envelope, the request that of its body.
+   */
+  #settleTenant(context: ServerCallContext, inBody: string | undefined): void {
     const { tenantId, userId } = context.user instanceof Caller ? context.user.identity : scopeOf(context);
-    const named = context.tenant || undefined;
-    if (named === tenantId || (userId === undefined && this.#policy.freeTenants)) return;
-    if (named !== undefined) throw new RefusedError(TENANT_FORBIDDEN);
-    if (tenantId !== undefined) context.setTenant(tenantId);
+    const named = context.tenant || inBody || undefined;
+    const free = userId === undefined && this.#policy.freeTenants;
+    if (named !== undefined && named !== tenantId && !free) throw new RefusedError(TENANT_FORBIDDEN);
+    const tenant = named ?? tenantId;
+    if (tenant !== undefined && context.tenant === undefined) context.setTenant(tenant);
   }
 
-  /** The request with a context id that its caller may use. */
-  #admit(params: SendMessageRequest, context: ServerCallContext): SendMessageRequest {
+  /** The request with a context id that its caller may use, when it is its turn to be let in. */
+  async #admit(params: SendMessageRequest, context: ServerCallContext): Promise<SendMessageRequest> {
     const { message } = params;
     if (!message) return params;
     const { partsLimit, contextIds, freeContextIds } = this.#policy;
@@ -168,12 +195,19 @@ export class GuardedRequestHandler implements A2ARequestHandler {
       throw new RequestMalformedError(`a message has ${partsLimit} parts at most`);
     }
     const scope = scopeOf(context);
-    const { contextId, taskId } = message;
-    if (contextId === '' && taskId === '') return { ...params, message: { ...message, contextId: contextIds.make() } };
+    const { taskId } = message;
+    let { contextId } = message;
     if (contextId !== '' && scope.userId === undefined && !freeContextIds && !contextIds.made(contextId)) {
       throw new RequestMalformedError('this contextId was not made by this agent; send the first message without one');
     }
-    this.#gate.check(scope, contextId || taskId);
-    return params;
+    noteMessage(context, message.messageId);
+    // A task knows its conversation, which is where its messages wait and are counted.
+    if (contextId === '') {
+      contextId = taskId === '' ? contextIds.make() : ((await this.#tasks.load(taskId, context))?.contextId ?? '');
+    }
+    // Without one the task is none of the caller's: the SDK says so.
+    if (contextId === '') return params;
+    await this.#gate.admit(context, scope, contextId);
+    return { ...params, message: { ...message, contextId } };
   }
 }

@@ -2,11 +2,16 @@ import type { ListTasksRequest, ListTasksResponse } from '@a2a-js/sdk';
 import { type Part, Task, TaskState } from '@a2a-js/sdk';
 import type { ServerCallContext, TaskStore } from '@a2a-js/sdk/server';
 import { type Clock, systemClock } from '../../clock.js';
+import { isAgentUpError } from '../../errors.js';
 import { decode, encode } from '../../json.js';
-import type { RecordInfo, StateRecord, StateStorage } from '../../storage/state-storage.js';
+import type { RecordKey } from '../../storage/keys.js';
+import type { Change, Committed, RecordInfo, Refused, StateRecord, StateStorage } from '../../storage/state-storage.js';
 import { scopeOf } from './caller.js';
+import { interrupted, resends } from './interrupted.js';
+import { ServerPulse } from './server-pulse.js';
 import { taskKey } from './task-keys.js';
 import { listTasks } from './task-listing.js';
+import { UnsavedTasks } from './unsaved-tasks.js';
 
 export interface TaskStoreOptions {
   /** Seconds that a task is kept after it last changed. Default 604800, a week. */
@@ -33,8 +38,8 @@ interface Working {
 /**
  * The tasks of an A2A server over any storage: each is a record of its tenant and owner, with its artifacts and raw
  * bytes. While a task works, the newest state of it is in this process, and in the storage at most a second later;
- * any other state is written before the caller hears of it. What another process did to it meanwhile, such as a
- * cancellation, is not written over.
+ * any other state is written before the caller hears of it, or, where the storage is down, as soon as it is back, for
+ * ten minutes at most. What another process did to it meanwhile, such as a cancellation, is not written over.
  */
 export class StateTaskStore implements TaskStore {
   readonly #storage: StateStorage | Promise<StateStorage>;
@@ -43,12 +48,18 @@ export class StateTaskStore implements TaskStore {
   readonly #streamArtifact: string | undefined;
   readonly #clock: Clock;
   readonly #working = new Map<string, Working>();
+  /** Tasks whose first state is being written, and how many have been. */
+  readonly #beginning = new Set<string>();
+  #saves = 0;
+  readonly #unsaved = new UnsavedTasks();
+  readonly #pulse: ServerPulse;
 
   constructor(
     storage: StateStorage | Promise<StateStorage>,
     { ttl = 604_800, historyLimit = 200, streamArtifact, clock = systemClock }: TaskStoreOptions = {},
   ) {
     this.#storage = storage;
+    this.#pulse = new ServerPulse(storage);
     this.#ttl = ttl;
     this.#historyLimit = historyLimit;
     this.#streamArtifact = streamArtifact;
@@ -57,39 +68,87 @@ export class StateTaskStore implements TaskStore {
 
   async save(task: Task, context: ServerCallContext): Promise<void> {
     const key = taskKey(task.id, scopeOf(context));
-    const name = JSON.stringify([key.scope, key.id]);
+    const name = nameOf(key);
     const known = this.#working.get(name);
-    const works = task.status?.state === TaskState.TASK_STATE_WORKING;
+    const works = isAtWork(task);
     const now = this.#clock.now();
     if (task.history.length > this.#historyLimit) task.history = task.history.slice(-this.#historyLimit);
     // The SDK copies the task with every chunk: of a long stream of parts that would take minutes.
     const stream = task.artifacts.find(({ artifactId }) => artifactId === this.#streamArtifact);
     if (stream) stream.parts = joinTexts(stream.parts);
     if (works && known && now - known.writtenAt < WORKING_EVERY_MS) {
-      this.#working.set(name, { ...known, task: structuredClone(task) });
+      this.#working.set(name, { ...known, task: copyOf(task) });
       return;
     }
-    const changes = [
+    this.#unsaved.forget(name);
+    if (!works) return this.#saveLast(name, key, copyOf(task), known);
+    this.#saves++;
+    this.#beginning.add(name);
+    try {
+      await this.#pulse.begin();
+      const saved = await this.#commit(key, task, known);
+      if (saved.committed) this.#working.set(name, { task: copyOf(task), version: saved.version, writtenAt: now });
+      else this.#working.delete(name);
+    } catch (error) {
+      // What comes next is written with it.
+      if (!known || !isAgentUpError(error, 'STORAGE_UNAVAILABLE')) throw error;
+      this.#working.set(name, { ...known, task: copyOf(task) });
+    } finally {
+      this.#beginning.delete(name);
+    }
+  }
+
+  /** A state that this process has no more to do with. Where the storage is down it is written later. */
+  async #saveLast(name: string, key: RecordKey, task: Task, known: Working | undefined): Promise<void> {
+    try {
+      await this.#commit(key, task, known);
+    } catch (error) {
+      const later = async (): Promise<void> => void (await this.#commit(key, task, known));
+      // A task that was never written is no task yet: its caller is told.
+      if (!known || !isAgentUpError(error, 'STORAGE_UNAVAILABLE') || !this.#unsaved.add(name, task, later)) throw error;
+    } finally {
+      this.#working.delete(name);
+    }
+  }
+
+  async #commit(key: RecordKey, task: Task, known: Working | undefined): Promise<Committed | Refused> {
+    const changes: Change[] = [
       { op: 'set', field: 'task', value: encode(Task.toJSON(task)) },
       { op: 'owner', owner: task.contextId || undefined },
-    ] as const;
+    ];
+    if (isAtWork(task)) changes.push({ op: 'set', field: 'server', value: encode(this.#pulse.id) });
     const options = { expiry: { set: this.#ttl } } as const;
     const storage = await this.#storage;
-    let saved = await storage.commit(key, changes, {
+    const saved = await storage.commit(key, changes, {
       ...options,
       ...(known && { condition: { version: known.version } }),
     });
-    if (!saved.committed && !isOver(saved.record)) saved = await storage.commit(key, changes, options);
-    if (works && saved.committed) {
-      this.#working.set(name, { task: structuredClone(task), version: saved.version, writtenAt: now });
-    } else this.#working.delete(name);
+    return saved.committed || isOver(saved.record) ? saved : storage.commit(key, changes, options);
   }
 
+  /** A task that was at work in a server that is gone has failed; to who sends its message again it is as it was. */
   async load(taskId: string, context: ServerCallContext): Promise<Task | undefined> {
     const key = taskKey(taskId, scopeOf(context));
-    const working = this.#working.get(JSON.stringify([key.scope, key.id]));
-    if (working) return structuredClone(working.task);
-    return taskIn(await (await this.#storage).read(key, { fields: ['task'] }));
+    const name = nameOf(key);
+    const here = this.#working.get(name)?.task ?? this.#unsaved.get(name);
+    if (here) return copyOf(here);
+    const begins = this.#beginning.has(name);
+    const saves = this.#saves;
+    const record = await this.#read(key);
+    const task = taskIn(record);
+    if (!task || !isAtWork(task) || resends(context, task)) return task;
+    const server = record?.fields.get('server');
+    if (server === undefined) return task;
+    const id = decode<string>(server);
+    if (id === this.#pulse.id) return begins || saves !== this.#saves ? task : interrupted(task);
+    if (!(await this.#pulse.isGone(id))) return task;
+    // It may have ended the task and then itself.
+    const last = await this.#read(key);
+    return last?.version === record?.version ? interrupted(task) : taskIn(last);
+  }
+
+  async #read(key: RecordKey): Promise<StateRecord | undefined> {
+    return (await this.#storage).read(key, { fields: ['task', 'server'] });
   }
 
   /** Has it been cancelled, maybe by way of another process? */
@@ -98,8 +157,15 @@ export class StateTaskStore implements TaskStore {
     return taskIn(record)?.status?.state === TaskState.TASK_STATE_CANCELED;
   }
 
+  /** For when nothing works here any more: writes what could not be written, and says goodbye to other processes. */
+  async leave(): Promise<void> {
+    await this.#unsaved.end();
+    await this.#pulse.end();
+  }
+
   /** Closes the storage. */
   async close(): Promise<void> {
+    await this.leave();
     await (await this.#storage).close();
   }
 
@@ -119,6 +185,22 @@ export class StateTaskStore implements TaskStore {
     }
     return listTasks(found, query, (id) => this.load(id, context));
   }
+}
+
+function nameOf({ scope, id }: RecordKey): string {
+  return JSON.stringify([scope, id]);
+}
+
+function isAtWork({ status }: Task): boolean {
+  return status?.state === TaskState.TASK_STATE_WORKING;
+}
+
+/**
+ * A copy that the SDK may change: it puts other parts and messages into a task, and never changes one. Those of a long
+ * stream, copied with every chunk, would take minutes.
+ */
+function copyOf(task: Task): Task {
+  return { ...task, artifacts: task.artifacts.map((artifact) => ({ ...artifact })), history: [...task.history] };
 }
 
 function joinTexts(parts: readonly Part[]): Part[] {

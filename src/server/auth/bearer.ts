@@ -45,7 +45,30 @@ function verifier(secret: string | undefined, url: string | undefined): Verify {
     return (token, options) => jwtVerify(token, key, options);
   }
   const keys = createRemoteJWKSet(new URL(url ?? ''), { timeoutDuration: 5000 });
-  return (token, options) => jwtVerify(token, keys, options);
+  return async (token, options) => {
+    try {
+      return await jwtVerify(token, keys, options);
+    } catch (error) {
+      if (!(error instanceof errors.JWKSMultipleMatchingKeys)) throw error;
+      return withAnyOf(error, token, options);
+    }
+  };
+}
+
+/** An issuer need not say in a token which of its keys it signed with: the one that fits is it. */
+async function withAnyOf(
+  fitting: errors.JWKSMultipleMatchingKeys,
+  token: string,
+  options: Parameters<Verify>[1],
+): ReturnType<Verify> {
+  for await (const key of fitting) {
+    try {
+      return await jwtVerify(token, key, options);
+    } catch (error) {
+      if (!(error instanceof errors.JWSSignatureVerificationFailed)) throw error;
+    }
+  }
+  throw new errors.JWSSignatureVerificationFailed();
 }
 
 async function claims(verify: () => Promise<{ payload: JWTPayload }>): Promise<JWTPayload> {

@@ -1,0 +1,87 @@
+import type { StreamResponse, Task } from '@a2a-js/sdk';
+import { V03PushNotificationSerializer } from '@a2a-js/sdk/compat/v0_3/server';
+import {
+  type PushNotificationSender,
+  type PushNotificationSerializer,
+  type ServerCallContext,
+  type StoredPushNotificationConfig,
+  V1PushNotificationSerializer,
+} from '@a2a-js/sdk/server';
+import type { Logger } from '../../logger.js';
+import type { StatePushStore } from './push-store.js';
+
+/** Longest wait for whom a notification goes to, in milliseconds. */
+const TIMEOUT_MS = 5000;
+/** Carries the token of a configuration without credentials. */
+const TOKEN_HEADER = 'X-A2A-Notification-Token';
+
+const V1 = new V1PushNotificationSerializer();
+const SERIALIZERS: Readonly<Record<string, PushNotificationSerializer>> = {
+  '0.3': new V03PushNotificationSerializer(),
+};
+
+/**
+ * Sends the news of tasks where their callers asked for, those of one task in order. Follows no redirect: it leads to
+ * a host that nobody permitted, maybe inside this network. What does not arrive is logged, by its host alone: the rest
+ * of an address may be a secret.
+ */
+export class PushSender implements PushNotificationSender {
+  readonly #store: StatePushStore;
+  readonly #logger: Logger;
+  readonly #timeoutMs: number;
+  /** By task, what was sent last. */
+  readonly #last = new Map<string, Promise<void>>();
+
+  constructor(store: StatePushStore, logger: Logger, timeoutMs = TIMEOUT_MS) {
+    this.#store = store;
+    this.#logger = logger;
+    this.#timeoutMs = timeoutMs;
+  }
+
+  async send(news: StreamResponse, context: ServerCallContext, task?: Task): Promise<void> {
+    const taskId = taskIdOf(news);
+    if (!taskId) return;
+    const targets = await this.#store.loadWithMetadata(taskId, context);
+    if (targets.length === 0) return;
+    const before = this.#last.get(taskId) ?? Promise.resolve();
+    const sent = before.then(async () => {
+      await Promise.all(targets.map((target) => this.#post(target, news, taskId, task)));
+    });
+    this.#last.set(taskId, sent);
+    await sent;
+    if (this.#last.get(taskId) === sent) this.#last.delete(taskId);
+  }
+
+  /** Never fails. */
+  async #post(
+    { config, wireVersion }: StoredPushNotificationConfig,
+    news: StreamResponse,
+    taskId: string,
+    task?: Task,
+  ): Promise<void> {
+    try {
+      const { body, contentType } = (SERIALIZERS[wireVersion] ?? V1).serialize(news, task);
+      const { scheme, credentials } = config.authentication ?? {};
+      const response = await fetch(config.url, {
+        method: 'POST',
+        headers: {
+          'Content-Type': contentType,
+          ...(scheme && credentials
+            ? { Authorization: `${scheme} ${credentials}` }
+            : config.token && { [TOKEN_HEADER]: config.token }),
+        },
+        body,
+        redirect: 'manual',
+        signal: AbortSignal.timeout(this.#timeoutMs),
+      });
+      await response.body?.cancel();
+      if (!response.ok) throw new Error(`the answer was ${response.status}`);
+    } catch (error) {
+      this.#logger.warn(error, `a notification of the task ${taskId} did not reach ${new URL(config.url).host}`);
+    }
+  }
+}
+
+function taskIdOf({ payload }: StreamResponse): string | undefined {
+  return payload?.$case === 'task' ? payload.value.id : payload?.value.taskId;
+}
