@@ -183,9 +183,12 @@ export class CacheEntry {
     const place = await this.#place();
     const { index } = this.#rules;
     const record = index && (await this.#parts.storage.read(place));
-    if (record) await index?.enter(place, record.fields, ttl === 'none' ? undefined : ttl);
+    const after = ttl === 'none' ? undefined : ttl;
+    if (record) await index?.enter(place, record.fields, record.fields, after);
     const options = { ...(expiry && { expiry }), condition: { exists: true }, commitId: uniqueId() };
-    return (await this.#parts.storage.commit(place, [], options)).committed;
+    const { committed } = await this.#parts.storage.commit(place, [], options);
+    if (record && committed) await this.#lifeChanged(place, record, record.fields, after);
+    return committed;
   }
 
   /**
@@ -294,16 +297,25 @@ export class CacheEntry {
       const life = ttl === undefined && !record ? (this.#rules.ttl ?? 'none') : ttl;
       const fields = index ? fieldsOf(value) : NO_FIELDS;
       const left = this.#secondsAfter(life, record);
-      await index?.enter(place, fields, left);
+      await index?.enter(place, record?.fields, fields, left);
       const result = await this.#commit(place, changes, conditionOf(record), expiryOf(life, 'keep'));
       if (result.written) {
-        await index?.confirm(place, record?.fields, fields, left);
-        if (record) await index?.leave(place, record.fields, fields);
+        if (record) await this.#lifeChanged(place, record, fields, left);
+        else await index?.confirm(place, undefined, fields, { before: left, after: left });
         return result;
       }
       await pause(tries);
     }
     throw this.#conflict('kept changing while it was written');
+  }
+
+  /** Lets the index follow a row that was written in the place of this record. */
+  async #lifeChanged(place: RecordKey, record: StateRecord, fields: ReadonlyMap<string, Token>, after?: number) {
+    const { index } = this.#rules;
+    const before = this.#secondsOf(record) ?? undefined;
+    await index?.confirm(place, record.fields, fields, { before, after });
+    const isShorter = (after ?? Number.POSITIVE_INFINITY) < (before ?? Number.POSITIVE_INFINITY);
+    await index?.leave(place, record.fields, isShorter ? undefined : fields);
   }
 
   #secondsAfter(ttl: Ttl | undefined, record: StateRecord | undefined): number | undefined {
