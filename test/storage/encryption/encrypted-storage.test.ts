@@ -388,3 +388,11 @@ describe('a key', () => {
     },
   );
 });
+
+it('a begin that cannot open what it found keeps no lease', async () => {
+  const inner = new MemoryStorage();
+  await encrypted(inner).commit(key(), [set('a', 1)]);
+  const blind = encrypted(inner, { key: newKey() });
+  await expect(blind.begin(key(), { token: 'blind', leaseMs: 60_000 })).rejects.toThrow(code('KEY_MISSING'));
+  expect(await encrypted(inner).begin(key(), { token: 'seeing', leaseMs: 60_000 })).toMatchObject({ busy: false });
+});
