@@ -173,4 +173,59 @@ describe('an index entry', () => {
     clock.advance(hour);
     expect(await sealed.findByField('who', 'x')).toEqual(found);
   });
+
+  it('is not given up by who looked at the row before somebody wrote it', async () => {
+    const storage = new MemoryStorage({ clock });
+    const rows = open(storage);
+    await rows.set('k', { who: 'x' });
+    const read = storage.read.bind(storage);
+    storage.read = async (key, options) => {
+      const record = await read(key, options);
+      if (key.space === 'cache-tables' && options?.fields) {
+        storage.read = read;
+        await rows.set('k', { who: 'x' });
+      }
+      return record;
+    };
+    await rows.delete('k');
+    clock.advance(hour);
+    expect(await rows.findByField('who', 'x')).toEqual(found);
+  });
+
+  it('is made to live longer by many at once, and lives as long as the longest of them', async () => {
+    const storage = new MemoryStorage({ clock });
+    const rows = open(storage);
+    await rows.set('k', { who: 'x' }, { ttl: 60 });
+    await rows.set('k', { who: 'x' }, { ttl: 1_000 });
+    clock.advance(900_000);
+    expect(await rows.findByField('who', 'x')).toEqual(found);
+    await rows.set('k', { who: 'x' }, { ttl: 60 });
+    const version = (await rows.at('k').getEntry())?.version ?? '';
+    const commit = storage.commit.bind(storage);
+    storage.commit = async (key, ...rest) => {
+      const answer = await commit(key, ...rest);
+      if (key.space === 'cache-index') {
+        storage.commit = commit;
+        await rows.set('k', { who: 'x', n: 2 });
+      }
+      return answer;
+    };
+    await expect(rows.set('k', { who: 'x' }, { ttl: 5_000, version })).rejects.toMatchObject({ code: 'CONFLICT' });
+    clock.advance(2 * hour);
+    expect(await rows.findByField('who', 'x')).toHaveLength(1);
+  });
+
+  it('is made again for the longer life of a row, where somebody had shortened it before that was written', async () => {
+    const storage = new MemoryStorage({ clock });
+    const rows = open(storage);
+    await rows.set('k', { who: 'x' }, { ttl: 60 });
+    const commit = storage.commit.bind(storage);
+    storage.commit = async (key, ...rest) => {
+      if (key.space === 'cache-tables') await new RowIndex(storage, ['who']).leave(key, new Map([['.who', '"x"']]));
+      return commit(key, ...rest);
+    };
+    await rows.set('k', { who: 'x' });
+    clock.advance(hour);
+    expect(await rows.findByField('who', 'x')).toEqual(found);
+  });
 });

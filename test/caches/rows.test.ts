@@ -5,7 +5,7 @@ import { onEachBackend } from './backends.js';
 const CODE = (code: string) => expect.objectContaining({ code });
 const Player = z.object({ name: z.string().optional(), score: z.coerce.number().int() });
 
-onEachBackend('a cache', ({ caches, pass, backend }) => {
+onEachBackend('a cache', ({ caches, pass, backend, storage }) => {
   it('has what was set, replaces and removes it', async () => {
     const { tableCache, stateCache, userCache } = caches();
     for (const [get, set, exists, remove] of [
@@ -306,5 +306,47 @@ onEachBackend('a cache', ({ caches, pass, backend }) => {
     await expect(async () => userCache.at(long).set(1)).rejects.toThrow(refused('name'));
     await expect(expiry.set(long, long.slice(15), { ttl: 60 })).rejects.toThrow(refused('identifier'));
     await expect(tableCache.setField('t', 'k', long, 1)).rejects.toThrow(refused('field'));
+  });
+
+  it('an update meets no entry that was deleted and made again as if it were the same', async () => {
+    const { stateCache } = caches();
+    await stateCache.set('a', { n: 1 });
+    const seen: unknown[] = [];
+    await stateCache.update<{ n: number }>('a', async (value) => {
+      if (seen.push(value?.n) === 1) {
+        await stateCache.delete('a');
+        await stateCache.set('a', { n: 5 });
+      }
+      return { n: (value?.n ?? 0) + 1 };
+    });
+    expect([seen, await stateCache.get('a')]).toEqual([[1, 5], { n: 6 }]);
+  });
+
+  it('an update that makes a row gives it the life of its table', async () => {
+    const table = caches().tableCache.table('t', undefined, { ttl: 60 });
+    await table.update('k', () => ({ n: 1 }));
+    expect(await table.getTtl('k')).toBe(60);
+  });
+
+  it('a generation that somebody began while another was begun is swept, too', async () => {
+    const tenantId = `tenant ${Math.random()}`;
+    const table = caches({ tenantId }).tableCache.table('t', undefined, { versioned: true });
+    expect(await table.version()).toBe(1);
+    const store = storage();
+    const { commit } = store;
+    store.commit = async (...args) => {
+      store.commit = commit;
+      await table.bumpVersion();
+      await table.set('k', { n: 1 });
+      return commit.apply(store, args);
+    };
+    expect(await table.bumpVersion()).toBe(3);
+    const kept = async () => {
+      let count = 0;
+      for await (const { key } of store.list({ space: 'cache-tables' })) if (key.scope[0] === tenantId) count++;
+      return count;
+    };
+    // It is swept aside.
+    await expect.poll(kept).toBe(0);
   });
 });

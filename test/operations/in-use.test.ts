@@ -29,7 +29,7 @@ async function pair(log = 0) {
 }
 
 /** Does something before the call of that name with these arguments, once. */
-function before(
+function interject(
   storage: StateStorage,
   name: 'commit' | 'read' | 'delete',
   work: () => Promise<unknown>,
@@ -56,7 +56,7 @@ async function* linesOf(storage: StateStorage): AsyncGenerator<string> {
 describe('a target that is in use loses nothing', () => {
   it.each([0, 3, 2_500])('what is written to it just before a migration does, %i messages long', async (log) => {
     const { source, target, clock } = await pair(log);
-    before(target, 'commit', () => target.commit(KEY, set(3)));
+    interject(target, 'commit', () => target.commit(KEY, set(3)));
     expect(await migrate(source, target, { clock })).toMatchObject({ copied: 0 });
     expect([await held(target), (await target.readLog(KEY)).total]).toEqual(['3', 0]);
   });
@@ -64,12 +64,12 @@ describe('a target that is in use loses nothing', () => {
   it.each([0, 3, 2_500])('what is written to it just before an import does, %i messages long', async (log) => {
     const { source, target, clock } = await pair(log);
     const lines = linesOf(source);
-    before(target, 'commit', () => target.commit(KEY, set(3)));
+    interject(target, 'commit', () => target.commit(KEY, set(3)));
     expect(await importRecords(lines, target, { clock })).toEqual({ records: 1, written: 0, kept: 1, expired: 0 });
     expect([await held(target), (await target.readLog(KEY)).total]).toEqual(['3', 0]);
     // Also where nothing was there to begin with.
     const empty = new MemoryStorage({ clock });
-    before(empty, 'commit', () => empty.commit(KEY, set(3)));
+    interject(empty, 'commit', () => empty.commit(KEY, set(3)));
     expect(await importRecords(linesOf(source), empty, { clock })).toMatchObject({ written: 0, kept: 1 });
     expect(await held(empty)).toBe('3');
   });
@@ -82,7 +82,7 @@ describe('a target that is in use loses nothing', () => {
       await target.commit(KEY, set(3));
     };
     // The first look after it was brought.
-    before(source, 'read', work, (_key: RecordKey, options: { fields?: string[] }) => options?.fields?.length === 0);
+    interject(source, 'read', work, (_key: RecordKey, options: { fields?: string[] }) => options?.fields?.length === 0);
     expect(await migrate(source, target, { clock })).toMatchObject({ copied: 1, dropped: 0 });
     expect(await held(target)).toBe('3');
   });
@@ -92,7 +92,7 @@ describe('a target that is in use loses nothing', () => {
     await migrate(source, target, { clock });
     const { createdAt, updatedAt, expiresAt, ownTtl } = (await source.read(KEY)) ?? { createdAt: 0, updatedAt: 0 };
     await target.commit(KEY, set(7), { carried: { createdAt, updatedAt, expiresAt, ownTtl } });
-    before(target, 'commit', () => target.commit(KEY, set(3)));
+    interject(target, 'commit', () => target.commit(KEY, set(3)));
     await migrate(source, target, { clock });
     expect(await held(target)).toBe('3');
   });
@@ -101,7 +101,7 @@ describe('a target that is in use loses nothing', () => {
 it('a source that is moved keeps what is written to it, under a lease or not, before it is removed', async () => {
   const { source, target, clock } = await pair();
   const removes = (_key: RecordKey, _changes: Change[], options?: { condition?: object }) => !!options?.condition;
-  before(source, 'commit', () => source.commit(KEY, set(3)), removes);
+  interject(source, 'commit', () => source.commit(KEY, set(3)), removes);
   expect(await migrate(source, target, { clock, move: true })).toMatchObject({ moved: 0 });
   expect([await held(source), await held(target)]).toEqual(['3', '2']);
   expect(await migrate(source, target, { clock, move: true })).toMatchObject({ moved: 1 });
