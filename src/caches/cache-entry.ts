@@ -183,9 +183,12 @@ export class CacheEntry {
     const place = await this.#place();
     const { index } = this.#rules;
     const record = index && (await this.#parts.storage.read(place));
-    if (record) await index?.enter(place, record.fields, ttl === 'none' ? undefined : ttl);
+    const after = ttl === 'none' ? undefined : ttl;
+    if (record) await index?.enter(place, record.fields, record.fields, after);
     const options = { ...(expiry && { expiry }), condition: { exists: true }, commitId: uniqueId() };
-    return (await this.#parts.storage.commit(place, [], options)).committed;
+    const { committed } = await this.#parts.storage.commit(place, [], options);
+    if (record && committed) await this.#lifeChanged(place, record, record.fields, after);
+    return committed;
   }
 
   /**
@@ -211,7 +214,8 @@ export class CacheEntry {
 
   /**
    * The value, or what `load` makes of it, which is kept unless somebody else set it meanwhile. Callers of this process
-   * that want it at the same time share one `load`. In a versioned table, what was loaded before a bump is not kept.
+   * that want it at the same time share one `load`. With a schema, what is loaded is its input and the answer its
+   * output, loaded or read. In a versioned table, what was loaded before a bump is not kept.
    */
   async getOrLoad<T = unknown>(load: () => T | Promise<T>, options: WriteOptions = {}): Promise<T> {
     const place = await this.#place();
@@ -220,7 +224,9 @@ export class CacheEntry {
     return this.#parts.loads.once(place, async () => {
       const value = await load();
       const result = await this.replace(value, { ...options, condition: { exists: false } }, place);
-      return (result.written || !result.record ? value : await this.#valueOf(result.record, undefined)) as T;
+      return (
+        result.written || !result.record ? await this.outputOf(value) : await this.#valueOf(result.record, undefined)
+      ) as T;
     });
   }
 
@@ -283,7 +289,11 @@ export class CacheEntry {
     expiryOf(ttl, 'keep');
     if (whole && schema) await validate(schema, after(undefined), this.key.shown);
     if (!index && (whole || !schema)) {
-      return this.#commit(given ?? (await this.#place()), changes, whole ? condition : OBJECT, expiryOf(ttl, 'keep'));
+      const place = given ?? (await this.#place());
+      if (whole || ttl !== undefined || (this.#rules.ttl ?? 'none') === 'none') {
+        return this.#commit(place, changes, whole ? condition : OBJECT, expiryOf(ttl, 'keep'));
+      }
+      return this.#writeInTable(place, changes, this.#rules.ttl);
     }
     for (let tries = 0; tries < MAX_TRIES; tries++) {
       const place = given ?? (await this.#place());
@@ -294,16 +304,36 @@ export class CacheEntry {
       const life = ttl === undefined && !record ? (this.#rules.ttl ?? 'none') : ttl;
       const fields = index ? fieldsOf(value) : NO_FIELDS;
       const left = this.#secondsAfter(life, record);
-      await index?.enter(place, fields, left);
+      await index?.enter(place, record?.fields, fields, left);
       const result = await this.#commit(place, changes, conditionOf(record), expiryOf(life, 'keep'));
       if (result.written) {
-        await index?.confirm(place, record?.fields, fields, left);
-        if (record) await index?.leave(place, record.fields, fields);
+        if (record) await this.#lifeChanged(place, record, fields, left);
+        else await index?.confirm(place, undefined, fields, { before: left, after: left });
         return result;
       }
       await pause(tries);
     }
     throw this.#conflict('kept changing while it was written');
+  }
+
+  /** Writes fields of a row whose life stays, and which gets that of its table where it is made by this. */
+  async #writeInTable(place: RecordKey, changes: readonly Change[], ttl: Ttl | undefined): Promise<Written> {
+    for (let tries = 0; tries < MAX_TRIES; tries++) {
+      const there = await this.#commit(place, changes, { ...OBJECT, exists: true }, {});
+      if (there.written || there.record) return there;
+      const made = await this.#commit(place, changes, { exists: false }, expiryOf(ttl, 'none'));
+      if (made.written) return made;
+    }
+    throw this.#conflict('kept coming and going while it was written');
+  }
+
+  /** Lets the index follow a row that was written in the place of this record. */
+  async #lifeChanged(place: RecordKey, record: StateRecord, fields: ReadonlyMap<string, Token>, after?: number) {
+    const { index } = this.#rules;
+    const before = this.#secondsOf(record) ?? undefined;
+    await index?.confirm(place, record.fields, fields, { before, after });
+    const isShorter = (after ?? Number.POSITIVE_INFINITY) < (before ?? Number.POSITIVE_INFINITY);
+    await index?.leave(place, record.fields, isShorter ? undefined : fields);
   }
 
   #secondsAfter(ttl: Ttl | undefined, record: StateRecord | undefined): number | undefined {
@@ -336,20 +366,25 @@ export class CacheEntry {
     } catch (error) {
       throw this.#named(error);
     }
-    const { logger, warnBytes } = this.#parts;
-    const size = sizeOf(fields);
-    if (size > warnBytes) {
-      logger.warn({ size }, `the cache entry ${this.key.shown} has ${size} bytes; store ids, not blobs`);
-    }
+    this.#weigh(sizeOf(fields));
     return fields;
   }
 
+  #weigh(size: number): void {
+    const { logger, warnBytes } = this.#parts;
+    if (size <= warnBytes) return;
+    logger.warn({ size }, `the cache entry ${this.key.shown} is given ${size} bytes; store ids, not blobs`);
+  }
+
   #encode(value: unknown, field: string): Token {
+    let token: Token;
     try {
-      return encode(value);
+      token = encode(value);
     } catch (error) {
       throw this.#named(error, field);
     }
+    this.#weigh(Buffer.byteLength(token));
+    return token;
   }
 
   /** The error with the entry it is about, and the field by the name that its user gave it. */

@@ -34,7 +34,7 @@ export function flowOwner(tenantId: string, name: string): string {
 
 /** The profile of a user, or what is kept of him under a name. */
 export function userKey(tenantId: string, userId: string, name?: string): EntryKey {
-  if (name !== undefined) checkName(name, 'name');
+  if (name !== undefined) checkName(name, 'name', MAX_ID_LENGTH - 1);
   return {
     // The profile must not meet an entry that is called the same.
     record: { space: USERS, scope: [tenantId, userId], id: name === undefined ? '_' : `_${name}` },
@@ -53,8 +53,15 @@ export function rowKey(tenantId: string, table: string, pk: string): EntryKey {
 }
 
 /** Refuses what names nothing. @throws INVALID_ARGUMENT, LIMIT_EXCEEDED, naming the argument */
-export function checkName(value: unknown, argument: string): asserts value is string {
+export function checkName(value: unknown, argument: string, max = MAX_ID_LENGTH): asserts value is string {
   checkId(value, argument);
+  if (value.length <= max) return;
+  throw new AgentUpError('LIMIT_EXCEEDED', `${argument} has ${value.length} characters; at most ${max} are allowed`, {
+    argument,
+    limit: 'idLength',
+    max,
+    actual: value.length,
+  });
 }
 
 /** Refuses a field that a row cannot have. */

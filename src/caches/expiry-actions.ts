@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import { AgentUpError } from '../errors.js';
-import { decode, encode, integerOf, type Token } from '../json.js';
+import { AgentUpError, isAgentUpError } from '../errors.js';
+import { decode, encode, integerOf, refuseSealed, type Token } from '../json.js';
 import { rounds } from '../rounds.js';
 import { checkTtl } from '../storage/changes.js';
 import { type DueEntry, DueList } from '../storage/due-list.js';
-import type { RecordKey } from '../storage/keys.js';
+import { MAX_ID_LENGTH, type RecordKey } from '../storage/keys.js';
 import type { Change, StateRecord } from '../storage/state-storage.js';
 import { checkName } from './cache-keys.js';
 import type { CacheParts } from './cache-options.js';
@@ -93,12 +93,24 @@ export class ExpiryActions {
     );
   }
 
-  /** Runs what is due now, once. @returns how many handlers ran to their end */
+  /**
+   * Runs what is due now, once. An entry that cannot be read keeps none of the others waiting.
+   * @returns how many handlers ran to their end
+   * @throws what was wrong with the first entry that could not be read or settled, once the others have run
+   */
   async runDue(action: string, handler: ExpiryHandler, options: ExpiryWorkerOptions = {}): Promise<number> {
     let ran = 0;
+    let failure: { readonly error: unknown } | undefined;
     for (const hint of await this.#due(action).due(this.#parts.now())) {
-      if (await this.#run(action, hint, handler, options)) ran++;
+      try {
+        if (await this.#run(action, hint, handler, options)) ran++;
+      } catch (error) {
+        // Of a storage that does not answer the others are not asked for either.
+        if (isAgentUpError(error, 'STORAGE_UNAVAILABLE') || isAgentUpError(error, 'STORAGE_CLOSED')) throw error;
+        failure ??= { error };
+      }
     }
+    if (failure) throw failure.error;
     return ran;
   }
 
@@ -116,7 +128,7 @@ export class ExpiryActions {
     // Somebody else is at it.
     if (begun.busy) return false;
     const { record } = begun;
-    if (dueOf(record) !== due) {
+    if (!(await this.#isDue(key, record, due, token))) {
       // It was moved, stopped, or is done; or whoever makes it has come as far as the hint.
       await storage.commit(key, [], { lease: { token } });
       if (due < this.#parts.now() - UNFINISHED_MS) await this.#due(action).remove(hint);
@@ -149,6 +161,16 @@ export class ExpiryActions {
     return true;
   }
 
+  /** @throws KEY_MISSING, with the lease given back */
+  async #isDue(key: RecordKey, record: StateRecord | undefined, due: number, token: string): Promise<boolean> {
+    try {
+      return dueOf(record) === due;
+    } catch (error) {
+      await this.#parts.storage.commit(key, [], { lease: { token } });
+      throw error;
+    }
+  }
+
   async #later(key: RecordKey, hint: DueEntry, record: StateRecord, token: string, at: number, tries: number) {
     const { storage } = this.#parts;
     const [, action = ''] = key.scope;
@@ -175,7 +197,7 @@ export class ExpiryActions {
 
   #key(action: string, identifier: string): RecordKey {
     checkName(action, 'action');
-    checkName(identifier, 'identifier');
+    checkName(identifier, 'identifier', MAX_ID_LENGTH - DueList.PREFIX);
     return { space: ACTIONS, scope: [this.#tenantId, action], id: identifier };
   }
 
@@ -186,5 +208,8 @@ export class ExpiryActions {
 
 function dueOf(record: StateRecord | undefined): number | undefined {
   const due = record?.fields.get('due');
-  return due === undefined ? undefined : integerOf(due);
+  if (due === undefined) return undefined;
+  // Or what cannot be read would pass for what is not to come.
+  refuseSealed([due]);
+  return integerOf(due);
 }

@@ -46,9 +46,9 @@ export function contentOf(fields: ReadonlyMap<string, Token>): unknown {
   return decode(`{${text}}`);
 }
 
-/** How many bytes a value takes, about. */
+/** How many bytes a value takes, in UTF-8. */
 export function sizeOf(fields: ReadonlyMap<string, Token>): number {
   let size = 0;
-  for (const [field, token] of fields) size += field.length + token.length;
+  for (const [field, token] of fields) size += Buffer.byteLength(field) + Buffer.byteLength(token);
   return size;
 }

@@ -1,5 +1,5 @@
 import { AgentUpError, isAgentUpError } from '../errors.js';
-import { encode } from '../json.js';
+import { encode, refuseSealed } from '../json.js';
 import type { Logger } from '../logger.js';
 import type { OutputOf, StandardSchema } from '../standard-schema.js';
 import { checkTtl } from '../storage/changes.js';
@@ -121,7 +121,9 @@ export class Table<S extends StandardSchema = StandardSchema> extends KeyedCache
       keys.map(async (key): Promise<RowOf<OutputOf<S>>[]> => {
         const place = { space: TABLES, scope, id: key };
         const record = await this.#parts.storage.read(place);
-        if (record?.fields.get(fieldName(field)) === token) return [{ key, row: await this.#rowOf(key, record) }];
+        const held = record?.fields.get(fieldName(field));
+        if (held !== undefined) refuseSealed([held]);
+        if (record && held === token) return [{ key, row: await this.#rowOf(key, record) }];
         this.#aside(index.correct(place, field, value));
         return [];
       }),
@@ -131,7 +133,10 @@ export class Table<S extends StandardSchema = StandardSchema> extends KeyedCache
 
   /** Removes every row. @returns how many there were */
   async deleteAll(): Promise<number> {
-    return this.#deleteIn(await this.#scope());
+    const scope = await this.#scope();
+    const removed = await deleteAll(this.#parts.storage, { space: TABLES, scope });
+    await this.#index?.leaveAll(scope);
+    return removed;
   }
 
   /** Writes the row if there is none. */
@@ -166,7 +171,7 @@ export class Table<S extends StandardSchema = StandardSchema> extends KeyedCache
   /** Makes all rows void, for everybody and at once. @returns the number of the new generation */
   async bumpVersion(): Promise<number> {
     const { generation, ended } = await this.#versions().bump();
-    for (const id of ended) this.#aside(this.#deleteIn(this.#scopeOf(id)));
+    for (const id of ended) this.#aside(this.#sweep(this.#scopeOf(id)));
     return generation.version;
   }
 
@@ -195,10 +200,10 @@ export class Table<S extends StandardSchema = StandardSchema> extends KeyedCache
     return (await this.at(key).entryOf(record, this.#schema)).value as OutputOf<S>;
   }
 
-  async #deleteIn(scope: readonly string[]): Promise<number> {
-    const removed = await deleteAll(this.#parts.storage, { space: TABLES, scope });
+  /** Removes what is left of a generation that has ended. */
+  async #sweep(scope: readonly string[]): Promise<void> {
+    await deleteAll(this.#parts.storage, { space: TABLES, scope });
     await this.#index?.clear(scope);
-    return removed;
   }
 
   /** What fails here is made good by the next one who comes by. */

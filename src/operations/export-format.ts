@@ -1,6 +1,7 @@
 import { AgentUpError } from '../errors.js';
 import { encode, type Token } from '../json.js';
-import { checkKey } from '../storage/changes.js';
+import { checkCommit } from '../storage/changes.js';
+import type { Change } from '../storage/state-storage.js';
 import type { RecordHead } from './whole-record.js';
 
 /** The newest format of an export that this code writes and reads. */
@@ -58,18 +59,19 @@ export function logLine(entries: readonly Token[]): string {
 export function headOfLine(line: RecordLine): RecordHead {
   const { space, scope, id, owner, created, updated, expires, ttl, dropped = 0, fields } = line;
   const key = { space, scope, id };
-  checkKey(key);
-  const tokens = Object.entries(fields).map(([field, value]) => [field, encode(value)] as const);
-  return {
-    key,
-    owner,
+  if (!Array.isArray(scope)) throw new AgentUpError('INVALID_ARGUMENT', 'scope is no list', { argument: 'scope' });
+  const carried = {
     createdAt: moment(created),
     updatedAt: moment(updated),
     expiresAt: expires === undefined ? undefined : moment(expires),
     ownTtl: ttl,
     logDropped: dropped,
-    fields: new Map(tokens),
   };
+  const tokens = new Map(Object.entries(fields).map(([field, value]) => [field, encode(value)]));
+  // All of it before the first write, which may be of a page before its last.
+  const sets = [...tokens].map(([field, value]): Change => ({ op: 'set', field, value }));
+  checkCommit(key, [{ op: 'clearLog' }, { op: 'owner', owner }, ...sets], { carried });
+  return { key, owner, ...carried, fields: tokens };
 }
 
 /** What is wrong with an export, and where. */

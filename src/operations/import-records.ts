@@ -28,7 +28,7 @@ export interface ImportReport {
 /**
  * Brings what `exportRecords` has written into a storage, with owner, times, life and log positions. What is as new
  * there is left alone, so that an import can be repeated. Each record is checked by its digest before the last of it
- * is written. Memory: a page of one log.
+ * is written. Memory: a page of one log; of a record that replaces an older one, all of it.
  * @throws EXPORT_INVALID with the line, and what the storage throws
  */
 export async function importRecords(
@@ -55,7 +55,7 @@ class Import {
   async run(): Promise<ImportReport> {
     const counts = { records: 0, written: 0, kept: 0, expired: 0 };
     const header = await this.#next();
-    if (!header || !('export' in header)) throw exportInvalid('this is not an export of agentup', 1);
+    if (!header || !('export' in header) || !header.export) throw exportInvalid('this is not an export of agentup', 1);
     const { version } = header.export;
     if (version !== EXPORT_VERSION) {
       throw exportInvalid(`the export has version ${version}, and this agentup reads ${EXPORT_VERSION}`, 1);
@@ -64,10 +64,11 @@ class Import {
       const line = await this.#next();
       if (!line) throw exportInvalid('the export ends here, and it is not whole', this.#line);
       if ('done' in line) {
-        const { records, sha256 } = line.done;
+        const { records, sha256 } = line.done ?? {};
         if (records !== counts.records || sha256 !== this.#sum.hex) {
           throw exportInvalid(`${records} records were exported, and others are here`, this.#line);
         }
+        if (await this.#next()) throw exportInvalid('something follows the end of the export', this.#line);
         return counts;
       }
       if (!('record' in line)) throw exportInvalid('a record is expected here', this.#line);
@@ -89,7 +90,8 @@ class Import {
 
   async #record(head: RecordHead): Promise<'written' | 'kept' | 'expired' | 'again'> {
     const { clock = systemClock, dryRun = false } = this.#options;
-    const whole = { head, pages: () => this.#pages(head) };
+    const read = { digest: new RecordDigest(head), ended: false };
+    const whole = { head, pages: () => this.#pages(head, read) };
     try {
       const isOver = head.expiresAt !== undefined && head.expiresAt <= clock.now();
       const there = isOver ? undefined : await this.#storage.read(head.key, { fields: [] });
@@ -97,8 +99,13 @@ class Import {
       if (dryRun || isOver || isNewer) for await (const _ of whole.pages());
       if (isOver) return 'expired';
       if (isNewer) return 'kept';
-      if (!dryRun) await writeWhole(this.#storage, whole);
-      return 'written';
+      if (dryRun) return 'written';
+      // What is there must not be lost to an export that turns out to be damaged.
+      const pages = there ? await collected(whole.pages()) : whole.pages;
+      if (await writeWhole(this.#storage, { head, pages }, there?.version ?? 0)) return 'written';
+      // Somebody has written to it just now. What was not looked at yet is passed over.
+      if (!read.ended) for await (const _ of whole.pages());
+      return 'kept';
     } catch (error) {
       const changed = error instanceof ChangedMeanwhile;
       // What has been written of it belongs to nobody.
@@ -108,23 +115,35 @@ class Import {
     }
   }
 
-  /** The log of a record, to its `end`, which has to be right. */
-  async *#pages(head: RecordHead): AsyncGenerator<readonly Token[]> {
-    const digest = new RecordDigest(head);
+  /** The log of a record, or what is left of it, to its `end`, which has to be right. */
+  async *#pages(
+    head: RecordHead,
+    read: { readonly digest: RecordDigest; ended: boolean },
+  ): AsyncGenerator<readonly Token[]> {
+    const { digest } = read;
     for (;;) {
       const line = await this.#next();
       if (!line) throw exportInvalid('the export ends here, in the middle of a record', this.#line);
       if ('again' in line) throw new ChangedMeanwhile();
       if ('end' in line) {
         const sha256 = digest.end();
-        if (sha256 !== line.end.sha256) throw exportInvalid(`the record ${head.key.id} is damaged`, this.#line);
+        if (sha256 !== line.end?.sha256) throw exportInvalid(`the record ${head.key.id} is damaged`, this.#line);
         this.#sum.add(sha256);
+        read.ended = true;
         return;
       }
       if (!('log' in line) || !Array.isArray(line.log)) throw exportInvalid('a log or an end is expected', this.#line);
-      const page = line.log.map(encode);
+      const page = this.#tokens(line.log);
       digest.log(page);
       yield page;
+    }
+  }
+
+  #tokens(values: readonly unknown[]): Token[] {
+    try {
+      return values.map(encode);
+    } catch (error) {
+      throw exportInvalid(`this is no log: ${messageOf(error)}`, this.#line, error);
     }
   }
 
@@ -144,4 +163,13 @@ class Import {
     }
     throw exportInvalid('this is no line of an export', this.#line);
   }
+}
+
+/** Pages that are all there before the first is asked for. */
+async function collected(pages: AsyncIterable<readonly Token[]>): Promise<() => AsyncGenerator<readonly Token[]>> {
+  const all: (readonly Token[])[] = [];
+  for await (const page of pages) all.push(page);
+  return async function* () {
+    yield* all;
+  };
 }

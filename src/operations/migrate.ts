@@ -4,8 +4,8 @@ import { AgentUpError } from '../errors.js';
 import { keyText, type RecordKey } from '../storage/keys.js';
 import type { RecordInfo, StateRecord, StateStorage } from '../storage/state-storage.js';
 import { inParallel } from './in-parallel.js';
-import { DigestSum, type Measured, measure, readWhole, untilStill } from './whole-record.js';
-import { writeWhole } from './write-record.js';
+import { ChangedMeanwhile, DigestSum, type Measured, measure, readWhole, untilStill } from './whole-record.js';
+import { deleteUnchanged, writeWhole } from './write-record.js';
 
 /** Passes over the source after which what still changes is left to a later run. */
 const MAX_PASSES = 8;
@@ -151,7 +151,7 @@ class Migration {
     const text = keyText(key);
     // Two writes of one millisecond are told apart in the end, by digest.
     if (this.#seen.get(text) === updatedAt) return 'same';
-    const theirs = await this.#target.read(key, { fields: [] });
+    let theirs = await this.#target.read(key, { fields: [] });
     this.#seen.set(text, updatedAt);
     if (theirs && isSame(info, theirs)) return 'same';
     if (theirs && theirs.updatedAt > updatedAt) return 'kept';
@@ -159,7 +159,11 @@ class Migration {
     return untilStill(key, async () => {
       const whole = await readWhole(this.#source, key);
       if (!whole || this.#isOver(whole.head)) return 'gone';
-      await writeWhole(this.#target, whole);
+      if (!(await writeWhole(this.#target, whole, theirs?.version ?? 0))) {
+        theirs = await this.#target.read(key, { fields: [] });
+        if (theirs && theirs.updatedAt > whole.head.updatedAt) return 'kept';
+        throw new ChangedMeanwhile();
+      }
       this.#seen.set(text, whole.head.updatedAt);
       this.#written.set(text, key);
       this.#copied++;
@@ -170,9 +174,12 @@ class Migration {
   /** What this run has brought and the source has not any more was deleted there, or has expired. */
   async #dropGone(): Promise<number> {
     let dropped = 0;
-    await inParallel(this.#written.values(), this.#parallel, async (key) => {
+    await inParallel(this.#written, this.#parallel, async ([text, key]) => {
       if (await this.#source.read(key, { fields: [] })) return;
-      if (await this.#target.delete(key)) dropped++;
+      const theirs = await this.#target.read(key, { fields: [] });
+      // What was written there since is newer than what was deleted.
+      if (!theirs || theirs.updatedAt > (this.#seen.get(text) ?? 0)) return;
+      if (await deleteUnchanged(this.#target, key, theirs.version)) dropped++;
     });
     return dropped;
   }
@@ -221,8 +228,8 @@ class Migration {
       }
       const whole = await untilStill(key, async () => {
         const read = await readWhole(this.#source, key);
-        if (read) await writeWhole(this.#target, read);
-        return read;
+        // Where somebody has written to it meanwhile, both are looked at again.
+        return read && writeWhole(this.#target, read, target?.version ?? 0);
       });
       if (whole) this.#copied++;
     }
@@ -237,7 +244,7 @@ class Migration {
       const begun = await this.#source.begin(head.key, { token, leaseMs: MOVE_LEASE_MS });
       if (begun.busy) return;
       const still = await measure(this.#source, head.key);
-      if (still?.digest === digest && (await this.#source.delete(head.key))) moved++;
+      if (still?.digest === digest && (await deleteUnchanged(this.#source, head.key, still.version))) moved++;
       await this.#source.commit(head.key, [], { lease: { token } });
     });
     return moved;

@@ -32,10 +32,13 @@ export class ChangedMeanwhile extends Error {}
  * All of a record, `undefined` where there is none. What fits in one page comes in one step; of a longer log the older
  * pages are read afterwards, and `ChangedMeanwhile` is thrown where they no longer belong to the rest.
  */
-export async function readWhole(storage: StateStorage, key: RecordKey): Promise<WholeRecord | undefined> {
+export async function readWhole(
+  storage: StateStorage,
+  key: RecordKey,
+): Promise<(WholeRecord & { readonly version: number }) | undefined> {
   const record = await storage.read(key, { log: LOG_PAGE });
   if (!record) return undefined;
-  return { head: headOf(key, record), pages: () => pagesOf(storage, key, record) };
+  return { head: headOf(key, record), version: record.version, pages: () => pagesOf(storage, key, record) };
 }
 
 /** What there is to know of a record beside its log. */
@@ -106,6 +109,7 @@ export class RecordDigest {
 /** What a record comes to. */
 export interface Measured {
   readonly head: RecordHead;
+  readonly version: number;
   readonly digest: string;
   /** Of names, values and log entries, as JSON in UTF-8. */
   readonly bytes: number;
@@ -119,7 +123,13 @@ export async function measure(storage: StateStorage, key: RecordKey): Promise<Me
     if (!whole) return undefined;
     const digest = new RecordDigest(whole.head);
     for await (const page of whole.pages()) digest.log(page);
-    return { head: whole.head, bytes: digest.bytes, entries: digest.entries, digest: digest.end() };
+    return {
+      head: whole.head,
+      version: whole.version,
+      bytes: digest.bytes,
+      entries: digest.entries,
+      digest: digest.end(),
+    };
   });
 }
 

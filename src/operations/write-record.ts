@@ -1,4 +1,5 @@
-import type { Change, StateStorage } from '../storage/state-storage.js';
+import type { RecordKey } from '../storage/keys.js';
+import type { Change, CommitCondition, StateStorage } from '../storage/state-storage.js';
 import { RecordDigest, type WholeRecord } from './whole-record.js';
 
 /** The time of the last write that a record carries until all of it is there: no record of a source has it. */
@@ -7,9 +8,14 @@ const UNFINISHED = 0;
 /**
  * Writes a record in the place of whatever is there, with its owner, its times, its life and the positions of its log.
  * A long log goes page by page; until the last is written the record carries a time by which a later run knows.
- * @returns the digest of what was written
+ * @param version what is written over, 0: nothing is there
+ * @returns the digest of what was written; `undefined` where somebody else wrote meanwhile, and nothing was
  */
-export async function writeWhole(target: StateStorage, { head, pages }: WholeRecord): Promise<RecordDigest> {
+export async function writeWhole(
+  target: StateStorage,
+  { head, pages }: WholeRecord,
+  version: number,
+): Promise<RecordDigest | undefined> {
   const { key, createdAt, updatedAt, expiresAt, ownTtl, logDropped } = head;
   const digest = new RecordDigest(head);
   let changes: Change[] = [
@@ -18,18 +24,28 @@ export async function writeWhole(target: StateStorage, { head, pages }: WholeRec
     { op: 'owner', owner: head.owner },
     ...[...head.fields].map(([field, value]): Change => ({ op: 'set', field, value })),
   ];
-  const commit = async (time: number, begins = 0): Promise<void> => {
+  let condition: CommitCondition | undefined = { version };
+  const commit = async (time: number, begins = 0): Promise<boolean> => {
     const carried = { createdAt, updatedAt: time, expiresAt, ownTtl, logDropped: begins };
-    await target.commit(key, changes, { carried });
+    const { committed } = await target.commit(key, changes, { carried, ...(condition && { condition }) });
+    // Whoever writes to what is half there loses nothing by what follows.
+    condition = undefined;
     changes = [];
+    return committed;
   };
   // The commit that says where a log begins cannot log.
-  if (logDropped > 0) await commit(UNFINISHED, logDropped);
+  if (logDropped > 0 && !(await commit(UNFINISHED, logDropped))) return undefined;
   for await (const page of pages()) {
-    if (changes.some(({ op }) => op === 'log')) await commit(UNFINISHED);
+    if (changes.some(({ op }) => op === 'log') && !(await commit(UNFINISHED))) return undefined;
     digest.log(page);
     changes = [...changes, ...page.map((entry): Change => ({ op: 'log', entry }))];
   }
-  await commit(updatedAt);
-  return digest;
+  return (await commit(updatedAt)) ? digest : undefined;
+}
+
+/** Removes a record where it still has this version. @returns whether it had */
+export async function deleteUnchanged(storage: StateStorage, key: RecordKey, version: number): Promise<boolean> {
+  // A record that is carried past its end is gone at once, and a commit can be compared as `delete` cannot.
+  const carried = { createdAt: 0, updatedAt: 0, expiresAt: 1, ownTtl: undefined };
+  return (await storage.commit(key, [{ op: 'touch' }], { carried, condition: { version } })).committed;
 }

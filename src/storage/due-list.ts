@@ -21,6 +21,8 @@ export interface DueEntry {
  * record says that they lead to. So they are made before that record is written, and may be left behind.
  */
 export class DueList {
+  /** Characters that the id of an entry has before its name. */
+  static readonly PREFIX = DIGITS + 1;
   readonly #storage: StateStorage;
   readonly #space: string;
   readonly #scope: readonly string[];
@@ -50,7 +52,7 @@ export class DueList {
     for await (const { key, record } of this.#storage.list(query) as AsyncIterable<RecordInfo>) {
       const at = Number(key.id.slice(0, DIGITS));
       if (at > now) break;
-      due.push({ key, at, name: key.id.slice(DIGITS + 1), record });
+      due.push({ key, at, name: key.id.slice(DueList.PREFIX), record });
     }
     return due;
   }

@@ -1,9 +1,11 @@
-import { expect, it } from 'vitest';
+import { randomBytes } from 'node:crypto';
+import { describe, expect, it } from 'vitest';
 import { createCaches } from '../../src/caches/index.js';
 import { RowIndex } from '../../src/caches/row-index.js';
+import { EncryptedStorage } from '../../src/storage/encryption/index.js';
 import type { RecordKey } from '../../src/storage/keys.js';
 import { MemoryStorage } from '../../src/storage/memory-storage.js';
-import type { Change, CommitOptions } from '../../src/storage/state-storage.js';
+import type { Change, CommitOptions, StateStorage } from '../../src/storage/state-storage.js';
 import { TestClock } from '../support/test-clock.js';
 
 /** Just before a row is written, somebody who saw it without this value gives the entry up. */
@@ -33,7 +35,7 @@ it('an entry that leads to no row is given up, in its time', async () => {
   });
   const index = new RowIndex(storage, ['who']);
   const row = { space: 'cache-tables', scope: ['t', 'rows'], id: 'never made' };
-  await index.enter(row, new Map([['.who', '"x"']]), undefined);
+  await index.enter(row, undefined, new Map([['.who', '"x"']]), undefined);
   const keys = async () => {
     const found: string[] = [];
     for await (const key of index.keys(row.scope, 'who', 'x')) found.push(key);
@@ -43,4 +45,187 @@ it('an entry that leads to no row is given up, in its time', async () => {
   await new Promise((resolve) => setImmediate(resolve));
   clock.advance(3_600_000);
   expect(await keys()).toEqual([]);
+});
+
+describe('an index entry', () => {
+  const clock = new TestClock();
+  const open = (storage: StateStorage, ttl?: number) =>
+    createCaches({ storage, tenantId: 't', clock }).tableCache.table('rows', undefined, { indexes: ['who'], ttl });
+  const settled = () => new Promise((resolve) => setImmediate(resolve));
+  const entriesIn = async (storage: StateStorage) => {
+    let count = 0;
+    for await (const _ of storage.list({ space: 'cache-index' })) count++;
+    return count;
+  };
+  const hour = 3_600_000;
+  const found = [{ key: 'k', row: { who: 'x' } }];
+
+  it('lives as long as the row that is there, whatever a writer that died was about to write', async () => {
+    const storage = new MemoryStorage({ clock });
+    const rows = open(storage);
+    await rows.set('k', { who: 'x' });
+    const commit = storage.commit.bind(storage);
+    storage.commit = async (key, ...rest) => {
+      if (key.space === 'cache-tables') throw new Error('died');
+      return commit(key, ...rest);
+    };
+    await expect(rows.set('k', { who: 'x' }, { ttl: 1 })).rejects.toThrow('died');
+    await expect(rows.setTtl('k', 1)).rejects.toThrow('died');
+    storage.commit = commit;
+    clock.advance(hour);
+    expect(await rows.findByField('who', 'x')).toEqual(found);
+  });
+
+  it('lives as long as the row of the writer that won', async () => {
+    const storage = new MemoryStorage({ clock });
+    const rows = open(storage);
+    const read = storage.read.bind(storage);
+    storage.read = async (...args) => {
+      const record = await read(...args);
+      storage.read = read;
+      await rows.set('k', { who: 'x' });
+      return record;
+    };
+    expect(await rows.createIfAbsent('k', { who: 'x' }, { ttl: 1 })).toMatchObject({ status: 'already_exists' });
+    clock.advance(hour);
+    expect(await rows.findByField('who', 'x')).toEqual(found);
+  });
+
+  it('lives as long as the row of the writer that came last', async () => {
+    const storage = new MemoryStorage({ clock });
+    const rows = open(storage);
+    const commit = storage.commit.bind(storage);
+    storage.commit = async (key, ...rest) => {
+      const answer = await commit(key, ...rest);
+      if (key.space === 'cache-tables') {
+        storage.commit = commit;
+        await rows.set('k', { who: 'x' });
+      }
+      return answer;
+    };
+    await rows.set('k', { who: 'x' }, { ttl: 1 });
+    clock.advance(hour);
+    expect(await rows.findByField('who', 'x')).toEqual(found);
+  });
+
+  it('lives longer with a row that does, and goes with one that ends', async () => {
+    const storage = new MemoryStorage({ clock });
+    const rows = open(storage);
+    await rows.set('k', { who: 'x' }, { ttl: 60 });
+    for (let minute = 0; minute < 60; minute++) {
+      clock.advance(59_000);
+      await rows.set('k', { who: 'x' }, { ttl: 60 });
+    }
+    expect(await rows.findByField('who', 'x')).toEqual(found);
+    await rows.setTtl('k', 'none');
+    clock.advance(hour);
+    expect(await rows.findByField('who', 'x')).toEqual(found);
+    await rows.setTtl('k', 300);
+    clock.advance(299_000);
+    expect([await rows.findByField('who', 'x'), await entriesIn(storage)]).toEqual([found, 1]);
+    clock.advance(200_000);
+    expect(await entriesIn(storage)).toBe(0);
+    await rows.set('k', { who: 'x' });
+    await rows.set('k', { who: 'x' }, { ttl: 1 });
+    clock.advance(200_000);
+    expect(await entriesIn(storage)).toBe(0);
+  });
+
+  it('of no row ends, also where it is found again and again', async () => {
+    const storage = new MemoryStorage({ clock });
+    const rows = open(storage);
+    await rows.set('k', { who: 'x' });
+    await rows.delete('k');
+    for (let i = 0; i < 10; i++) {
+      clock.advance(60_000);
+      expect(await rows.findByField('who', 'x')).toEqual([]);
+      await settled();
+    }
+    expect(await entriesIn(storage)).toBe(0);
+  });
+
+  it('of a row that comes while its table is deleted stays, those of the others go', async () => {
+    const storage = new MemoryStorage({ clock });
+    const rows = open(storage);
+    for (let i = 0; i < 120; i++) await rows.set(`row ${i}`, { who: 'x' });
+    const remove = storage.delete.bind(storage);
+    storage.delete = async (key) => {
+      storage.delete = remove;
+      // Before those that are still to be listed.
+      await rows.set('k', { who: 'x' });
+      return remove(key);
+    };
+    expect(await rows.deleteAll()).toBe(120);
+    expect(await rows.findByField('who', 'x')).toEqual(found);
+    clock.advance(hour);
+    expect([await rows.findByField('who', 'x'), await entriesIn(storage)]).toEqual([found, 1]);
+  });
+
+  it('is not given up by who cannot read the row', async () => {
+    const storage = new MemoryStorage({ clock });
+    const sealed = open(new EncryptedStorage(storage, { key: randomBytes(32).toString('base64') }));
+    await sealed.set('k', { who: 'x' });
+    await expect(open(storage).findByField('who', 'x')).rejects.toMatchObject({ code: 'KEY_MISSING' });
+    const row = { space: 'cache-tables', scope: ['t', 'rows'], id: 'k' };
+    await expect(new RowIndex(storage, ['who']).correct(row, 'who', 'x')).rejects.toMatchObject({
+      code: 'KEY_MISSING',
+    });
+    clock.advance(hour);
+    expect(await sealed.findByField('who', 'x')).toEqual(found);
+  });
+
+  it('is not given up by who looked at the row before somebody wrote it', async () => {
+    const storage = new MemoryStorage({ clock });
+    const rows = open(storage);
+    await rows.set('k', { who: 'x' });
+    const read = storage.read.bind(storage);
+    storage.read = async (key, options) => {
+      const record = await read(key, options);
+      if (key.space === 'cache-tables' && options?.fields) {
+        storage.read = read;
+        await rows.set('k', { who: 'x' });
+      }
+      return record;
+    };
+    await rows.delete('k');
+    clock.advance(hour);
+    expect(await rows.findByField('who', 'x')).toEqual(found);
+  });
+
+  it('is made to live longer by many at once, and lives as long as the longest of them', async () => {
+    const storage = new MemoryStorage({ clock });
+    const rows = open(storage);
+    await rows.set('k', { who: 'x' }, { ttl: 60 });
+    await rows.set('k', { who: 'x' }, { ttl: 1_000 });
+    clock.advance(900_000);
+    expect(await rows.findByField('who', 'x')).toEqual(found);
+    await rows.set('k', { who: 'x' }, { ttl: 60 });
+    const version = (await rows.at('k').getEntry())?.version ?? '';
+    const commit = storage.commit.bind(storage);
+    storage.commit = async (key, ...rest) => {
+      const answer = await commit(key, ...rest);
+      if (key.space === 'cache-index') {
+        storage.commit = commit;
+        await rows.set('k', { who: 'x', n: 2 });
+      }
+      return answer;
+    };
+    await expect(rows.set('k', { who: 'x' }, { ttl: 5_000, version })).rejects.toMatchObject({ code: 'CONFLICT' });
+    clock.advance(2 * hour);
+    expect(await rows.findByField('who', 'x')).toHaveLength(1);
+  });
+
+  it('is made again for the longer life of a row, where somebody had shortened it before that was written', async () => {
+    const storage = new MemoryStorage({ clock });
+    const rows = open(storage);
+    await rows.set('k', { who: 'x' }, { ttl: 60 });
+    const commit = storage.commit.bind(storage);
+    storage.commit = async (key, ...rest) => {
+      if (key.space === 'cache-tables') await new RowIndex(storage, ['who']).leave(key, new Map([['.who', '"x"']]));
+      return commit(key, ...rest);
+    };
+    await rows.set('k', { who: 'x' });
+    clock.advance(hour);
+    expect(await rows.findByField('who', 'x')).toEqual(found);
+  });
 });

@@ -5,7 +5,7 @@ import { onEachBackend } from './backends.js';
 const CODE = (code: string) => expect.objectContaining({ code });
 const Player = z.object({ name: z.string().optional(), score: z.coerce.number().int() });
 
-onEachBackend('a cache', ({ caches, pass, backend }) => {
+onEachBackend('a cache', ({ caches, pass, backend, storage }) => {
   it('has what was set, replaces and removes it', async () => {
     const { tableCache, stateCache, userCache } = caches();
     for (const [get, set, exists, remove] of [
@@ -253,5 +253,100 @@ onEachBackend('a cache', ({ caches, pass, backend }) => {
     await stateCache.set('large', { text: 'x'.repeat(2_000) });
     expect(warnings).toHaveLength(1);
     expect(warnings[0]).toContain('state:large:ann');
+  });
+
+  it('a field operation that makes a row gives it the life of its table, and one on a row keeps that of the row', async () => {
+    const table = caches().tableCache.table('t', undefined, { ttl: 60 });
+    const operations = [
+      (key: string) => table.setField(key, 'x', 1),
+      (key: string) => table.patch(key, { x: 1 }),
+      (key: string) => table.incrementField(key, 'x'),
+      (key: string) => table.appendToList(key, 'list', 1),
+    ];
+    for (const [i, operation] of operations.entries()) {
+      await operation(`made ${i}`);
+      expect(await table.getTtl(`made ${i}`)).toBe(60);
+      await table.set(`there ${i}`, { x: 1 }, { ttl: 900 });
+      await operation(`there ${i}`);
+      expect(await table.getTtl(`there ${i}`)).toBeGreaterThan(890);
+      await table.set(`value ${i}`, 1);
+      await expect(operation(`value ${i}`)).rejects.toThrow(CODE('WRONG_TYPE'));
+    }
+    await Promise.all(Array.from({ length: 20 }, () => table.incrementField('counted', 'n')));
+    expect([await table.get('counted'), await table.getTtl('counted')]).toEqual([{ n: 20 }, 60]);
+  });
+
+  it('what was loaded is what the schema makes of it, as it is when it is read', async () => {
+    const Row = z.object({ n: z.coerce.number(), unit: z.string().default('kg') });
+    const table = caches().tableCache.table('t', Row);
+    const load = () => ({ n: '7' }) as never;
+    for (let i = 0; i < 2; i++) expect(await table.getOrLoad('k', load)).toEqual({ n: 7, unit: 'kg' });
+  });
+
+  it('warns of a part that is too large, too, and counts bytes', async () => {
+    const warned: string[] = [];
+    const logger = { debug() {}, info() {}, warn: (_: unknown, text?: string) => warned.push(text ?? ''), error() {} };
+    const { stateCache } = caches({ warnBytes: 1_000, logger });
+    await stateCache.setField('field', 'x', 'x'.repeat(1_000));
+    await stateCache.appendToList('list', 'x', 'x'.repeat(1_000));
+    await stateCache.set('sheep', '🐑'.repeat(300));
+    await stateCache.set('small', 'x'.repeat(900));
+    expect(warned.map((text) => text.split(':')[2])).toEqual(['field', 'list', 'sheep']);
+  });
+
+  it('names may be as long as is said, and one longer is refused by its name', async () => {
+    const long = 'x'.repeat(1_024);
+    const { stateCache, userCache, tableCache, expiry } = caches({ tenantId: `${Math.random()}`.padEnd(1_024, 't') });
+    await stateCache.set(long, 1);
+    await tableCache.set(long, long, { [long.slice(1)]: 1 });
+    await userCache.at(long.slice(1)).set(1);
+    await expiry.set(long, long.slice(16), { ttl: 60 });
+    await tableCache.table('found', undefined, { indexes: ['a'] }).set(long.slice(34), { a: 1 });
+    const refused = (argument: string) => expect.objectContaining({ details: expect.objectContaining({ argument }) });
+    await expect(async () => userCache.at(long).set(1)).rejects.toThrow(refused('name'));
+    await expect(expiry.set(long, long.slice(15), { ttl: 60 })).rejects.toThrow(refused('identifier'));
+    await expect(tableCache.setField('t', 'k', long, 1)).rejects.toThrow(refused('field'));
+  });
+
+  it('an update meets no entry that was deleted and made again as if it were the same', async () => {
+    const { stateCache } = caches();
+    await stateCache.set('a', { n: 1 });
+    const seen: unknown[] = [];
+    await stateCache.update<{ n: number }>('a', async (value) => {
+      if (seen.push(value?.n) === 1) {
+        await stateCache.delete('a');
+        await stateCache.set('a', { n: 5 });
+      }
+      return { n: (value?.n ?? 0) + 1 };
+    });
+    expect([seen, await stateCache.get('a')]).toEqual([[1, 5], { n: 6 }]);
+  });
+
+  it('an update that makes a row gives it the life of its table', async () => {
+    const table = caches().tableCache.table('t', undefined, { ttl: 60 });
+    await table.update('k', () => ({ n: 1 }));
+    expect(await table.getTtl('k')).toBe(60);
+  });
+
+  it('a generation that somebody began while another was begun is swept, too', async () => {
+    const tenantId = `tenant ${Math.random()}`;
+    const table = caches({ tenantId }).tableCache.table('t', undefined, { versioned: true });
+    expect(await table.version()).toBe(1);
+    const store = storage();
+    const { commit } = store;
+    store.commit = async (...args) => {
+      store.commit = commit;
+      await table.bumpVersion();
+      await table.set('k', { n: 1 });
+      return commit.apply(store, args);
+    };
+    expect(await table.bumpVersion()).toBe(3);
+    const kept = async () => {
+      let count = 0;
+      for await (const { key } of store.list({ space: 'cache-tables' })) if (key.scope[0] === tenantId) count++;
+      return count;
+    };
+    // It is swept aside.
+    await expect.poll(kept).toBe(0);
   });
 });

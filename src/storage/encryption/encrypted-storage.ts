@@ -55,7 +55,14 @@ export class EncryptedStorage extends ForwardingStorage {
     const begun = await this.inner.begin(key, options);
     if (begun.busy) return begun;
     const text = keyText(key);
-    const record = this.#opened(key, text, begun.record, options.idempotencyKey);
+    let record: StateRecord | undefined;
+    try {
+      record = this.#opened(key, text, begun.record, options.idempotencyKey);
+    } catch (error) {
+      // Nobody was told of this lease. One that does not get back ends by itself.
+      await this.inner.commit(key, [], { lease: { token: options.token } }).catch(() => {});
+      throw error;
+    }
     this.#seen.note(options, text, begun.record?.fields ?? new Map());
     return { busy: false, record };
   }

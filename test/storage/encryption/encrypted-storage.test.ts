@@ -388,3 +388,20 @@ describe('a key', () => {
     },
   );
 });
+
+it('a begin that cannot open what it found keeps no lease', async () => {
+  const inner = new MemoryStorage();
+  await encrypted(inner).commit(key(), [set('a', 1)]);
+  const blind = encrypted(inner, { key: newKey() });
+  await expect(blind.begin(key(), { token: 'blind', leaseMs: 60_000 })).rejects.toThrow(code('KEY_MISSING'));
+  expect(await encrypted(inner).begin(key(), { token: 'seeing', leaseMs: 60_000 })).toMatchObject({ busy: false });
+});
+
+it('a reply that was moved to another message does not open', async () => {
+  const inner = new MemoryStorage();
+  await encrypted(inner).commit(key(), [], { idempotency: { key: 'first', reply: '"mine"', keep: 5 } });
+  const reply = (await inner.read(key(), { idempotencyKey: 'first' }))?.reply ?? '';
+  await inner.commit(key(), [], { idempotency: { key: 'second', reply, keep: 5 } });
+  expect((await encrypted(inner).read(key(), { idempotencyKey: 'first' }))?.reply).toBe('"mine"');
+  await expect(encrypted(inner).read(key(), { idempotencyKey: 'second' })).rejects.toThrow(code('DECRYPTION_FAILED'));
+});

@@ -1,0 +1,132 @@
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { exportRecords, importRecords, migrate } from '../../src/operations/index.js';
+import { deleteUnchanged } from '../../src/operations/write-record.js';
+import type { RecordKey } from '../../src/storage/keys.js';
+import { MemoryStorage } from '../../src/storage/memory-storage.js';
+import { openStorage, type StorageOptions } from '../../src/storage/open-storage.js';
+import type { Change, StateStorage } from '../../src/storage/state-storage.js';
+import { valkeyUrl } from '../support/index.js';
+import { TestClock } from '../support/test-clock.js';
+
+const KEY: RecordKey = { space: 'contexts', scope: [], id: 'a' };
+const set = (value: number): Change[] => [{ op: 'set', field: 'x', value: String(value) }];
+const held = async (storage: StateStorage) => (await storage.read(KEY))?.fields.get('x');
+
+/** A source that was written to after the target, and a way to do something in the middle of what follows. */
+async function pair(log = 0) {
+  const clock = new TestClock();
+  const [source, target] = [new MemoryStorage({ clock }), new MemoryStorage({ clock })];
+  await target.commit(KEY, set(1));
+  clock.advance(1_000);
+  const entries = Array.from({ length: log }, (_, i): Change => ({ op: 'log', entry: String(i) }));
+  await source.commit(KEY, [...set(2), ...entries], log > 0 ? { logMax: log - 1 } : {});
+  clock.advance(1_000);
+  return { source, target, clock };
+}
+
+/** Does something before the call of that name with these arguments, once. */
+function interject(
+  storage: StateStorage,
+  name: 'commit' | 'read' | 'delete',
+  work: () => Promise<unknown>,
+  matches: (...args: never[]) => boolean = () => true,
+): void {
+  const original = (storage[name] as (...args: unknown[]) => Promise<unknown>).bind(storage);
+  Object.assign(storage, {
+    [name]: async (...args: never[]) => {
+      if (matches(...args)) {
+        Object.assign(storage, { [name]: original });
+        await work();
+      }
+      return original(...args);
+    },
+  });
+}
+
+async function* linesOf(storage: StateStorage): AsyncGenerator<string> {
+  const lines: string[] = [];
+  for await (const line of exportRecords(storage)) lines.push(line);
+  yield* lines;
+}
+
+describe('a target that is in use loses nothing', () => {
+  it.each([0, 3, 2_500])('what is written to it just before a migration does, %i messages long', async (log) => {
+    const { source, target, clock } = await pair(log);
+    interject(target, 'commit', () => target.commit(KEY, set(3)));
+    expect(await migrate(source, target, { clock })).toMatchObject({ copied: 0 });
+    expect([await held(target), (await target.readLog(KEY)).total]).toEqual(['3', 0]);
+  });
+
+  it.each([0, 3, 2_500])('what is written to it just before an import does, %i messages long', async (log) => {
+    const { source, target, clock } = await pair(log);
+    const lines = linesOf(source);
+    interject(target, 'commit', () => target.commit(KEY, set(3)));
+    expect(await importRecords(lines, target, { clock })).toEqual({ records: 1, written: 0, kept: 1, expired: 0 });
+    expect([await held(target), (await target.readLog(KEY)).total]).toEqual(['3', 0]);
+    // Also where nothing was there to begin with.
+    const empty = new MemoryStorage({ clock });
+    interject(empty, 'commit', () => empty.commit(KEY, set(3)));
+    expect(await importRecords(linesOf(source), empty, { clock })).toMatchObject({ written: 0, kept: 1 });
+    expect(await held(empty)).toBe('3');
+  });
+
+  it('what is written to a record that the source has deleted meanwhile stays', async () => {
+    const { source, target, clock } = await pair();
+    const work = async () => {
+      await source.delete(KEY);
+      clock.advance(5);
+      await target.commit(KEY, set(3));
+    };
+    // The first look after it was brought.
+    interject(source, 'read', work, (_key: RecordKey, options: { fields?: string[] }) => options?.fields?.length === 0);
+    expect(await migrate(source, target, { clock })).toMatchObject({ copied: 1, dropped: 0 });
+    expect(await held(target)).toBe('3');
+  });
+
+  it('what differs by its contents only is mended where it was looked at, not where it has changed since', async () => {
+    const { source, target, clock } = await pair();
+    await migrate(source, target, { clock });
+    const { createdAt, updatedAt, expiresAt, ownTtl } = (await source.read(KEY)) ?? { createdAt: 0, updatedAt: 0 };
+    await target.commit(KEY, set(7), { carried: { createdAt, updatedAt, expiresAt, ownTtl } });
+    interject(target, 'commit', () => target.commit(KEY, set(3)));
+    await migrate(source, target, { clock });
+    expect(await held(target)).toBe('3');
+  });
+});
+
+it('a source that is moved keeps what is written to it, under a lease or not, before it is removed', async () => {
+  const { source, target, clock } = await pair();
+  const removes = (_key: RecordKey, _changes: Change[], options?: { condition?: object }) => !!options?.condition;
+  interject(source, 'commit', () => source.commit(KEY, set(3)), removes);
+  expect(await migrate(source, target, { clock, move: true })).toMatchObject({ moved: 0 });
+  expect([await held(source), await held(target)]).toEqual(['3', '2']);
+  expect(await migrate(source, target, { clock, move: true })).toMatchObject({ moved: 1 });
+  expect([await held(source), await held(target)]).toEqual([undefined, '3']);
+});
+
+describe('a record is removed only as it was seen', () => {
+  const root = mkdtempSync(join(tmpdir(), 'agentup-in-use-'));
+  afterAll(() => rmSync(root, { recursive: true, force: true }));
+  it.each<StorageOptions>([
+    { backend: 'memory' },
+    { backend: 'file', storageDir: root, durability: 'never' },
+    { backend: 'valkey', url: valkeyUrl(), keyPrefix: `in-use-${randomBytes(5).toString('hex')}:` },
+  ])('on $backend', async (options) => {
+    const storage = await openStorage(options);
+    await storage.commit(KEY, [...set(1), { op: 'log', entry: '1' }, { op: 'owner', owner: 'ann' }]);
+    expect(await deleteUnchanged(storage, KEY, 2)).toBe(false);
+    expect(await held(storage)).toBe('1');
+    expect(await deleteUnchanged(storage, KEY, 1)).toBe(true);
+    for (const query of [{}, { owner: 'ann' }]) {
+      for await (const _ of storage.list({ space: KEY.space, ...query })) expect.unreachable();
+    }
+    expect([await storage.read(KEY), (await storage.readLog(KEY)).total]).toEqual([undefined, 0]);
+    await storage.commit(KEY, set(2));
+    expect((await storage.read(KEY, { log: 5 }))?.log).toEqual([]);
+    await storage.close();
+  });
+});
