@@ -103,7 +103,7 @@ it('without a prefix the entries are those of createCacheFactory; with the url a
   await tableCache.set('products', 'pizza', { text: 'x'.repeat(50) });
   expect(warnings).toEqual([]);
   await tableCache.set('products', 'pizza', { text: 'x'.repeat(100) });
-  expect(String(warnings[0]?.[1])).toMatch(/shop:df:products:pkid:pizza has 1\d\d bytes/);
+  expect(String(warnings[0]?.[1])).toMatch(/shop:df:products:pkid:pizza is given 1\d\d bytes/);
   await agent.close();
   const factory = await createCacheFactory('valkey', { url: `${url}/2` });
   expect(await factory.for('shop', 'ann').userCache.get()).toEqual({ visits: 1 });

@@ -39,6 +39,7 @@ describe('a configuration that is right', () => {
         allow_anonymous: false,
         api_keys: [],
         context_ids: 'server',
+        login_limit: { failures: 30, seconds: 60 },
         rate_limit: { requests: 600, seconds: 60 },
       },
       conversations: { serve: false, api_keys: [], ttl: 86_400, numbers: [] },

@@ -191,6 +191,7 @@ describe('MCP over HTTP', () => {
     const serving = await serve({ server: { mcp: true, stop_timeout: 20 } });
     await connect(serving.url);
     closeGate();
+    shared.log.length = 0;
     const running = call('ask_hang', { message: 'x' });
     await expect.poll(() => shared.log.length).toBeGreaterThan(0);
     const stopped = serving.server.stop();
