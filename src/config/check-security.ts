@@ -3,7 +3,32 @@ import { valueAt } from './schema-problems.js';
 
 /** What the schema cannot say about secrets: what `security` needs of them, and that they belong into the environment. */
 export function securityProblems(value: unknown, interpolated: ReadonlySet<string>): Problem[] {
-  return [...authProblems(value, interpolated), ...encryptionProblems(value, interpolated)];
+  return [
+    ...authProblems(value, interpolated),
+    ...encryptionProblems(value, interpolated),
+    ...urlProblems(value, interpolated),
+  ];
+}
+
+/** The URLs of servers may have a password in them. */
+function urlProblems(value: unknown, interpolated: ReadonlySet<string>): Problem[] {
+  const given = valueAt(value, ['services']);
+  const services = typeof given === 'object' && given !== null ? Object.keys(given) : [];
+  const paths: Path[] = [['state', 'url'], ...services.map((name) => ['services', name, 'config', 'url'])];
+  return paths.filter((path) => hasPassword(valueAt(value, path)) && !interpolated.has(pathKey(path))).map(inClear);
+}
+
+function hasPassword(url: unknown): boolean {
+  return typeof url === 'string' && /^(?:valkey|redis)s?:/i.test(url) && /:\/\/[^/@]*:[^/@]+@/.test(url);
+}
+
+function inClear(path: Path): Problem {
+  return {
+    code: 'SECRET_IN_FILE',
+    path,
+    message: `the password in ${pathText(path)} stands in the file in clear`,
+    fix: 'put the URL into the environment, and write `"${VALKEY_URL}"` here',
+  };
 }
 
 function encryptionProblems(value: unknown, interpolated: ReadonlySet<string>): Problem[] {

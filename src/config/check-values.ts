@@ -61,11 +61,17 @@ export function checkValues({
     ...syncProblems(value, interpolated),
   ].filter(({ path }) => !isUnknown(path));
   return {
-    problems,
+    problems: withoutEchoes(problems),
     config: parsed.data,
     skills: soundSkills(value, isUnknown),
     state: soundState(value, problems, unknown),
   };
+}
+
+/** That a secret stands where it should not is no news of a text that has to be written anew anyway. */
+function withoutEchoes(problems: readonly Problem[]): Problem[] {
+  const wrong = new Set(problems.filter(({ code }) => code !== 'SECRET_IN_FILE').map(({ path }) => pathKey(path)));
+  return problems.filter(({ code, path }) => code !== 'SECRET_IN_FILE' || !wrong.has(pathKey(path)));
 }
 
 function soundSkills(value: unknown, isUnknown: (path: Path) => boolean): (SkillConfig | undefined)[] {

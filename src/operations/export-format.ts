@@ -78,7 +78,10 @@ export function headOfLine(line: RecordLine): RecordHead {
 export function exportInvalid(message: string, line: number, cause?: unknown): AgentUpError {
   return new AgentUpError('EXPORT_INVALID', `line ${line}: ${message}`, {
     line,
-    fix: 'export again; what is above this line has been imported, and an import of the whole leaves it alone',
+    fix:
+      line === 1
+        ? 'export again; nothing has been imported'
+        : 'export again; what is above this line has been imported, and an import of the whole leaves it alone',
     ...(cause !== undefined && { cause }),
   });
 }

@@ -11,7 +11,7 @@ const check = (config: string, env = {}) =>
 describe('caches.service', () => {
   it.each([
     ['{ url: "valkey://h" }', {}, 'valkey://h'],
-    ['{ url: "valkey://:p@h:1/4" }', {}, 'valkey://:p@h:1/4'],
+    ['{ url: "${U}" }', { U: 'valkey://:p@h:1/4' }, 'valkey://:p@h:1/4'],
     ['{ url: "valkey://h:1/", db: 2 }', {}, 'valkey://h:1/2'],
     ['{ url: "valkey://h:1/2", db: 2 }', {}, 'valkey://h:1/2'],
     ['{ url: "valkey://h", db: "${DB:5}", max_connections: 20 }', {}, 'valkey://h/5'],
@@ -29,7 +29,7 @@ describe('caches.service', () => {
     ['{}', 'URL_MISSING', 'services.valkey.config.url', 2],
     ['{ url: "valky://h" }', 'URL_INVALID', 'services.valkey.config.url', 2],
     ['{ url: "valkey://:s3cret@h:x" }', 'URL_INVALID', 'services.valkey.config.url', 2],
-    ['{ url: "valkey://:s3cret@h/1", db: 2 }', 'INVALID_VALUE', 'services.valkey.config.db', 2],
+    ['{ url: "valkey://h/1", db: 2 }', 'INVALID_VALUE', 'services.valkey.config.db', 2],
     ['{ url: "valkey://h", db: 1, cluster: true }', 'INVALID_VALUE', 'services.valkey.config.db', 2],
     ['{ url: "valkey://h", key_prefix: "a{}b" }', 'INVALID_VALUE', 'services.valkey.config.key_prefix', 2],
     ['{ url: "valkey://h", cluster: perhaps }', 'WRONG_TYPE', 'services.valkey.config.cluster', 2],

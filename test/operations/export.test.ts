@@ -93,6 +93,9 @@ describe('an export', () => {
     const error = await importRecords(pieces(lines.join('\n')), target).catch((reason) => reason);
     expect(error).toMatchObject({ code: 'EXPORT_INVALID', details: { line: expect.any(Number) } });
     expect(error.message).toMatch(message);
+    expect(error.details.fix).toMatch(
+      error.details.line === 1 ? /nothing has been imported$/ : /what is above this line has been imported/,
+    );
     // Nothing half done is left.
     for await (const { updatedAt } of target.list({ space: 'contexts' })) expect(updatedAt).toBeGreaterThan(0);
     for await (const { key } of target.list({ space: 'contexts' })) {

@@ -70,6 +70,7 @@ test('the tarball holds what the package needs and nothing else', async () => {
     ...['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json', 'bin/agentup.js'],
     'dist/agent_config.schema.json',
     ...compiled,
+    ...(await filesBelow('docs')),
     ...(await filesBelow('templates')),
   ];
   expect(packed).toEqual(expected.sort());

@@ -247,6 +247,24 @@ describe.each(['memory', 'file', 'valkey'] as const)('an agent over A2A, on %s',
   });
 });
 
+it('tells who asks by hand, and names no version of the protocol, what is missing', async () => {
+  await using serving = await serve({ state: stateOf('memory') });
+  const ask = async (method: string, headers: Record<string, string> = {}) => {
+    const answer = await fetch(`${serving.url}/a2a/jsonrpc`, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json', ...headers },
+      body: JSON.stringify({ jsonrpc: '2.0', id: 1, method, params: {} }),
+    });
+    return ((await answer.json()) as { error: { code: number; message: string } }).error;
+  };
+  expect(await ask('SendMessage')).toMatchObject({
+    code: -32601,
+    message: expect.stringMatching(/need the header "A2A-Version: 1.0"$/),
+  });
+  expect((await ask('no/such')).message).not.toContain('header');
+  expect((await ask('NoSuch', { 'A2A-Version': '1.0' })).message).not.toContain('header');
+});
+
 describe('messages that go on with a task', () => {
   it('are counted with their conversation, by its id or only by that of the task', async () => {
     await using serving = await serve({ state: { ...stateOf('valkey'), queue: 2 } });

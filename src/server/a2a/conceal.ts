@@ -1,21 +1,23 @@
-import type { RequestHandler } from 'express';
+import type { Request, RequestHandler } from 'express';
 import type { Logger } from '../../logger.js';
 import { isSentence } from '../failure.js';
 
 const INTERNAL = -32_603;
 const INVALID_PARAMS = -32_602;
+const METHOD_NOT_FOUND = -32_601;
 const TEXT = 'The request cannot be read.';
 
 /**
  * Stands before a transport of the SDK. What goes wrong while that reads a request, before any handler, it tells the
  * caller in the words of the engine: `Cannot read properties of null`. The caller hears that the request is at fault.
+ * And who asks by hand for a method of today without naming the version hears what is missing.
  */
 export function conceal(logger: Logger): RequestHandler {
-  return (_request, response, next) => {
+  return (request, response, next) => {
     const json = response.json.bind(response);
     response.json = (body: unknown) => {
       const told = innerErrorIn(body);
-      if (told === undefined) return json(body);
+      if (told === undefined) return json(isVersionMissing(request, body) ? withHint(body) : body);
       logger.warn({ told: told.message }, 'a request could not be read');
       const { error, status } = told;
       Object.assign(error, { message: TEXT, ...status });
@@ -24,6 +26,23 @@ export function conceal(logger: Logger): RequestHandler {
     };
     next();
   };
+}
+
+interface NotFound {
+  readonly error: { readonly code: number; readonly message: string };
+}
+
+/** Without the header a request is one of protocol 0.3, whose methods have other names (`message/send`). */
+function isVersionMissing(request: Request, body: unknown): body is NotFound {
+  if (request.headers['a2a-version'] !== undefined) return false;
+  const { code } = ((body as { error?: unknown } | null)?.error ?? {}) as { code?: unknown };
+  const { method } = ((request.body as unknown) ?? {}) as { method?: unknown };
+  return code === METHOD_NOT_FOUND && typeof method === 'string' && /^[A-Z]\w+$/.test(method);
+}
+
+function withHint(body: NotFound): NotFound {
+  const message = `${body.error.message}; the methods of protocol 1.0 need the header "A2A-Version: 1.0"`;
+  return { ...body, error: { ...body.error, message } };
 }
 
 interface Told {
