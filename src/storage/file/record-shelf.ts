@@ -24,8 +24,8 @@ const WEIGH_EVERY = 32;
 const OPEN = 256;
 /** By how much a file grows, at least, before it is tried again to make it smaller. */
 const RETRY_AFTER = 64 * 1024;
-/** Calls without a pause. They are synchronous inside: a loop of them would keep everything else waiting. */
-const BREATH = 64;
+/** Calls in one turn of the event loop. They are synchronous inside: a loop of them would keep everything else waiting. */
+const BREATH = 128;
 
 export interface ShelfOptions {
   readonly root: string;
@@ -69,10 +69,15 @@ export class RecordShelf {
     return recordPath(this.root, key);
   }
 
-  /** Lets the event loop turn, every now and then. */
+  /** Lets the event loop turn where it has not for many calls. Of a server that answers requests it turns anyway. */
   breath(): Promise<void> | undefined {
+    if (this.#calls === 0) setImmediate(this.#turned);
     return ++this.#calls % BREATH === 0 ? pause() : undefined;
   }
+
+  readonly #turned = (): void => {
+    this.#calls = 0;
+  };
 
   desk(path: string): RecordDesk {
     let desk = this.#desks.get(path);
