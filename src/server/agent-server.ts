@@ -22,6 +22,12 @@ import {
   sendProblem,
 } from './middleware.js';
 
+/**
+ * How long an idle connection is kept: longer than the minute after which proxies and load balancers give theirs up, or
+ * they would send requests into connections that this side is closing.
+ */
+const IDLE_MS = 65_000;
+
 export interface AgentServerOptions {
   /** Instead of `server.host` of the configuration. */
   readonly host?: string | undefined;
@@ -66,6 +72,7 @@ export class AgentServer {
     this.#port = place.port;
     this.#logger = logger;
     this.#http = createServer(app);
+    this.#http.keepAliveTimeout = IDLE_MS;
   }
 
   /** Where clients reach the agent: `server.url`, else the address listened on. */

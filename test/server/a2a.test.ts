@@ -247,6 +247,12 @@ describe.each(['memory', 'file', 'valkey'] as const)('an agent over A2A, on %s',
   });
 });
 
+it('keeps idle connections longer than load balancers do', async () => {
+  await using serving = await serve({ state: stateOf('memory') });
+  const { headers } = await fetch(`${serving.url}/healthz`);
+  expect(headers.get('keep-alive')).toBe('timeout=65');
+});
+
 it('tells who asks by hand, and names no version of the protocol, what is missing', async () => {
   await using serving = await serve({ state: stateOf('memory') });
   const ask = async (method: string, headers: Record<string, string> = {}) => {
