@@ -331,9 +331,12 @@ export class CacheEntry {
   async #lifeChanged(place: RecordKey, record: StateRecord, fields: ReadonlyMap<string, Token>, after?: number) {
     const { index } = this.#rules;
     const before = this.#secondsOf(record) ?? undefined;
-    await index?.confirm(place, record.fields, fields, { before, after });
     const isShorter = (after ?? Number.POSITIVE_INFINITY) < (before ?? Number.POSITIVE_INFINITY);
-    await index?.leave(place, record.fields, isShorter ? undefined : fields);
+    // Never the same entries: what is confirmed is new, or lives longer.
+    await Promise.all([
+      index?.confirm(place, record.fields, fields, { before, after }),
+      index?.leave(place, record.fields, isShorter ? undefined : fields),
+    ]);
   }
 
   #secondsAfter(ttl: Ttl | undefined, record: StateRecord | undefined): number | undefined {
