@@ -223,6 +223,20 @@ describe('a storage that fails when a task is written', () => {
     await storage.close();
   });
 
+  it('for the last time: a server that stops asks a storage that is down once, not once a task', async () => {
+    const storage = new MemoryStorage();
+    const store = new StateTaskStore(storage);
+    const ids = ['t1', 't2', 't3'];
+    for (const id of ids) await store.save(taskIn(WORKING, id), caller());
+    const commit = vi.spyOn(storage, 'commit').mockRejectedValue(down);
+    for (const id of ids) await store.save(taskIn(COMPLETED, id), caller());
+    commit.mockClear();
+    await store.leave();
+    expect(commit).toHaveBeenCalledTimes(1);
+    commit.mockRestore();
+    await storage.close();
+  });
+
   it('for the last time: what goes on with it elsewhere is not written over when the storage is back', async () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
     const storage = new MemoryStorage();
