@@ -62,6 +62,18 @@ describe('a task at work in another server', () => {
     await storage.close();
   });
 
+  it('is that of no server once that one has said goodbye, whatever its turns still say', async () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+    const storage = new MemoryStorage();
+    const [store, other] = [new StateTaskStore(storage), new StateTaskStore(storage)];
+    await store.save(taskIn(WORKING), caller());
+    await store.leave();
+    await store.save(taskIn(WORKING, 't2'), caller());
+    expect(vi.getTimerCount()).toBe(0);
+    expect(await other.load('t2', caller())).toMatchObject({ metadata: { code: 'INTERRUPTED' } });
+    await storage.close();
+  });
+
   it('costs its server no write of its own, but for the first', async () => {
     const storage = new MemoryStorage();
     const commit = vi.spyOn(storage, 'commit');
