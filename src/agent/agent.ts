@@ -10,7 +10,7 @@ import { isInputRequired } from '../skill/input-required.js';
 import { contextIdOf, conversationOf } from '../skill/invoke-stateful.js';
 import { type CallNotes, withRuntime } from '../skill/state-runtime.js';
 import type { StatefulOptions } from '../skill/stateful-options.js';
-import { chunksOf, drain, isReplyStream, isWebStream } from '../skill/stream-turn.js';
+import { drain, drainWebStream, isReplyStream, isWebStream } from '../skill/stream-turn.js';
 import type { Task } from '../skill/task.js';
 import { type CallRunner, ToolBox } from '../skill/tool-box.js';
 import { AgentConversations } from './agent-conversations.js';
@@ -103,7 +103,7 @@ export class Agent {
       const emit = async (chunk: unknown): Promise<void> => options.onChunk?.(chunk);
       if (isReplyStream(reply)) return drain(reply, emit);
       const value = await reply;
-      return isWebStream(value) ? drain(chunksOf(value), emit) : value;
+      return isWebStream(value) ? drainWebStream(value, task, emit) : value;
     });
     return { skillId: skill.id, contextId, value, text: textOfValue(value), redelivered: notes.redelivered };
   }

@@ -1,10 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { AgentUpError, isAgentUpError } from '../errors.js';
+import { AgentUpError } from '../errors.js';
 import { decode, encode, type Token } from '../json.js';
 import { type OutputOf, type StandardSchema, validate } from '../standard-schema.js';
 import { meets } from '../storage/changes.js';
 import type { RecordKey } from '../storage/keys.js';
-import type { Change, CommitCondition, Committed, Expiry, StateRecord } from '../storage/state-storage.js';
+import type { Change, CommitCondition, Expiry, StateRecord } from '../storage/state-storage.js';
 import { uniqueId } from '../unique-id.js';
 import { checkField, type EntryKey } from './cache-keys.js';
 import {
@@ -16,7 +16,9 @@ import {
   type Ttl,
   type WriteOptions,
 } from './cache-options.js';
-import { contentOf, fieldName, fieldsOf, isRow, sizeOf, TAG, WHOLE } from './row-fields.js';
+import { EntryErrors } from './entry-errors.js';
+import { conditionOf, OBJECT, setsOf, type Write, type Written } from './entry-write.js';
+import { contentOf, fieldName, fieldsOf, isRow, sizeOf, TAG } from './row-fields.js';
 import type { RowIndex } from './row-index.js';
 
 /** How often a change is tried again when others write at the same time. */
@@ -32,33 +34,19 @@ export interface EntryRules {
   readonly index?: RowIndex | undefined;
 }
 
-/** What became of a write that depends on what is there. `record`: what was there instead. */
-export type Written =
-  | { readonly written: true; readonly version: string; readonly answer: Committed }
-  | { readonly written: false; readonly record: StateRecord | undefined };
-
-interface Write {
-  readonly changes: readonly Change[];
-  /** What the entry is after this, from what it is before. */
-  readonly after: (before: unknown) => unknown;
-  /** The changes say all of it. */
-  readonly whole: boolean;
-  readonly ttl: Ttl | undefined;
-  readonly condition?: CommitCondition | undefined;
-  readonly schema?: StandardSchema | undefined;
-}
-
 /** One entry of a cache, whichever: all that the faces do is say which. Every call is one atomic step. */
 export class CacheEntry {
   readonly key: EntryKey;
   readonly #parts: CacheParts;
   readonly #rules: EntryRules;
+  readonly #errors: EntryErrors;
 
   /** @internal made by the caches */
   constructor(parts: CacheParts, key: EntryKey, rules: EntryRules = {}) {
     this.#parts = parts;
     this.key = key;
     this.#rules = rules;
+    this.#errors = new EntryErrors(key);
   }
 
   /** The value, or `undefined` where there is none. @throws SCHEMA_INVALID */
@@ -84,7 +72,7 @@ export class CacheEntry {
           : { fields: new Map([[TAG, encode(version)]]) };
     const result = await this.replace(value, { ttl, schema, condition });
     if (result.written) return result.version;
-    throw this.#conflict('has changed since its version was read');
+    throw this.#errors.conflict('has changed since its version was read');
   }
 
   /** Replaces all of it where the condition holds. @internal */
@@ -100,7 +88,7 @@ export class CacheEntry {
 
   /** Sets these fields and keeps the others; makes the entry where there is none. @returns its version */
   async patch(fields: Readonly<Record<string, unknown>>, options: WriteOptions = {}): Promise<string> {
-    if (!isRow(fields)) throw this.#invalid('fields', 'a patch is an object');
+    if (!isRow(fields)) throw this.#errors.invalid('fields', 'a patch is an object');
     const changes = setsOf(this.#fieldsOf(fields));
     return this.#writeFields(changes, (row) => ({ ...row, ...fields }), options.ttl);
   }
@@ -142,15 +130,17 @@ export class CacheEntry {
   /** Adds a whole number; a missing field counts as 0. @returns the sum @throws WRONG_TYPE, INTEGER_OVERFLOW */
   async incrementField(field: string, by = 1, options: WriteOptions = {}): Promise<number> {
     checkField(field);
-    if (!Number.isSafeInteger(by)) throw this.#invalid('by', `by is ${String(by)}; only whole numbers are added`);
+    if (!Number.isSafeInteger(by))
+      throw this.#errors.invalid('by', `by is ${String(by)}; only whole numbers are added`);
     const add = (row: Record<string, unknown>): Record<string, unknown> => {
       const before = row[field] ?? 0;
-      if (typeof before !== 'number' || !Number.isSafeInteger(before)) throw this.#wrongType(field, 'an integer');
+      if (typeof before !== 'number' || !Number.isSafeInteger(before))
+        throw this.#errors.wrongType(field, 'an integer');
       return { ...row, [field]: before + by };
     };
     const changes: Change[] = [{ op: 'increment', field: fieldName(field), by }];
     const result = await this.#write({ changes, after: this.#ofRow(add), whole: false, ttl: options.ttl });
-    if (!result.written) throw this.#wrongType(undefined, 'an object with fields');
+    if (!result.written) throw this.#errors.wrongType(undefined, 'an object with fields');
     return result.answer.incremented.get(fieldName(field)) as number;
   }
 
@@ -159,7 +149,7 @@ export class CacheEntry {
     checkField(field);
     const append = (row: Record<string, unknown>): Record<string, unknown> => {
       const before = row[field] ?? [];
-      if (!Array.isArray(before)) throw this.#wrongType(field, 'a list');
+      if (!Array.isArray(before)) throw this.#errors.wrongType(field, 'a list');
       return { ...row, [field]: [...before, item] };
     };
     const changes: Change[] = [{ op: 'append', field: fieldName(field), item: this.#encode(item, field) }];
@@ -209,7 +199,7 @@ export class CacheEntry {
       if ((await this.replace(value, { ttl: life, condition: conditionOf(record) }, place)).written) return value;
       await pause(tries);
     }
-    throw this.#conflict('kept changing while it was updated');
+    throw this.#errors.conflict('kept changing while it was updated');
   }
 
   /**
@@ -263,7 +253,7 @@ export class CacheEntry {
   #ofRow(change: (row: Record<string, unknown>) => unknown): (before: unknown) => unknown {
     return (before) => {
       if (before === undefined) return change({});
-      if (!isRow(before)) throw this.#wrongType(undefined, 'an object with fields');
+      if (!isRow(before)) throw this.#errors.wrongType(undefined, 'an object with fields');
       return change(before);
     };
   }
@@ -275,7 +265,7 @@ export class CacheEntry {
   ): Promise<string> {
     const result = await this.#write({ changes, after: this.#ofRow(after), whole: false, ttl });
     if (result.written) return result.version;
-    throw this.#wrongType(undefined, 'an object with fields');
+    throw this.#errors.wrongType(undefined, 'an object with fields');
   }
 
   /**
@@ -313,7 +303,7 @@ export class CacheEntry {
       }
       await pause(tries);
     }
-    throw this.#conflict('kept changing while it was written');
+    throw this.#errors.conflict('kept changing while it was written');
   }
 
   /** Writes fields of a row whose life stays, and which gets that of its table where it is made by this. */
@@ -324,16 +314,19 @@ export class CacheEntry {
       const made = await this.#commit(place, changes, { exists: false }, expiryOf(ttl, 'none'));
       if (made.written) return made;
     }
-    throw this.#conflict('kept coming and going while it was written');
+    throw this.#errors.conflict('kept coming and going while it was written');
   }
 
   /** Lets the index follow a row that was written in the place of this record. */
   async #lifeChanged(place: RecordKey, record: StateRecord, fields: ReadonlyMap<string, Token>, after?: number) {
     const { index } = this.#rules;
     const before = this.#secondsOf(record) ?? undefined;
-    await index?.confirm(place, record.fields, fields, { before, after });
     const isShorter = (after ?? Number.POSITIVE_INFINITY) < (before ?? Number.POSITIVE_INFINITY);
-    await index?.leave(place, record.fields, isShorter ? undefined : fields);
+    // Never the same entries: what is confirmed is new, or lives longer.
+    await Promise.all([
+      index?.confirm(place, record.fields, fields, { before, after }),
+      index?.leave(place, record.fields, isShorter ? undefined : fields),
+    ]);
   }
 
   #secondsAfter(ttl: Ttl | undefined, record: StateRecord | undefined): number | undefined {
@@ -355,7 +348,7 @@ export class CacheEntry {
       const answer = await this.#parts.storage.commit(place, tagged, options);
       return answer.committed ? { written: true, version, answer } : { written: false, record: answer.record };
     } catch (error) {
-      throw this.#named(error);
+      throw this.#errors.of(error);
     }
   }
 
@@ -364,7 +357,7 @@ export class CacheEntry {
     try {
       fields = fieldsOf(value);
     } catch (error) {
-      throw this.#named(error);
+      throw this.#errors.of(error);
     }
     this.#weigh(sizeOf(fields));
     return fields;
@@ -381,55 +374,14 @@ export class CacheEntry {
     try {
       token = encode(value);
     } catch (error) {
-      throw this.#named(error, field);
+      throw this.#errors.of(error, field);
     }
     this.#weigh(Buffer.byteLength(token));
     return token;
   }
-
-  /** The error with the entry it is about, and the field by the name that its user gave it. */
-  #named(error: unknown, field?: string): unknown {
-    if (!isAgentUpError(error)) return error;
-    const inner = field ?? error.details.field?.replace(/^\./, '');
-    const where = inner === undefined ? this.key.shown : `${this.key.shown} ${inner}`;
-    return new AgentUpError(error.code, `${where}: ${error.message}`, {
-      ...error.details,
-      ...(inner !== undefined && { field: inner }),
-      cause: error,
-    });
-  }
-
-  #wrongType(field: string | undefined, wanted: string): AgentUpError {
-    return new AgentUpError('WRONG_TYPE', `${this.key.shown}${field ? ` ${field}` : ''} does not hold ${wanted}`, {
-      recordId: this.key.record.id,
-      ...(field !== undefined && { field }),
-    });
-  }
-
-  #invalid(argument: string, message: string): AgentUpError {
-    return new AgentUpError('INVALID_ARGUMENT', `${this.key.shown}: ${message}`, { argument });
-  }
-
-  #conflict(what: string): AgentUpError {
-    return new AgentUpError('CONFLICT', `${this.key.shown} ${what}`, { recordId: this.key.record.id });
-  }
 }
 
 const NO_FIELDS: ReadonlyMap<string, Token> = new Map();
-
-/** What every field operation asks for: that the entry, where there is one, is an object. */
-const OBJECT: CommitCondition = { fields: new Map([[WHOLE, undefined]]) };
-
-function setsOf(fields: ReadonlyMap<string, Token>): Change[] {
-  return [...fields].map(([field, value]) => ({ op: 'set', field, value }));
-}
-
-/** That the record is still what was read. The tag tells, also from one that was deleted and made again. */
-function conditionOf(record: StateRecord | undefined): CommitCondition {
-  if (!record) return { exists: false };
-  const tag = record.fields.get(TAG);
-  return tag === undefined ? { version: record.version } : { fields: new Map([[TAG, tag]]) };
-}
 
 function pause(tries: number): Promise<void> {
   return delay(Math.random() * Math.min(2 ** tries, 50));

@@ -54,11 +54,16 @@ export const securitySchema = z.strictObject({
     .describe('How often one caller, or one address without a name, may ask; in each process.'),
   login_limit: z
     .strictObject({
-      failures: z.int().min(0).max(10_000_000).default(30).describe('Most wrong keys and tokens. 0: no limit.'),
+      failures: z
+        .int()
+        .min(0)
+        .max(10_000_000)
+        .default(30)
+        .describe('Most wrong keys and tokens, the same one again not counted. 0: no limit.'),
       seconds: seconds('In how many seconds, from the first on; then the address may try again.').default(60),
     })
     .prefault({})
     .describe(
-      'How many wrong keys and tokens may come from one address before it is refused, right ones too; in each process.',
+      'How many wrong keys and tokens may come from one address before only those that were right before are let in from it; in each process.',
     ),
 });

@@ -6,7 +6,7 @@ import { API_PATH } from '../conversation-api/operations.js';
 import { AgentUpError, messageOf } from '../errors.js';
 import { type Logger, silentLogger } from '../logger.js';
 import { a2aRoutes } from './a2a/a2a-routes.js';
-import { authenticatorOf } from './auth/authenticator.js';
+import { authenticatorOf, credentialHeaderOf } from './auth/authenticator.js';
 import { FailedLogins, limitFailedLogins } from './auth/failed-logins.js';
 import { ContextIds } from './context-ids.js';
 import { conversationRoutes } from './conversations/conversation-routes.js';
@@ -188,11 +188,12 @@ export async function createAgentServer(agent: Agent, options: AgentServerOption
   const app = express();
   app.disable('x-powered-by');
   app.set('trust proxy', server.proxies);
-  const logins = security.login_limit.failures > 0 ? [limitFailedLogins(new FailedLogins(security.login_limit))] : [];
+  const logins = new FailedLogins(security.login_limit);
+  const credential = credentialHeaderOf(security);
   const admit = [
     refuseWhen(() => state.stopping),
     ...(onlyHere ? [forHosts((name) => isLoopback(name) || name === hostOf(server.url))] : []),
-    ...(security.auth === 'none' ? [] : logins),
+    ...(credential === undefined ? [] : [limitFailedLogins(logins, credential)]),
     identify(authenticatorOf(security), security, logger),
     ...(security.rate_limit.requests > 0 ? [rateLimited(security.rate_limit)] : []),
     ...readBody(server.body_limit),
@@ -204,9 +205,8 @@ export async function createAgentServer(agent: Agent, options: AgentServerOption
     app.use(
       API_PATH,
       refuseWhen(() => state.stopping),
-      ...logins,
     );
-    app.use(conversationRoutes(agent, logger));
+    app.use(conversationRoutes(agent, logger, logins));
   }
   app.use(a2a.card);
   app.use(healthRoutes(agent, () => state.stopping));

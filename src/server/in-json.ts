@@ -3,8 +3,7 @@ import { collectionsInJson } from '../skill/collections-in-json.js';
 
 /**
  * A reply as it goes over the wire: what JSON holds as it comes out at the other end, dates as texts, a Map as an
- * object; `null` for
- * nothing; anything else (a BigInt, a cycle, a symbol) as the text that Node shows of it.
+ * object; `null` for nothing; anything else (a BigInt, a cycle, a symbol) as the text that Node shows of it.
  */
 export function inJson(value: unknown): unknown {
   if (value === undefined || value === null) return null;

@@ -10,6 +10,8 @@ declare module 'express-serve-static-core' {
   interface Request {
     /** Who sent it, once that is known. */
     identity?: Identity;
+    /** Told whether its key or token was right, as soon as that is known. */
+    loginEnded?: (right: boolean) => void;
   }
 }
 
@@ -44,8 +46,9 @@ export function forHosts(isKnown: (hostname: string) => boolean): RequestHandler
 
 /** Finds out who asks, or refuses. */
 export function identify(authenticate: Authenticator, { auth }: SecurityConfig, logger: Logger): RequestHandler {
-  const refuse = (error: unknown, response: Response): void => {
+  const refuse = (error: unknown, request: Request, response: Response): void => {
     if (isAgentUpError(error, 'UNAUTHENTICATED')) {
+      request.loginEnded?.(false);
       response.set('WWW-Authenticate', auth === 'bearer' ? 'Bearer error="invalid_token"' : 'ApiKey');
       sendProblem(response, { status: 401, code: error.code, text: error.message });
       return;
@@ -57,16 +60,17 @@ export function identify(authenticate: Authenticator, { auth }: SecurityConfig, 
   return (request, response, next) => {
     const admit = (identity: Identity): void => {
       request.identity = identity;
+      request.loginEnded?.(true);
       next();
     };
     let known: Identity | Promise<Identity>;
     try {
       known = authenticate(request.headers);
     } catch (error) {
-      return refuse(error, response);
+      return refuse(error, request, response);
     }
     if (!(known instanceof Promise)) return admit(known);
-    known.then(admit, (error: unknown) => refuse(error, response));
+    known.then(admit, (error: unknown) => refuse(error, request, response));
   };
 }
 

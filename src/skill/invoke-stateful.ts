@@ -13,7 +13,7 @@ import { EnterFirst, enter, enterAlone, idsOf, meetsOver, reportError } from './
 import { currentNotes, currentRuntime, currentScope } from './state-runtime.js';
 import type { StatefulOptions } from './stateful-options.js';
 import { decodeReply, encodeReply, isKept } from './stored-reply.js';
-import { chunksOf, drain, isWebStream } from './stream-turn.js';
+import { drainWebStream, isWebStream } from './stream-turn.js';
 import type { Task } from './task.js';
 import { cancellable, throwIfCancelled } from './turn-signal.js';
 
@@ -97,12 +97,7 @@ async function invoke<T extends Task, R>(
       },
       (result) => {
         if (!isWebStream(result)) return undefined;
-        const emit = async (chunk: unknown): Promise<void> => {
-          // Nobody else would stop a stream without an end.
-          throwIfCancelled(task);
-          await onChunk?.(chunk);
-        };
-        return async () => (await cancellable(task, () => drain(chunksOf(result), emit))) as R;
+        return async () => (await drainWebStream(result, task, async (chunk) => onChunk?.(chunk))) as R;
       },
     );
   const replyOf = ({ result, reply }: TurnOutcome<R>): R => {

@@ -1,4 +1,6 @@
 import { AgentUpError } from '../errors.js';
+import type { Task } from './task.js';
+import { cancellable, throwIfCancelled } from './turn-signal.js';
 
 /** A handler's stream, on its way: `Chunk`s while it runs, its reply at the end. */
 export type ReplyStream<Reply = unknown> = AsyncGenerator<unknown, Reply, undefined>;
@@ -44,15 +46,37 @@ export function isWebStream(value: unknown): value is ReadableStream {
   );
 }
 
-/** A web stream as a handler's stream; its bytes are text. */
-export async function* chunksOf(stream: ReadableStream): ReplyStream<undefined> {
+/**
+ * A web stream as a handler's stream; its bytes are text. It is stopped where nobody wants more of it, and at once where
+ * the signal says so: what it waits for, such as a model that thinks, may be long in coming.
+ */
+async function* chunksOf(stream: ReadableStream, signal?: AbortSignal): ReplyStream<undefined> {
   const decoder = new TextDecoder();
-  for await (const chunk of stream) {
-    const value: unknown = chunk instanceof Uint8Array ? decoder.decode(chunk, { stream: true }) : chunk;
-    if (value !== '') yield value;
+  const reader = stream.getReader();
+  const stop = (): void => void reader.cancel(signal?.reason).catch(() => {});
+  signal?.addEventListener('abort', stop, { once: true });
+  try {
+    for (;;) {
+      const { done, value: chunk } = await reader.read();
+      if (done) break;
+      const value: unknown = chunk instanceof Uint8Array ? decoder.decode(chunk, { stream: true }) : chunk;
+      if (value !== '') yield value;
+    }
+    const rest = decoder.decode();
+    if (rest !== '') yield rest;
+  } finally {
+    signal?.removeEventListener('abort', stop);
+    stop();
   }
-  const rest = decoder.decode();
-  if (rest !== '') yield rest;
+}
+
+/** Runs a web stream to its end as the reply to a task. @throws TURN_CANCELLED as soon as that is cancelled */
+export async function drainWebStream(stream: ReadableStream, task: Task, emit?: Emit): Promise<unknown> {
+  const heeding = async (chunk: unknown): Promise<void> => {
+    throwIfCancelled(task);
+    await emit?.(chunk);
+  };
+  return cancellable(task, () => drain(chunksOf(stream, task.signal), heeding));
 }
 
 function whole(chunks: readonly unknown[]): unknown {

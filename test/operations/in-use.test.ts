@@ -2,19 +2,25 @@ import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, describe, expect, it, vi } from 'vitest';
 import { exportRecords, importRecords, migrate } from '../../src/operations/index.js';
 import { deleteUnchanged } from '../../src/operations/write-record.js';
+import { ServerPulse } from '../../src/server/a2a/server-pulse.js';
+import { ForwardingStorage } from '../../src/storage/forwarding-storage.js';
 import type { RecordKey } from '../../src/storage/keys.js';
 import { MemoryStorage } from '../../src/storage/memory-storage.js';
 import { openStorage, type StorageOptions } from '../../src/storage/open-storage.js';
-import type { Change, StateStorage } from '../../src/storage/state-storage.js';
+import type { Change, ListQuery, RecordInfo, StateStorage } from '../../src/storage/state-storage.js';
 import { valkeyUrl } from '../support/index.js';
 import { TestClock } from '../support/test-clock.js';
 
 const KEY: RecordKey = { space: 'contexts', scope: [], id: 'a' };
 const set = (value: number): Change[] => [{ op: 'set', field: 'x', value: String(value) }];
 const held = async (storage: StateStorage) => (await storage.read(KEY))?.fields.get('x');
+
+afterEach(() => {
+  vi.useRealTimers();
+});
 
 /** A source that was written to after the target, and a way to do something in the middle of what follows. */
 async function pair(log = 0) {
@@ -106,6 +112,27 @@ it('a source that is moved keeps what is written to it, under a lease or not, be
   expect([await held(source), await held(target)]).toEqual(['3', '2']);
   expect(await migrate(source, target, { clock, move: true })).toMatchObject({ moved: 1 });
   expect([await held(source), await held(target)]).toEqual([undefined, '3']);
+});
+
+it('a source whose server says all the time that it lives comes to an end, also where each pass meets another beat', async () => {
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+  const { source, target, clock } = await pair();
+  const pulse = new ServerPulse(source);
+  await pulse.begin();
+  const restless = new (class extends ForwardingStorage {
+    override async *list(query: ListQuery): AsyncIterable<RecordInfo> {
+      clock.advance(15_000);
+      await vi.advanceTimersByTimeAsync(15_000);
+      yield* this.inner.list(query);
+    }
+  })(source);
+  expect((await migrate(restless, target, { clock })).passes).toBeGreaterThan(2);
+  const key = { space: 'server', scope: ['alive'], id: pulse.id };
+  expect(await target.read(key)).toEqual({ ...(await source.read(key)), version: expect.any(Number) });
+  // One that has stopped lives nowhere.
+  await pulse.end();
+  await migrate(source, target, { clock, mirror: true });
+  expect(await target.read(key)).toBeUndefined();
 });
 
 describe('a record is removed only as it was seen', () => {

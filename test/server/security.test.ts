@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
 import { createServer, request as httpRequest, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, connect } from 'node:net';
 import { exportJWK, generateKeyPair, SignJWT } from 'jose';
 import { afterEach, describe, expect, it } from 'vitest';
 import { createAgent } from '../../src/agent/create-agent.js';
 import { createAgentServer } from '../../src/server/agent-server.js';
 import { FailedLogins } from '../../src/server/auth/failed-logins.js';
+import { createConversationApi } from '../../src/server/conversations/conversation-api.js';
 import { a2aClient, isTask, say, textIn } from '../support/a2a-client.js';
 import { TestClock } from '../support/test-clock.js';
 import { serve } from './serving.js';
@@ -215,15 +216,41 @@ describe('wrong keys', () => {
     return codes;
   };
 
-  it('are let in so many from one address; then it is refused for a while, with a right one too', async () => {
+  it('are let in so many from one address; then it is refused for a while, with a right one that is new here too', async () => {
     await using serving = await serve({ security: limited });
+    expect(await status(serving.url, BEN)).not.toBe(401);
     // Who sends none guesses nothing.
     for (let n = 0; n < 5; n++) expect(await status(serving.url, {})).toBe(401);
+    // Nor is a guess right because something else was answered.
+    expect((await fetch(`${serving.url}/.well-known/agent-card.json`, { headers: guess(4) })).status).toBe(200);
     expect(await guesses(serving.url, ['', '', '', '', ''])).toEqual([401, 401, 401, 429, 429]);
     const refused = await fetch(`${serving.url}/a2a/rest/tasks`, { headers: ANA });
     expect([refused.status, await refused.json()]).toMatchObject([429, { code: 'RATE_LIMITED' }]);
     expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(50);
     expect((await fetch(`${serving.url}/.well-known/agent-card.json`)).status).toBe(200);
+  });
+
+  it('of one client lock out no other behind the same address', async () => {
+    await using serving = await serve({ security: limited });
+    const tasks = (headers: Record<string, string>) => fetch(`${serving.url}/a2a/rest/tasks`, { headers });
+    expect((await tasks(ANA)).status).toBe(200);
+    // One that is no longer right, and that nobody has taken out of a configuration.
+    for (let n = 0; n < 10; n++) expect(await status(serving.url, guess(0))).toBe(401);
+    expect((await tasks(BEN)).status).toBe(200);
+    expect(await guesses(serving.url, ['', '', '', ''])).toEqual([401, 401, 401, 429]);
+    expect([(await tasks(ANA)).status, (await tasks(BEN)).status]).toEqual([200, 200]);
+  });
+
+  it('are counted also where one connection brings many before the first is answered', async () => {
+    await using serving = await serve({ security: limited });
+    const one = (n: number) =>
+      `POST /a2a/jsonrpc HTTP/1.1\r\nHost: 127.0.0.1\r\nX-API-Key: guess ${n}\r\n${n < 19 ? '' : 'Connection: close\r\n'}\r\n`;
+    const socket = connect(Number(serving.port), '127.0.0.1');
+    socket.write(Array.from({ length: 20 }, (_, n) => one(n)).join(''));
+    let answers = '';
+    for await (const chunk of socket) answers += chunk;
+    const codes = [...answers.matchAll(/HTTP\/1\.1 (\d+)/g)].map(([, code]) => code);
+    expect(codes).toEqual(Array.from({ length: 20 }, (_, n) => (n < 3 ? '401' : '429')));
   });
 
   it('are counted by the address that the proxies we know of name, and by no other', async () => {
@@ -249,18 +276,50 @@ describe('wrong keys', () => {
     expect(codes).toEqual([401, 401, 401, 429, 429]);
   });
 
+  it('of the conversation API on a server of its own are counted as well', async () => {
+    const config = { conversations: { api_keys: [{ key: 'the key of a service', sub_domains: ['*'] }] } };
+    const agent = await createAgent({ ...config, state: { backend: 'memory' }, security: limited });
+    const server = createServer(createConversationApi(agent));
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const { port } = server.address() as AddressInfo;
+    const codes = [];
+    for (let n = 0; n < 4; n++) {
+      const headers = { 'X-Service-API-Key': `guess ${n}` };
+      codes.push((await fetch(`http://127.0.0.1:${port}/api/v1/conversations`, { headers })).status);
+    }
+    expect(codes).toEqual([401, 401, 401, 429]);
+    server.closeAllConnections();
+    server.close();
+    await agent.close();
+  });
+
   it('are forgotten when their time is over, and when too many addresses send some', () => {
     const clock = new TestClock();
     const logins = new FailedLogins({ failures: 1, seconds: 60 }, clock);
-    logins.add('1.1.1.1');
-    expect(logins.refusedFor('1.1.1.1')).toBe(60_000);
+    const refused = (address: string): number => logins.refusedFor(address, 'a key');
+    logins.add('1.1.1.1', 'guess', false);
+    expect(refused('1.1.1.1')).toBe(60_000);
     clock.advance(60_000);
-    expect(logins.refusedFor('1.1.1.1')).toBe(0);
-    logins.add('1.1.1.1');
-    for (let n = 0; n < 9_999; n++) logins.add(`address ${n}`);
-    expect(logins.refusedFor('1.1.1.1')).toBe(60_000);
-    logins.add('address 9999');
-    expect([logins.refusedFor('1.1.1.1'), logins.refusedFor('address 0')]).toEqual([0, 60_000]);
+    expect(refused('1.1.1.1')).toBe(0);
+    logins.add('1.1.1.1', 'guess', false);
+    for (let n = 0; n < 9_999; n++) logins.add(`address ${n}`, 'guess', false);
+    expect(refused('1.1.1.1')).toBe(60_000);
+    logins.add('address 9999', 'guess', false);
+    expect([refused('1.1.1.1'), refused('address 0')]).toEqual([0, 60_000]);
+  });
+
+  it('are wrong also where they were right before; of the right ones the last 10,000 are known', () => {
+    const logins = new FailedLogins({ failures: 1, seconds: 60 }, new TestClock());
+    logins.add('1.1.1.1', 'guess', false);
+    const isRefused = (key: string): boolean => logins.refusedFor('1.1.1.1', key) > 0;
+    logins.add('1.1.1.1', 'a key', true);
+    expect(isRefused('a key')).toBe(false);
+    for (let n = 0; n < 9_999; n++) logins.add('2.2.2.2', `key ${n}`, true);
+    expect(isRefused('a key')).toBe(false);
+    logins.add('2.2.2.2', 'another key', true);
+    expect([isRefused('a key'), isRefused('key 0')]).toEqual([true, false]);
+    logins.add('2.2.2.2', 'key 0', false);
+    expect(isRefused('key 0')).toBe(true);
   });
 });
 

@@ -62,6 +62,18 @@ describe('a task at work in another server', () => {
     await storage.close();
   });
 
+  it('is that of no server once that one has said goodbye, whatever its turns still say', async () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+    const storage = new MemoryStorage();
+    const [store, other] = [new StateTaskStore(storage), new StateTaskStore(storage)];
+    await store.save(taskIn(WORKING), caller());
+    await store.leave();
+    await store.save(taskIn(WORKING, 't2'), caller());
+    expect(vi.getTimerCount()).toBe(0);
+    expect(await other.load('t2', caller())).toMatchObject({ metadata: { code: 'INTERRUPTED' } });
+    await storage.close();
+  });
+
   it('costs its server no write of its own, but for the first', async () => {
     const storage = new MemoryStorage();
     const commit = vi.spyOn(storage, 'commit');
@@ -177,6 +189,31 @@ describe('a task that is over', () => {
   });
 });
 
+describe('a task that was cancelled by way of another server', () => {
+  it('stays so, however many chunks still come from the one that works on it', async () => {
+    const clock = new TestClock();
+    const storage = new MemoryStorage({ clock });
+    const [store, other] = [new StateTaskStore(storage, { clock }), new StateTaskStore(storage, { clock })];
+    const cancelled = TaskState.TASK_STATE_CANCELED;
+    const seen = async (): Promise<(TaskState | undefined)[]> =>
+      Promise.all([store, other].map(async (reader) => (await reader.load('t1', caller()))?.status?.state));
+    await store.save(taskIn(WORKING), caller());
+    await other.save(taskIn(cancelled), caller());
+    for (let chunk = 0; chunk < 3; chunk++) {
+      clock.advance(2_000);
+      await store.save(taskIn(WORKING), caller());
+      expect(await seen()).toEqual([cancelled, cancelled]);
+    }
+    await store.save(taskIn(COMPLETED), caller());
+    expect(await seen()).toEqual([cancelled, cancelled]);
+    // Another message is not about what was lost.
+    await store.save(taskIn(WORKING), caller());
+    expect(await seen()).toEqual([WORKING, WORKING]);
+    await store.leave();
+    await other.close();
+  });
+});
+
 describe('a storage that fails when a task is written', () => {
   const down = new AgentUpError('STORAGE_UNAVAILABLE', 'down for the test');
 
@@ -196,6 +233,43 @@ describe('a storage that fails when a task is written', () => {
     expect((await other.load('t1', caller()))?.status?.state).toBe(COMPLETED);
     await store.leave();
     await storage.close();
+  });
+
+  it('for the last time: a server that stops asks a storage that is down once, not once a task', async () => {
+    const storage = new MemoryStorage();
+    const store = new StateTaskStore(storage);
+    const ids = ['t1', 't2', 't3'];
+    for (const id of ids) await store.save(taskIn(WORKING, id), caller());
+    const commit = vi.spyOn(storage, 'commit').mockRejectedValue(down);
+    for (const id of ids) await store.save(taskIn(COMPLETED, id), caller());
+    commit.mockClear();
+    await store.leave();
+    expect(commit).toHaveBeenCalledTimes(1);
+    commit.mockRestore();
+    await storage.close();
+  });
+
+  it('for the last time: what goes on with it elsewhere is not written over when the storage is back', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    const storage = new MemoryStorage();
+    const [store, other] = [new StateTaskStore(storage), new StateTaskStore(storage)];
+    const endings: [string, TaskState][] = [
+      ['answered', COMPLETED],
+      ['asked', TaskState.TASK_STATE_INPUT_REQUIRED],
+    ];
+    for (const [id] of endings) await store.save(taskIn(WORKING, id), caller());
+    const commit = vi.spyOn(storage, 'commit').mockRejectedValue(down);
+    for (const [id] of endings) await store.save(taskIn(FAILED, id), caller());
+    commit.mockRestore();
+    for (const [id] of endings) await other.save(taskIn(WORKING, id), caller());
+    await other.save(taskIn(TaskState.TASK_STATE_INPUT_REQUIRED, 'asked'), caller());
+    await vi.advanceTimersByTimeAsync(60_000);
+    await other.save(taskIn(COMPLETED, 'answered'), caller());
+    for (const [id, state] of endings) {
+      for (const reader of [store, other]) expect((await reader.load(id, caller()))?.status?.state, id).toBe(state);
+    }
+    await store.leave();
+    await other.close();
   });
 
   it('for good: it is not at work for ever, neither here nor elsewhere', async () => {

@@ -1,4 +1,5 @@
 import '../../src/agent/default-runtime.js';
+import { setImmediate } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { createAgent } from '../../src/agent/create-agent.js';
 import { ConversationContext } from '../../src/conversation/conversation-context.js';
@@ -169,6 +170,29 @@ describe('a handler that returns a web stream', () => {
     });
     await expect.poll(() => stopped).toBe(true);
     expect(await context.getVariable('endless', 'told')).toBeUndefined();
+  });
+
+  it('is stopped at once where its task is cancelled, also while it has nothing to send', async () => {
+    const stopped: string[] = [];
+    const silent = (name: string) => new ReadableStream({ cancel: () => void stopped.push(name) });
+    @skill({ id: 'plain' })
+    class Plain {
+      @handler()
+      async handle(): Promise<ReadableStream> {
+        return silent('plain');
+      }
+    }
+    const handlers = { remembers: counted('silent', () => silent('remembers')), plain: Plain };
+    for (const [name, silentOne] of Object.entries(handlers)) {
+      await using agent = await createAgent({ state: { backend: 'memory' } }, { skills: [silentOne] });
+      const ending = new AbortController();
+      const answer = agent.handle({ ...task('x', 'silent'), signal: ending.signal });
+      // Until it is read from.
+      for (let step = 0; step < 5; step++) await setImmediate();
+      ending.abort();
+      await expect(answer).rejects.toMatchObject({ code: 'TURN_CANCELLED' });
+      expect(stopped).toContain(name);
+    }
   });
 
   it('streams without a memory too', async () => {

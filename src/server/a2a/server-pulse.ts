@@ -17,13 +17,16 @@ export class ServerPulse {
   readonly #storage: StateStorage | Promise<StateStorage>;
   #begun: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
+  #ended = false;
 
   constructor(storage: StateStorage | Promise<StateStorage>) {
     this.#storage = storage;
   }
 
-  /** Does nothing where it has begun. @throws STORAGE_UNAVAILABLE */
+  /** Does nothing where it has begun, or ended. @throws STORAGE_UNAVAILABLE */
   begin(): Promise<void> {
+    // What a cancelled turn still says is nothing to wait for, and nobody would end it again.
+    if (this.#ended) return Promise.resolve();
     this.#begun ??= this.#begin();
     return this.#begun;
   }
@@ -35,9 +38,9 @@ export class ServerPulse {
 
   /** Says goodbye, so that nobody has to wait for what is not said any more. Never fails. */
   async end(): Promise<void> {
+    this.#ended = true;
     clearInterval(this.#timer);
     if (!this.#begun) return;
-    this.#begun = undefined;
     const storage = await this.#storage;
     // It expires by itself where this fails.
     await storage.delete(keyOf(this.id)).catch(() => {});
@@ -50,6 +53,7 @@ export class ServerPulse {
       this.#begun = undefined;
       throw error;
     }
+    if (this.#ended) return;
     // A beat that fails is followed by three more before anybody takes this server for gone.
     this.#timer = setInterval(() => void this.#beat().catch(() => {}), EVERY_MS).unref();
   }

@@ -33,13 +33,16 @@ interface Working {
   readonly task: Task;
   readonly version: number;
   readonly writtenAt: number;
+  /** Another process has done something to it, and what is done here does not count any more. */
+  readonly lost?: boolean;
 }
 
 /**
  * The tasks of an A2A server over any storage: each is a record of its tenant and owner, with its artifacts and raw
  * bytes. While a task works, the newest state of it is in this process, and in the storage at most a second later;
  * any other state is written before the caller hears of it, or, where the storage is down, as soon as it is back, for
- * ten minutes at most. What another process did to it meanwhile, such as a cancellation, is not written over.
+ * ten minutes at most. What another process did to it meanwhile, such as a cancellation or going on with it where its
+ * message was sent again there, is not written over.
  */
 export class StateTaskStore implements TaskStore {
   readonly #storage: StateStorage | Promise<StateStorage>;
@@ -71,6 +74,10 @@ export class StateTaskStore implements TaskStore {
     const name = nameOf(key);
     const known = this.#working.get(name);
     const works = isAtWork(task);
+    if (known?.lost) {
+      if (!works) this.#working.delete(name);
+      return;
+    }
     const now = this.#clock.now();
     if (task.history.length > this.#historyLimit) task.history = task.history.slice(-this.#historyLimit);
     // The SDK copies the task with every chunk: of a long stream of parts that would take minutes.
@@ -88,7 +95,7 @@ export class StateTaskStore implements TaskStore {
       await this.#pulse.begin();
       const saved = await this.#commit(key, task, known);
       if (saved.committed) this.#working.set(name, { task: copyOf(task), version: saved.version, writtenAt: now });
-      else this.#working.delete(name);
+      else if (known) this.#working.set(name, { ...known, lost: true });
     } catch (error) {
       // What comes next is written with it.
       if (!known || !isAgentUpError(error, 'STORAGE_UNAVAILABLE')) throw error;
@@ -123,14 +130,22 @@ export class StateTaskStore implements TaskStore {
       ...options,
       ...(known && { condition: { version: known.version } }),
     });
-    return saved.committed || isOver(saved.record) ? saved : storage.commit(key, changes, options);
+    return saved.committed || !this.#isOwn(saved.record) ? saved : storage.commit(key, changes, options);
+  }
+
+  /** Is it still as this server left it, but for where its news are to go? */
+  #isOwn(record: StateRecord | undefined): boolean {
+    if (!record) return true;
+    const [task, server] = [taskIn(record), record.fields.get('server')];
+    return task === undefined || (isAtWork(task) && server === encode(this.#pulse.id));
   }
 
   /** A task that was at work in a server that is gone has failed; to who sends its message again it is as it was. */
   async load(taskId: string, context: ServerCallContext): Promise<Task | undefined> {
     const key = taskKey(taskId, scopeOf(context));
     const name = nameOf(key);
-    const here = this.#working.get(name)?.task ?? this.#unsaved.get(name);
+    const working = this.#working.get(name);
+    const here = working?.lost ? undefined : (working?.task ?? this.#unsaved.get(name));
     if (here) return copyOf(here);
     const begins = this.#beginning.has(name);
     const saves = this.#saves;
@@ -220,16 +235,4 @@ function joinTexts(parts: readonly Part[]): Part[] {
 function taskIn(record: StateRecord | undefined): Task | undefined {
   const token = record?.fields.get('task');
   return token === undefined ? undefined : Task.fromJSON(decode(token));
-}
-
-const OVER: readonly TaskState[] = [
-  TaskState.TASK_STATE_COMPLETED,
-  TaskState.TASK_STATE_FAILED,
-  TaskState.TASK_STATE_CANCELED,
-  TaskState.TASK_STATE_REJECTED,
-];
-
-function isOver(record: StateRecord | undefined): boolean {
-  const state = taskIn(record)?.status?.state;
-  return state !== undefined && OVER.includes(state);
 }

@@ -1,4 +1,5 @@
 import type { Task } from '@a2a-js/sdk';
+import { isAgentUpError } from '../../errors.js';
 
 /** Most tasks kept for a storage that is down. */
 const MOST = 1000;
@@ -51,14 +52,21 @@ export class UnsavedTasks {
     }, this.#pause).unref();
   }
 
+  /** Where one finds the storage down the others do not wait for that again: a server that stops has no such time. */
   async #tryAll(): Promise<void> {
+    let isDown = false;
     for (const [name, unsaved] of [...this.#all]) {
       // A newer state may have come while others were written.
       if (this.#all.get(name) !== unsaved) continue;
-      const written = await unsaved.write().then(
-        () => true,
-        () => false,
-      );
+      const written =
+        !isDown &&
+        (await unsaved.write().then(
+          () => true,
+          (error: unknown) => {
+            isDown = isAgentUpError(error, 'STORAGE_UNAVAILABLE');
+            return false;
+          },
+        ));
       const over = written || performance.now() > unsaved.until;
       if (over && this.#all.get(name) === unsaved) this.#all.delete(name);
     }

@@ -5,6 +5,7 @@ import type { Agent } from '../../agent/agent.js';
 import { API_PATH, OPERATIONS, type Operation, type OperationName } from '../../conversation-api/operations.js';
 import { AgentUpError, isAgentUpError } from '../../errors.js';
 import type { Logger } from '../../logger.js';
+import { FailedLogins, limitFailedLogins } from '../auth/failed-logins.js';
 import { isMalformedAddress, rateLimited, readBody } from '../middleware.js';
 import { ApiError } from './api-error.js';
 import { ConversationService } from './conversation-service.js';
@@ -14,9 +15,14 @@ import { SERVICE_KEY_HEADER, type ServiceKey, serviceKeys } from './service-keys
 
 /**
  * The conversations of an agent as an HTTP API below `/api/v1`.
+ * @param logins counts wrong keys, together with those of other routes
  * @throws CONFIG_INVALID where no key is configured: nobody could use it, and everybody must not
  */
-export function conversationRoutes(agent: Agent, logger: Logger): RequestHandler {
+export function conversationRoutes(
+  agent: Agent,
+  logger: Logger,
+  logins = new FailedLogins(agent.config.security.login_limit),
+): RequestHandler {
   const { conversations, security, server, agent: about } = agent.config;
   if (conversations.api_keys.length === 0) {
     throw new AgentUpError('CONFIG_INVALID', 'the conversation API has no keys', {
@@ -30,14 +36,17 @@ export function conversationRoutes(agent: Agent, logger: Logger): RequestHandler
   router.get('/openapi.json', (_request, response) => {
     response.json(document);
   });
+  router.use(limitFailedLogins(logins, SERVICE_KEY_HEADER));
   router.use((request, response, next) => {
     try {
       const key = keyOf(headerOf(request, SERVICE_KEY_HEADER));
       // What a rate limit counts by.
       request.identity = { userId: `service ${key.id}`, tenantId: undefined };
       response.locals['serviceKey'] = key;
+      request.loginEnded?.(true);
       next();
     } catch (error) {
+      request.loginEnded?.(false);
       refuse(error, response, logger);
     }
   });
