@@ -68,6 +68,7 @@ describe('agentup doctor', () => {
     expect(failed.status).toBe(1);
     expect(JSON.parse(failed.stdout)).toMatchObject({
       findings: [
+        { code: 'SECRET_IN_FILE', severity: 'warning' },
         {
           code: 'STORAGE_UNAVAILABLE',
           path: 'services.fast',
