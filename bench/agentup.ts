@@ -39,6 +39,7 @@ export function agentup(
   return {
     name,
     flat: true,
+    queues: true,
     ...about,
     async open(place): Promise<Opened> {
       const storage = open(place);

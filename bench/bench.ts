@@ -10,6 +10,7 @@ import { layers } from './sections/layers.js';
 import { listing } from './sections/listing.js';
 import { lost } from './sections/lost.js';
 import { migration } from './sections/migration.js';
+import { queue } from './sections/queue.js';
 import { replication } from './sections/replication.js';
 import { server } from './sections/server.js';
 import { sync } from './sections/sync.js';
@@ -22,6 +23,7 @@ import { bounded } from './support/bounded.js';
 
 const SECTIONS: Record<SectionName, { readonly title: string; readonly run: Section }> = {
   turn: { title: 'A turn', run: turn },
+  queue: { title: 'Turns that wait for one another', run: queue },
   throughput: { title: 'Throughput on Valkey', run: throughput },
   traffic: { title: 'Traffic on Valkey', run: traffic },
   lost: { title: 'Lost updates', run: lost },

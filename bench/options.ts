@@ -1,5 +1,6 @@
 export const SECTIONS = [
   'turn',
+  'queue',
   'throughput',
   'traffic',
   'lost',

@@ -10,6 +10,8 @@ export interface Subject {
   readonly shared?: boolean;
   /** Whether throughput is measured. */
   readonly throughput?: boolean;
+  /** Turns of one conversation may be started at once: they are handled in their order. */
+  readonly queues?: boolean;
   open(place: Place): Promise<Opened>;
 }
 

@@ -4,11 +4,18 @@ import { isAgentUpError } from '../errors.js';
 import type { Token } from '../json.js';
 import type { Logger } from '../logger.js';
 import { checkId, keyText, type RecordKey } from '../storage/keys.js';
-import { RESERVATION_MS, type ReadOptions, type StateStorage } from '../storage/state-storage.js';
+import {
+  type BeginOptions,
+  type Begun,
+  RESERVATION_MS,
+  type ReadOptions,
+  type StateStorage,
+} from '../storage/state-storage.js';
 import { uniqueId } from '../unique-id.js';
 import type { Answer } from './access.js';
 import type { CommitSettings } from './commit-settings.js';
 import { Turn, turnEnded } from './turn.js';
+import type { Lease } from './turn-commits.js';
 import { busy, TurnQueue } from './turn-queue.js';
 import { WorkingCopy } from './working-copy.js';
 
@@ -97,30 +104,30 @@ export async function runTurn<Result>(
   const line = parent ? undefined : lineOf(text, parallel, idempotencyKey);
   const queue = queueOf(storage);
   const deadline = performance.now() + settings.waitMs;
-  const waiting = line === undefined ? undefined : queue.enter(line, settings.waitMs, settings.maxWaiting);
-  if (waiting) await waiting;
+  const asks = parent || parallel ? undefined : beginOptions(settings, idempotencyKey);
+  const waiting = line === undefined ? undefined : queue.enter(line, settings, asks);
+  const handedOver = waiting ? await waiting : undefined;
   let turn: Turn | undefined;
   /** The token of a `begin` that has not been answered. */
   let asked: string | undefined;
   try {
     if (parent) {
       turn = new Turn(target, text, { copy: parent.fork(), parent });
-    } else if (parallel) {
-      const record = await storage.read(key, asks(settings, idempotencyKey));
+    } else if (!asks) {
+      const record = await storage.read(key, readOptions(settings, idempotencyKey));
       turn = new Turn(target, text, { copy: new WorkingCopy(record), reply: record?.reply });
     } else {
-      const { leaseMs } = settings;
-      const token = uniqueId();
-      const options = { ...asks(settings, idempotencyKey), token, leaseMs };
+      let begun: Begun | undefined = handedOver && { busy: false, record: handedOver.record };
       for (let pause = 1; !turn; pause = Math.min(pause * 2, MAX_PAUSE_MS)) {
-        asked = token;
-        const begun = await storage.begin(key, options);
+        asked = asks.token;
+        begun ??= await storage.begin(key, asks);
         if (begun.busy) {
           asked = undefined;
           await untilNext(deadline, begun.retryAfterMs, pause);
+          begun = undefined;
         } else {
           const { record } = begun;
-          turn = new Turn(target, text, { copy: new WorkingCopy(record), reply: record?.reply, lease: options });
+          turn = new Turn(target, text, { copy: new WorkingCopy(record), reply: record?.reply, lease: asks });
           asked = undefined;
         }
       }
@@ -130,19 +137,21 @@ export async function runTurn<Result>(
     const rest = more?.(result);
     if (rest) result = await shared.frames.run(frame, rest);
     beforeCommit?.(turn, result);
-    await turn.finish();
+    await turn.finish(line === undefined ? undefined : () => queue.next(line));
     turn.settle(true);
     return { result, reply: turn.reply };
   } catch (error) {
     // The answer may have been lost, not the question: a lease that nobody knows of would block the next turn.
-    if (asked !== undefined) storage.commit(key, [], { lease: { token: asked } }).catch(() => {});
+    if (asked !== undefined) giveBack(storage, key, asked);
     const released = turn?.abandon();
     // A storage that is down has taken its time already; the lease ends by itself if this does not reach it.
     if (!isAgentUpError(error, 'STORAGE_UNAVAILABLE')) await released;
     turn?.settle(false);
     throw error;
   } finally {
-    if (line !== undefined) queue.leave(line);
+    const passing = turn?.passing;
+    // Whoever was to have the lease next has given up waiting.
+    if (line !== undefined && !queue.leave(line, passing) && passing) giveBack(storage, key, passing.token);
   }
 }
 
@@ -162,8 +171,17 @@ function lineOf(text: string, parallel: boolean, idempotencyKey: string | undefi
   return idempotencyKey === undefined ? undefined : `${text} ${idempotencyKey}`;
 }
 
-function asks({ historyLoad: log }: TurnSettings, idempotencyKey: string | undefined): ReadOptions {
+function readOptions({ historyLoad: log }: TurnSettings, idempotencyKey: string | undefined): ReadOptions {
   return idempotencyKey === undefined ? { log } : { log, idempotencyKey };
+}
+
+function beginOptions(settings: TurnSettings, idempotencyKey: string | undefined): BeginOptions & Lease {
+  return { ...readOptions(settings, idempotencyKey), token: uniqueId(), leaseMs: settings.leaseMs };
+}
+
+/** Ends a lease that may have been taken, and that no turn knows of. */
+function giveBack(storage: StateStorage, key: RecordKey, token: string): void {
+  storage.commit(key, [], { lease: { token } }).catch(() => {});
 }
 
 function queueOf(storage: StateStorage): TurnQueue {

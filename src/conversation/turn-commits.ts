@@ -1,9 +1,18 @@
 import { isAgentUpError } from '../errors.js';
 import type { Token } from '../json.js';
 import type { RecordKey } from '../storage/keys.js';
-import type { Change, CommitOptions, Idempotency, StateStorage } from '../storage/state-storage.js';
+import type {
+  BeginOptions,
+  Change,
+  CommitLease,
+  CommitOptions,
+  Committed,
+  Idempotency,
+  StateStorage,
+} from '../storage/state-storage.js';
 import { type CommitSettings, commitOptions } from './commit-settings.js';
 import { forbidden } from './forbidden.js';
+import type { Passing } from './turn-queue.js';
 import type { WorkingCopy } from './working-copy.js';
 
 /** The right to commit exclusively, with how long it lasts without a renewal. */
@@ -11,6 +20,9 @@ export interface Lease {
   readonly token: string;
   readonly leaseMs: number;
 }
+
+/** The turn that waits for this one to end, if there is one. */
+export type NextTurn = () => BeginOptions | undefined;
 
 /** What is committed to, and how. */
 export interface CommitSubject {
@@ -40,6 +52,7 @@ export class TurnCommits {
   readonly #copy: WorkingCopy;
   readonly #lease: Lease | undefined;
   #reply: Token | undefined;
+  #passing: Passing | undefined;
   /** A save of which nobody knows whether it was written: it is sent again, as it was, before anything else. */
   #unsure: Unsure | undefined;
 
@@ -54,17 +67,25 @@ export class TurnCommits {
     return this.#reply;
   }
 
-  /** @param reply of the handler, to be kept for redeliveries of its message */
-  commit(keepLease: boolean, reply: Token | undefined): Promise<void> {
+  /** The lease of the next turn, where a commit may have taken it. */
+  get passing(): Passing | undefined {
+    return this.#passing;
+  }
+
+  /**
+   * @param reply of the handler, to be kept for redeliveries of its message
+   * @param next says which turn waits for this one to end
+   */
+  commit(keepLease: boolean, reply: Token | undefined, next?: NextTurn): Promise<void> {
     const { owner } = this.#subject;
     const copy = this.#copy;
     const idempotency = keepLease ? undefined : this.#idempotency(reply);
     const writes = !copy.erased && (copy.changed || idempotency !== undefined);
     if (writes && owner !== undefined && copy.owner === undefined) copy.apply([{ op: 'owner', owner }]);
     if (copy.reset) this.#unsure = undefined;
-    if (this.#unsure) return this.#resend(this.#unsure).then(() => this.commit(keepLease, reply));
-    if (copy.erased) return this.#erase(keepLease);
-    return writes ? this.#write(keepLease, idempotency) : this.#settleLease(keepLease);
+    if (this.#unsure) return this.#resend(this.#unsure).then(() => this.commit(keepLease, reply, next));
+    if (copy.erased) return this.#erase(keepLease, next);
+    return writes ? this.#write(keepLease, idempotency, next) : this.#settleLease(keepLease, next);
   }
 
   async #resend({ changes, options, error, at }: Unsure): Promise<void> {
@@ -74,22 +95,24 @@ export class TurnCommits {
     this.#unsure = undefined;
   }
 
-  async #erase(keepLease: boolean): Promise<void> {
+  async #erase(keepLease: boolean, next: NextTurn | undefined): Promise<void> {
     const { storage, key } = this.#subject;
     // Proven to hold the lease before, released after: nobody begins on what is about to go.
     await this.#settleLease(true);
     await storage.delete(key);
     this.#copy.settle();
-    if (!keepLease) await this.#settleLease(false);
+    if (!keepLease) await this.#settleLease(false, next);
   }
 
-  /** Renews the lease, where there is one, or releases it. */
-  async #settleLease(keep: boolean): Promise<void> {
+  /** Renews the lease, where there is one, or ends it. */
+  async #settleLease(keep: boolean, next?: NextTurn): Promise<void> {
     const { storage, key } = this.#subject;
-    if (this.#lease) await storage.commit(key, [], held(this.#lease, keep));
+    if (!this.#lease) return;
+    const answer = await storage.commit(key, [], { lease: this.#held(this.#lease, keep, next) });
+    if (answer.committed) this.#passed(answer);
   }
 
-  async #write(keepLease: boolean, idempotency: Idempotency | undefined): Promise<void> {
+  async #write(keepLease: boolean, idempotency: Idempotency | undefined, next?: NextTurn): Promise<void> {
     const { storage, key, settings } = this.#subject;
     const lease = this.#lease;
     const copy = this.#copy;
@@ -102,7 +125,7 @@ export class TurnCommits {
       const own: CommitOptions = {
         // A lease is released once: its token names that commit as well as any id.
         ...(lease && !keepLease && { commitId: lease.token }),
-        ...(lease && held(lease, keepLease)),
+        ...(lease && { lease: this.#held(lease, keepLease, next) }),
         ...(version !== undefined && { condition: { version } }),
         ...(expiry && { expiry }),
         ...(idempotency && { idempotency }),
@@ -110,10 +133,14 @@ export class TurnCommits {
       const options = commitOptions(settings, own, copy.fields.size);
       try {
         const answer = await storage.commit(key, changes, options);
-        if (answer.committed) return copy.settle(answer);
+        if (answer.committed) {
+          this.#passed(answer);
+          return copy.settle(answer);
+        }
+        this.#passing = undefined;
         this.#reply = idempotency && answer.record?.reply;
         if (this.#reply !== undefined) {
-          return await this.#settleLease(false);
+          return await this.#settleLease(false, next);
         }
         if (answer.record?.owner !== undefined && answer.record.owner !== claim?.owner) {
           throw forbidden(key.id, claim?.owner);
@@ -129,12 +156,20 @@ export class TurnCommits {
     }
   }
 
+  #held({ token, leaseMs }: Lease, keep: boolean, next: NextTurn | undefined): CommitLease {
+    if (keep) return { token, keepMs: leaseMs };
+    const asked = next?.();
+    if (!asked) return { token };
+    this.#passing = { token: asked.token, begun: undefined };
+    return { token, next: asked };
+  }
+
+  #passed({ begun }: Committed): void {
+    this.#passing = begun && this.#passing && { ...this.#passing, begun };
+  }
+
   #idempotency(reply: Token | undefined): Idempotency | undefined {
     const { idempotencyKey: key, settings } = this.#subject;
     return key === undefined || reply === undefined ? undefined : { key, reply, keep: settings.dedupe };
   }
-}
-
-function held({ token, leaseMs }: Lease, keep: boolean): CommitOptions {
-  return { lease: keep ? { token, keepMs: leaseMs } : { token } };
 }

@@ -1,13 +1,30 @@
 import { AgentUpError } from '../errors.js';
+import type { BeginOptions, Committed } from '../storage/state-storage.js';
 
 /** A timer set for longer goes off at once. */
 export const MAX_TIMER_MS = 2 ** 31 - 1;
+
+/** A turn that the one before it has begun. */
+export type HandedOver = NonNullable<Committed['begun']>;
+
+/** A lease that a commit was to pass on. */
+export interface Passing {
+  readonly token: string;
+  /** Absent where nobody knows whether it did. */
+  readonly begun: HandedOver | undefined;
+}
+
+interface Waiting {
+  /** How it would begin; absent where it takes no lease. */
+  readonly asks: BeginOptions | undefined;
+  readonly enter: (begun: HandedOver | undefined) => void;
+}
 
 interface Line {
   /** Turns that run or wait. */
   size: number;
   /** Who comes next, in their order. */
-  readonly waiting: (() => void)[];
+  readonly waiting: Waiting[];
 }
 
 /** Turns of this process that wait for one conversation: first come, first served. */
@@ -17,10 +34,14 @@ export class TurnQueue {
   /**
    * Takes the place of the turn that runs, or waits at most `waitMs` for those of `text` that came before. Who has
    * entered must leave.
-   * @returns a promise where there is anything to wait for
+   * @returns a promise where there is anything to wait for; of the turn, where the one before has begun it already
    * @throws CONVERSATION_BUSY when `maxWaiting` wait already, or the wait took too long
    */
-  enter(text: string, waitMs: number, maxWaiting: number): Promise<void> | undefined {
+  enter(
+    text: string,
+    { waitMs, maxWaiting }: { readonly waitMs: number; readonly maxWaiting: number },
+    asks: BeginOptions | undefined,
+  ): Promise<HandedOver | undefined> | undefined {
     const line = this.#lines.get(text);
     if (!line) {
       this.#lines.set(text, { size: 1, waiting: [] });
@@ -31,26 +52,39 @@ export class TurnQueue {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(
         () => {
-          line.waiting.splice(line.waiting.indexOf(enter), 1);
+          line.waiting.splice(line.waiting.indexOf(waiting), 1);
           line.size--;
           reject(busy(`a turn waited ${waitMs} ms for the ones before it`));
         },
         Math.min(waitMs, MAX_TIMER_MS),
       );
-      const enter = (): void => {
+      const enter = (begun: HandedOver | undefined): void => {
         clearTimeout(timer);
-        resolve();
+        resolve(begun);
       };
-      line.waiting.push(enter);
+      const waiting: Waiting = { asks, enter };
+      line.waiting.push(waiting);
     });
   }
 
-  /** The turn is over: the next one runs. */
-  leave(text: string): void {
+  /** How the next turn would begin, where one waits. */
+  next(text: string): BeginOptions | undefined {
+    return this.#lines.get(text)?.waiting[0]?.asks;
+  }
+
+  /**
+   * The turn is over: the next one runs.
+   * @param passing the lease that was to go to the next one
+   * @returns false where the one it was meant for waits no longer
+   */
+  leave(text: string, passing?: Passing): boolean {
     const line = this.#lines.get(text);
-    if (!line) return;
+    if (!line) return passing === undefined;
     if (--line.size === 0) this.#lines.delete(text);
-    else line.waiting.shift()?.();
+    const next = line.waiting.shift();
+    const meant = passing !== undefined && next?.asks?.token === passing.token;
+    next?.enter(meant ? passing.begun : undefined);
+    return meant || passing === undefined;
   }
 }
 

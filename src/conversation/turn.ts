@@ -8,7 +8,8 @@ import type { Access, Answer, Attributes, Contents } from './access.js';
 import type { ConversationContext } from './conversation-context.js';
 import { leaseKeeper } from './lease-keeper.js';
 import { LIFE } from './life.js';
-import { type CommitSubject, type Lease, TurnCommits } from './turn-commits.js';
+import { type CommitSubject, type Lease, type NextTurn, TurnCommits } from './turn-commits.js';
+import type { Passing } from './turn-queue.js';
 import { type Tail, WorkingCopy } from './working-copy.js';
 
 /** What a turn is about. */
@@ -232,10 +233,15 @@ export class Turn implements Access {
     }
   }
 
-  /** The handler returned: what it changed is committed and the lease released, in one step. */
-  finish(): Promise<void> {
+  /** The handler returned: what it changed is committed and the lease released, or passed on, in one step. */
+  finish(next?: NextTurn): Promise<void> {
     this.#end();
-    return this.#saving ? this.#saving.then(() => this.#commit(false)) : this.#commit(false);
+    return this.#saving ? this.#saving.then(() => this.#commit(false, next)) : this.#commit(false, next);
+  }
+
+  /** The lease of the turn that waits for this one, where this one's end may have taken it. */
+  get passing(): Passing | undefined {
+    return this.#commits.passing;
   }
 
   /** Its handler was given up while it ran: nothing that it still does may become part of an outer turn. */
@@ -280,9 +286,9 @@ export class Turn implements Access {
     return outer ?? (updatedAt ? undefined : this.#subject.settings.ttl);
   }
 
-  #commit(keepLease: boolean): Promise<void> {
+  #commit(keepLease: boolean, next?: NextTurn): Promise<void> {
     const parent = this.#parent;
-    return parent ? this.#join(parent, keepLease) : this.#commits.commit(keepLease, this.#newReply);
+    return parent ? this.#join(parent, keepLease) : this.#commits.commit(keepLease, this.#newReply, next);
   }
 
   /** What this turn changed becomes part of the one it runs in. */

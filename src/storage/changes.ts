@@ -101,6 +101,7 @@ export function checkCommit(key: RecordKey, changes: readonly Change[], options:
   if (options.lease) {
     checkId(options.lease.token, 'token');
     if (options.lease.keepMs !== undefined) checkCount(options.lease.keepMs, 'keepMs', 1);
+    if (options.lease.next) checkBegin(key, options.lease.next);
   }
 }
 

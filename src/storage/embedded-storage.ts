@@ -4,7 +4,7 @@ import type { Token } from '../json.js';
 import { checkBegin, checkCommit, checkKey, checkTtl, meets } from './changes.js';
 import { checkList, checkRead, checkReadLog, checkSweep } from './check-queries.js';
 import { encodeName, keyText, type RecordKey } from './keys.js';
-import { freeLease, holdsLease, type Lease, leaseLost, settleLease, takeLease } from './lease.js';
+import { freeLease, holdsLease, type Lease, leaseLost, passLease, settleLease, takeLease } from './lease.js';
 import { logRange, type Outcome, outcomeOf, type RecordAttributes } from './outcome.js';
 import type {
   BeginOptions,
@@ -212,12 +212,14 @@ export class EmbeddedStorage<R extends StoredRecord = StoredRecord> implements S
     }
     const outcome = outcomeOf(before, changes, options, now);
     if (outcome.writes) store.write(key, text, before, outcome, idempotency);
-    if (under && lease) {
-      settleLease(lease, under.keepMs, now);
-      store.keepLease(text, lease, now);
-    }
     if (name !== undefined) store.keepAnswer(name, ownAnswer(outcome.answer), now);
-    return outcome.answer;
+    if (!under || !lease) return outcome.answer;
+    settleLease(lease, under.keepMs, now);
+    const passed = under.next && passLease(lease, under.next, now) ? under.next : undefined;
+    store.keepLease(text, lease, now);
+    return passed
+      ? { ...outcome.answer, begun: { record: this.#copy(store.find(text, now, key), passed) } }
+      : outcome.answer;
   }
 
   /** A private copy, with what was asked for. */

@@ -1,6 +1,6 @@
 import { AgentUpError } from '../errors.js';
 import type { RecordKey } from './keys.js';
-import { RESERVATION_MS } from './state-storage.js';
+import { type BeginOptions, RESERVATION_MS } from './state-storage.js';
 
 /** Who holds the lease of a record, and who may have it next; moments are epoch milliseconds, a past one is nobody's. */
 export interface Lease {
@@ -44,6 +44,18 @@ export function holdsLease(lease: Lease | undefined, token: string, now: number)
 /** After a commit under it: renews the lease, or without `keepMs` ends it. The place of the next one stays. */
 export function settleLease(lease: Lease, keepMs: number | undefined, now: number): void {
   lease.until = keepMs === undefined ? 0 : now + keepMs;
+}
+
+/** Gives a lease that has just ended to the next turn, unless somebody else is waiting for it. */
+export function passLease(
+  lease: Lease,
+  { token, leaseMs }: Pick<BeginOptions, 'token' | 'leaseMs'>,
+  now: number,
+): boolean {
+  if (lease.until > now || lease.nextUntil > now) return false;
+  lease.token = token;
+  lease.until = now + leaseMs;
+  return true;
 }
 
 /** The error for a commit under a lease that its token does not hold. */

@@ -153,7 +153,9 @@ function commitTold(changes: readonly Change[], answer: Committed | Refused): To
   if (!answer.committed) return { outcome: 'refused' };
   const counts = new Map<string, number>();
   for (const { op } of changes) counts.set(op, (counts.get(op) ?? 0) + 1);
-  return { counts: [`version ${answer.version}`, ...[...counts].map(([op, count]) => `${count} ${op}`)].join(', ') };
+  const told = [`version ${answer.version}`, ...[...counts].map(([op, count]) => `${count} ${op}`)];
+  if (answer.begun) told.push('next turn begun');
+  return { counts: told.join(', ') };
 }
 
 function deletedTold(there: boolean): Told {

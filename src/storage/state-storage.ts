@@ -165,7 +165,7 @@ export interface CommitOptions {
    * Commits under this lease. Without `keepMs` the commit ends the lease, with it the lease is renewed for so many
    * milliseconds. Without `lease` the changes apply whoever holds it.
    */
-  readonly lease?: { readonly token: string; readonly keepMs?: number };
+  readonly lease?: CommitLease;
   /** Nothing is written, and the answer is `Refused`, unless the record is like this. */
   readonly condition?: CommitCondition;
   /**
@@ -189,6 +189,17 @@ export interface CommitOptions {
    * others.
    */
   readonly commitId?: string;
+}
+
+export interface CommitLease {
+  readonly token: string;
+  readonly keepMs?: number;
+  /**
+   * The turn that the sender wants to begin next. Where the commit ends the lease and nobody else waits for it, it may
+   * go to this token in the same step, as if it had asked with `begin`; the answer has `begun` then. A storage need not
+   * do that: without `begun` the sender asks by itself, as it does where the answer was lost.
+   */
+  readonly next?: BeginOptions | undefined;
 }
 
 /**
@@ -238,6 +249,8 @@ export interface Committed {
   /** The sums of the fields that were incremented, also where a later change of the same commit overwrote one. */
   readonly incremented: Map<string, number>;
   readonly logTotal: number;
+  /** The lease went to `lease.next`; the record as its turn finds it. */
+  readonly begun?: { readonly record: StateRecord | undefined } | undefined;
 }
 
 /** The condition did not hold, or the idempotency key is known. `record`: what was there instead, all fields, no log. */

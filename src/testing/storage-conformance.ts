@@ -11,6 +11,7 @@ import { testLeases } from './leases.js';
 import { testLifecycle } from './lifecycle.js';
 import { testListing } from './listing.js';
 import { testLog } from './log.js';
+import { testPassing } from './passing.js';
 import { testReads } from './reads.js';
 import { testRefusals } from './refusals.js';
 import { testReservations } from './reservations.js';
@@ -41,6 +42,7 @@ export function storageConformance(backend: ConformanceBackend, runner: Conforma
     testLog(harness);
     testLeases(harness);
     testReservations(harness);
+    testPassing(harness);
     testExpiry(harness);
     testScopes(harness);
     testListing(harness);

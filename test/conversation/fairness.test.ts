@@ -39,7 +39,6 @@ describe.each(['file', 'valkey'] as const)('who waits for a conversation on %s',
         passed += (await turn(task, context)) - before;
       }
       // Without the place that is kept for the first one refused it is many dozens each time, as free moments are rare.
-      console.log(passed);
       expect(passed).toBeLessThan(6 * 20);
     } finally {
       for (const worker of workers) {

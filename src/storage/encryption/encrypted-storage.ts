@@ -8,6 +8,7 @@ import {
   type BeginOptions,
   type Begun,
   type Change,
+  type CommitLease,
   type CommitOptions,
   type Committed,
   type ListQuery,
@@ -54,17 +55,13 @@ export class EncryptedStorage extends ForwardingStorage {
   override async begin(key: RecordKey, options: BeginOptions): Promise<Begun> {
     const begun = await this.inner.begin(key, options);
     if (begun.busy) return begun;
-    const text = keyText(key);
-    let record: StateRecord | undefined;
     try {
-      record = this.#opened(key, text, begun.record, options.idempotencyKey);
+      return { busy: false, record: this.#begun(key, begun.record, options) };
     } catch (error) {
       // Nobody was told of this lease. One that does not get back ends by itself.
       await this.inner.commit(key, [], { lease: { token: options.token } }).catch(() => {});
       throw error;
     }
-    this.#seen.note(options, text, begun.record?.fields ?? new Map());
-    return { busy: false, record };
   }
 
   override async read(key: RecordKey, options?: ReadOptions): Promise<StateRecord | undefined> {
@@ -103,8 +100,7 @@ export class EncryptedStorage extends ForwardingStorage {
     if (!answer.committed) {
       return { committed: false, record: this.#opened(key, text, answer.record, idempotency?.key) };
     }
-    if (options.lease) this.#seen.settle(options.lease, stored);
-    return answer;
+    return this.#settled(key, options.lease, stored, answer);
   }
 
   override async *list(query: ListQuery): AsyncIterable<RecordInfo> {
@@ -130,8 +126,8 @@ export class EncryptedStorage extends ForwardingStorage {
       const attempt = folded.against(stored ?? NONE);
       const answer = await this.inner.commit(key, attempt.changes, { ...sealed, condition: attempt.condition });
       if (answer.committed) {
-        if (lease) this.#seen.settle(lease, attempt.changes);
-        return { ...answer, incremented: attempt.incremented(answer) };
+        const settled = this.#settled(key, lease, attempt.changes, answer);
+        return { ...settled, incremented: attempt.incremented(answer) };
       }
       const record = this.#opened(key, text, answer.record, idempotency?.key);
       if (record?.reply !== undefined && idempotency) return { committed: false, record };
@@ -146,6 +142,26 @@ export class EncryptedStorage extends ForwardingStorage {
       }
       if (tries > 1) await delay(Math.random() * Math.min(2 ** tries, MAX_PAUSE_MS));
     }
+  }
+
+  /** What a commit under a lease came to, with the turn that it has begun. */
+  #settled(key: RecordKey, lease: CommitLease | undefined, stored: readonly Change[], answer: Committed): Committed {
+    if (lease) this.#seen.settle(lease, stored);
+    const { begun } = answer;
+    if (!begun || !lease?.next) return answer;
+    try {
+      return { ...answer, begun: { record: this.#begun(key, begun.record, lease.next) } };
+    } catch {
+      // Whoever comes next asks for the record, and is told what is wrong with it.
+      return { ...answer, begun: undefined };
+    }
+  }
+
+  #begun(key: RecordKey, record: StateRecord | undefined, options: BeginOptions): StateRecord | undefined {
+    const text = keyText(key);
+    const opened = this.#opened(key, text, record, options.idempotencyKey);
+    this.#seen.note(options, text, record?.fields ?? new Map());
+    return opened;
   }
 
   #sealed(text: string, change: Change): Change {

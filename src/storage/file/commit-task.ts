@@ -73,10 +73,7 @@ export class CommitTask implements Task {
     }
     if (!writes(this.#changes, this.#options)) {
       const answer = fold ? answerOf(fold, new Map()) : nothing(now);
-      this.#afterStaged(desk, () => {
-        this.#settle(lease, now);
-        this.#resolve(answer);
-      });
+      this.#afterStaged(desk, () => this.#resolve(this.#settle(desk, answer, lease, now)));
       return;
     }
     const planned = plan(fold?.fields ?? NO_FIELDS, this.#changes, maxFields);
@@ -102,7 +99,7 @@ export class CommitTask implements Task {
     const answer = answerOf(fold, planned.incremented);
     const written = (): void => {
       if (edited) desk.journal.settled();
-      this.#done(answer, before, planned, lease, now, false);
+      this.#done(desk, answer, before, planned, lease, now, false);
     };
     desk.stage({ text, written, fail: (error) => this.fail(error) }, settings.at);
   }
@@ -127,7 +124,7 @@ export class CommitTask implements Task {
     fold.apply(planned, settings, Buffer.byteLength(header));
     fold.logOffset = 0;
     this.#shelf.guarded(this.#path, () => desk.create(header + line, fold));
-    this.#done(answerOf(fold, planned.incremented), expired?.owner, planned, lease, now, true);
+    this.#done(desk, answerOf(fold, planned.incremented), expired?.owner, planned, lease, now, true);
   }
 
   /** Enters the record under its new owner, before anything says that it is his. */
@@ -138,6 +135,7 @@ export class CommitTask implements Task {
   }
 
   #done(
+    desk: RecordDesk,
     answer: Committed,
     before: string | undefined,
     { owner }: Plan,
@@ -145,16 +143,17 @@ export class CommitTask implements Task {
     now: number,
     isNew: boolean,
   ): void {
+    let settled = answer;
     try {
       if (before !== undefined && (isNew || owner) && owner?.value !== before) {
         this.#shelf.owners.remove(before, this.#path);
       }
-      this.#settle(lease, now);
+      settled = this.#settle(desk, answer, lease, now);
     } catch (error) {
       // The commit is written. An entry too many is found out, and a lease ends by itself.
       this.#shelf.logger.warn(error, `something beside ${this.#path} could not be removed`);
     }
-    this.#acknowledge(answer, isNew);
+    this.#acknowledge(settled, isNew);
   }
 
   #acknowledge(answer: Committed, isNew: boolean): void {
@@ -163,8 +162,18 @@ export class CommitTask implements Task {
     else synced.then(() => this.#resolve(answer), this.#reject);
   }
 
-  #settle(lease: Lease | undefined, now: number): void {
-    if (lease) this.#shelf.leases.settle(this.#path, lease, this.#options.lease?.keepMs, now);
+  /** Renews the lease, passes it on, or ends it. */
+  #settle(desk: RecordDesk, answer: Committed, lease: Lease | undefined, now: number): Committed {
+    if (!lease) return answer;
+    const { leases } = this.#shelf;
+    const { keepMs, next } = this.#options.lease ?? {};
+    if (keepMs !== undefined || !next || !leases.pass(this.#path, lease, next, now)) {
+      leases.settle(this.#path, lease, keepMs, now);
+      return answer;
+    }
+    const fold = desk.read();
+    const record = fold && !fold.isExpired(now) ? copyOf(desk.journal, fold, next) : undefined;
+    return { ...answer, begun: { record } };
   }
 
   /** An answer that rests on what others have staged comes after theirs; if that is not written, it is another one. */

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { readFileSync, renameSync, unlinkSync, writeFileSync } from 'node:fs';
-import { RESERVATION_MS } from '../state-storage.js';
+import { type BeginOptions, RESERVATION_MS } from '../state-storage.js';
 import { isMissing } from './file-errors.js';
 import { type ProcessFiles, type Spare, statOf } from './process-files.js';
 import { type Owner, stateOf } from './process-owner.js';
@@ -19,6 +19,7 @@ export interface Lease {
 
 /** A lease that this instance has taken, as long as nobody else has touched its file. */
 interface Held extends Lease {
+  token: string;
   until: number;
   readonly spare: Spare;
 }
@@ -93,6 +94,21 @@ export class RecordLeases {
     } else if (keepMs !== undefined) this.#write(record, { ...lease, until: now + keepMs });
     else if ((lease.nextUntil ?? 0) > now) this.#write(record, { ...lease, token: NOBODY, until: 0 });
     else this.#remove(record);
+  }
+
+  /** Gives the lease to the next turn of this process, unless somebody waits for it. Under the same lock. */
+  pass(
+    record: string,
+    lease: Lease,
+    { token, leaseMs }: Pick<BeginOptions, 'token' | 'leaseMs'>,
+    now: number,
+  ): boolean {
+    if ((lease.nextUntil ?? 0) > now) return false;
+    const passed = { token: short(token), until: now + leaseMs };
+    const held = this.#held.get(record);
+    if (held && held === lease) this.#files.rewrite(held.spare, this.#text(Object.assign(held, passed)));
+    else this.#write(record, { ...passed, owner: this.#files.me });
+    return true;
   }
 
   /** Does something while nobody can take the lease; not where somebody has it. Under the record's lock. */

@@ -2,6 +2,7 @@ import { AgentUpError } from '../../errors.js';
 import { tooManyFields, wrongType } from '../changes.js';
 import { decodeName, encodeName, type RecordKey } from '../keys.js';
 import type {
+  BeginOptions,
   Carried,
   Change,
   CommitCondition,
@@ -88,6 +89,7 @@ export function commitArguments(changes: readonly Change[], options: CommitOptio
   if (carried) argv.push(...carriedItem(carried));
   if (logMax !== undefined) argv.push('max', String(logMax));
   if (maxFields !== undefined) argv.push('cap', String(maxFields));
+  if (lease?.next) argv.push(...passingItem(lease.next));
   for (let i = 0; i < changes.length; i++) i = pushChange(argv, changes, i);
   return argv;
 }
@@ -95,6 +97,10 @@ export function commitArguments(changes: readonly Change[], options: CommitOptio
 /** Longer leases would leave the range of exact times. A thousand years will do. */
 export function duration(ms: number): string {
   return String(Math.min(ms, 31_557_600_000_000));
+}
+
+function passingItem({ token, leaseMs, log = 0, idempotencyKey = '' }: BeginOptions): string[] {
+  return ['n', encodeName(token), duration(leaseMs), String(log), idempotencyKey];
 }
 
 function expiryItem(expiry: Expiry): [string, string] {

@@ -279,7 +279,7 @@ export class ValkeyStorage implements StateStorage {
     const writing = writes(changes, given);
     const releases = given.lease !== undefined && given.lease.keepMs === undefined;
     // With an id it can be sent again. A client that is not ours may send things again without asking.
-    const wrote = writing && this.#replicated ? isText : undefined;
+    const wrote = writing && this.#replicated ? isApplied : undefined;
     const named = given.commitId !== undefined || !(this.#connection.foreign || wrote);
     const options = named ? given : { ...given, commitId: uniqueId() };
     const { lease, commitId } = options;
@@ -304,12 +304,13 @@ export class ValkeyStorage implements StateStorage {
           announced = this.#index.announce(key, owner, given.carried?.updatedAt);
           continue;
         }
-        if (Array.isArray(reply)) return { committed: false, record: parseRecord(reply, key) };
-        const { owner: known, ...answer } = parseCommitted(reply, changes);
+        const began = Array.isArray(reply) && isText(reply[0]) ? reply : undefined;
+        if (Array.isArray(reply) && !began) return { committed: false, record: parseRecord(reply, key) };
+        const { owner: known, ...answer } = parseCommitted(began ? began[0] : reply, changes);
         if (writing) {
           this.#index.confirm(record, key, { ...answer, owner: known }, indexed);
         }
-        return answer;
+        return began ? { ...answer, begun: { record: parseBegun(began, key) } } : answer;
       } catch (error) {
         // A release that was sent twice finds the lease gone: by the first of the two, or it had ended before.
         if (releases && !writing && isLostTwice(error)) return this.#asItIs(key);
@@ -336,8 +337,10 @@ export class ValkeyStorage implements StateStorage {
     const since = performance.now();
     const held = this.#held;
     // Sent again after a failover it must be the same commit.
-    const options =
-      given.commitId !== undefined || !writes(changes, given) ? given : { ...given, commitId: uniqueId() };
+    const named = given.commitId !== undefined || !writes(changes, given);
+    // Which leases a primary may have taken with it is known of those that were asked for by themselves.
+    const alone = { ...given, lease: keepMs === undefined ? { token } : { token, keepMs } };
+    const options = named ? alone : { ...alone, commitId: uniqueId() };
     for (let again = false; ; again = true) {
       try {
         const answer = await this.#commit(key, changes, options);
@@ -414,13 +417,22 @@ export class ValkeyStorage implements StateStorage {
   }
 }
 
+/** The record of the next turn, behind the answer to a commit. */
+function parseBegun([, fields, ...more]: readonly unknown[], key: RecordKey): StateRecord | undefined {
+  return parseRecord((fields as unknown[]).length === 0 ? [] : [fields, ...more], key);
+}
+
 /** Does the server say that a lease is gone to what was sent before, without an answer? */
 function isLostTwice(error: unknown): boolean {
   const { cause } = error as { cause?: ReplyCause };
   return replyCode(cause) === 'LEASE_LOST' && (cause?.lost ?? 0) > 0;
 }
 
-/** What `commit.lua` says of a commit that was done, now or before; everything else it says is no text. */
+/** What `commit.lua` says of a commit that was done, now or before: a text, first of all. */
+function isApplied(reply: unknown): boolean {
+  return isText(Array.isArray(reply) ? reply[0] : reply);
+}
+
 function isText(reply: unknown): boolean {
   return reply instanceof Uint8Array;
 }

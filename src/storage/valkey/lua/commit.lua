@@ -21,11 +21,15 @@
 --                   these attributes, of a record from elsewhere; a log that is cleared begins at `dropped`
 --   max n           keeps only the newest n entries of the log
 --   cap n           refuses more fields than n, unless it has as many already
+--   n token ms log key
+--                   the lease, if it is released and nobody waits for it, goes to this token for so many milliseconds;
+--                   the answer has so many of the newest entries, and the reply under this idempotency key, '' for none
 --   s field token · r field · i field by · a field item · l n entry… · L (clear log) · F (clear fields) ·
 --   o owner (encoded; '' removes it) · t (touch)
 --
 -- Returns  the system field, then a space and the sum for each incremented field, in their order: applied, or
 --            applied before by this commit id
+--          {the same, fields, entries, reply}  applied, and the lease passed on; the rest is as in begin.lua
 --          {} or {fields, {}, reply}  a condition does not hold; what is there instead
 --          0                   the record is absent, or of another owner, and ARGV[4] is not 1; nothing was done
 -- Errors   LEASE_LOST <why> · WRONG_TYPE <ARGV index> · OVERFLOW <ARGV index> · FIELDS <count> · CORRUPT <why> ·
@@ -111,7 +115,7 @@ end
 local fresh, cleared = {}, false
 local sums, order
 local pushes, pushed, clear_log = nil, 0, false
-local owner, expiry, ttl, max, cap, work, carried
+local owner, expiry, ttl, max, cap, work, carried, pass
 local changed = false
 
 local i, count = 5, #ARGV
@@ -179,6 +183,9 @@ while i <= count do
   elseif code == 'cap' then
     cap = tonumber(ARGV[i + 1])
     i = i + 2
+  elseif code == 'n' then
+    pass = i
+    i = i + 5
   elseif code == 'r' then
     fresh[ARGV[i + 1]] = false
     changed = true
@@ -362,6 +369,12 @@ if token ~= '' then
   if not releasing then
     if ahead > 0 then token = format('%s %d %s %d', token, now + keep, waiter, waits) end
     call('SET', lease, token, 'PX', ahead > tonumber(keep) and format('%d', ahead) or keep)
+  elseif pass and ahead <= 0 and not note('SET', lease, ARGV[pass + 1], 'PX', ARGV[pass + 2]).err then
+    local fields, count = call('HGETALL', record), ARGV[pass + 3]
+    if #fields == 0 then return { answer, {} } end
+    local entries = count == '0' and '' or table.concat(call('LRANGE', log, '-' .. count, '-1'), '\n')
+    local key = ARGV[pass + 4]
+    return { answer, fields, entries, key ~= '' and call('HGET', replies, '=' .. key) or nil }
   else
     local noted = ahead > 0 and note('SET', lease, format('- 0 %s %d', waiter, waits), 'PX', format('%d', ahead))
     if not noted or noted.err then call('DEL', lease) end
