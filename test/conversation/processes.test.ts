@@ -91,14 +91,14 @@ describe.each(['file', 'valkey'] as const)('turns of several processes on %s', (
   it('keep a lease alive while the handler runs longer than it', async () => {
     const options = fresh();
     await open(options);
-    const short = new ConversationContext(storage, { lease: 0.3 });
+    const short = new ConversationContext(storage, { lease: 0.6 });
     const slow = withState(async (_task, inside, id) => {
       const n = await inside.getVariable(id, 'n', 0);
-      await new Promise((resolve) => setTimeout(resolve, 1_000));
+      await new Promise((resolve) => setTimeout(resolve, 1_400));
       await inside.setVariable(id, 'n', n + 1);
     });
     const second = await openStorage(options);
-    const other = new ConversationContext(second, { lease: 0.3 });
+    const other = new ConversationContext(second, { lease: 0.6 });
     const task = { id: 't', contextId: 'shared', text: '' };
     await Promise.all([slow(task, short), slow(task, other)]);
     expect(await context.getVariable('shared', 'n')).toBe(2);
