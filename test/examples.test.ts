@@ -58,6 +58,20 @@ describe('the examples', () => {
     expect(stdout).toMatch(/\{ rate: 1\.1, calls: 1 \} ?\] 1|\] 1\n/);
   });
 
+  it('telegram bot: a group shares its list, an update that comes twice counts once', async () => {
+    const { code, stdout, stderr } = await project.tsx('examples/telegram-bot/main.ts');
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    const [, played = ''] = stdout.split('\n\n');
+    expect(played.split('\n').filter((line) => line.startsWith('bot'))).toEqual([
+      'bot  milk is on the list.',
+      'bot  bread is on the list.',
+      'bot  bread is on the list.',
+      'bot  milk (Ada)',
+      'bot  bread (Ben)',
+      'bot  1 to go.',
+    ]);
+  });
+
   it('customer service: tools work on the conversation, what matters of it outlives its end', async () => {
     const { code, stdout, stderr } = await project.tsx('examples/customer-service/main.ts');
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });

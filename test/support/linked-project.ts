@@ -30,7 +30,7 @@ export async function linkedProject(): Promise<LinkedProject> {
   await symlink(ROOT, join(directory, 'node_modules/agentup'), 'dir');
   await mkdir(join(directory, 'node_modules/@photostructure'));
   await mkdir(join(directory, 'node_modules/@a2a-js'));
-  for (const name of ['reflect-metadata', 'zod', 'tsx', '@photostructure/sqlite', '@a2a-js/sdk']) {
+  for (const name of ['reflect-metadata', 'zod', 'tsx', '@photostructure/sqlite', '@a2a-js/sdk', 'grammy', 'express']) {
     await symlink(join(ROOT, 'node_modules', name), join(directory, 'node_modules', name), 'dir');
   }
   await writeFile(join(directory, 'package.json'), '{ "type": "module" }\n');
