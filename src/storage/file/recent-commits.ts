@@ -57,10 +57,12 @@ export class RecentCommits {
 
   /** What a checkpoint is to say. */
   texts(now: number): [string, RecentText][] {
-    return [...this.#commits]
-      .filter(([, { at }]) => at > now - RECENT_MS)
-      .slice(-IN_CHECKPOINT)
-      .map(([id, commit]) => [id, toText(commit)]);
+    const texts: [string, RecentText][] = [];
+    let older = this.#commits.size - IN_CHECKPOINT;
+    for (const [id, commit] of this.#commits) {
+      if (older-- <= 0 && commit.at > now - RECENT_MS) texts.push([id, toText(commit)]);
+    }
+    return texts;
   }
 }
 
