@@ -70,7 +70,7 @@ export function sqliteStorage(file: string, options: { ttl?: number; clock?: Clo
         .all()
         .map(({ token }) => token),
 
-    write(key, text, before, { plan, attributes }, idempotency) {
+    write(key, text, before, { plan, attributes, replies }, idempotency) {
       if (!before) sql`DELETE FROM records WHERE key = ${text}`.run(); // one that has expired, and some of the others
       sql`DELETE FROM records WHERE id IN
         (SELECT id FROM records WHERE expiresAt <= ${attributes.updatedAt} LIMIT 100)`.run();
@@ -86,9 +86,11 @@ export function sqliteStorage(file: string, options: { ttl?: number; clock?: Clo
       let place = attributes.logTotal - plan.log.length;
       for (const token of plan.log) sql`INSERT INTO log VALUES (${id}, ${place++}, ${token})`.run();
       sql`DELETE FROM log WHERE id = ${id} AND place < ${attributes.logDropped}`.run();
+      if (replies) sql`DELETE FROM replies WHERE id = ${id}`.run();
+      const added = replies ?? (idempotency ? [[idempotency.key, idempotency.reply] as const] : []);
+      for (const [name, token] of added)
+        sql`INSERT INTO replies VALUES (${id}, ${kit.encodeName(name)}, ${token})`.run();
       if (!idempotency) return;
-      const name = kit.encodeName(idempotency.key);
-      sql`INSERT INTO replies VALUES (${id}, ${name}, ${idempotency.reply})`.run();
       sql`DELETE FROM replies WHERE id = ${id} AND name NOT IN
         (SELECT name FROM replies WHERE id = ${id} ORDER BY rowid DESC LIMIT ${idempotency.keep})`.run();
     },
@@ -96,6 +98,10 @@ export function sqliteStorage(file: string, options: { ttl?: number; clock?: Clo
     remove: ({ id }) => sql`DELETE FROM records WHERE id = ${id}`.run(),
     reply: ({ id }, key) =>
       sql`SELECT token FROM replies WHERE id = ${id} AND name = ${kit.encodeName(key)}`.get()?.token,
+    replies: ({ id }) =>
+      sql`SELECT name, token FROM replies WHERE id = ${id} ORDER BY rowid`
+        .all()
+        .map(({ name, token }) => [kit.decodeName(name), token]),
 
     lease: (text) => JSON.parse(sql`SELECT lease FROM leases WHERE key = ${text}`.get()?.lease ?? 'null') ?? undefined,
     keepLease(text, lease, now) {

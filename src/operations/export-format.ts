@@ -33,10 +33,12 @@ interface RecordLine {
   /** Positions of the log begin here. */
   readonly dropped?: number;
   readonly fields: Readonly<Record<string, unknown>>;
+  /** What is kept for redelivered messages, by idempotency key, oldest first. */
+  readonly replies?: readonly (readonly [key: string, reply: unknown])[];
 }
 
 /** The line of a record. Its tokens stand in it as they are. */
-export function recordLine({ key, fields, ...head }: RecordHead): string {
+export function recordLine({ key, fields, replies, ...head }: RecordHead): string {
   const { owner, createdAt, updatedAt, expiresAt, ownTtl, logDropped } = head;
   const attributes = JSON.stringify({
     ...key,
@@ -48,7 +50,9 @@ export function recordLine({ key, fields, ...head }: RecordHead): string {
     dropped: logDropped === 0 ? undefined : logDropped,
   });
   const members = [...fields].map(([field, token]) => `${JSON.stringify(field)}:${token}`);
-  return `{"record":${attributes.slice(0, -1)},"fields":{${members.join(',')}}}}`;
+  const pairs = [...(replies ?? [])].map(([name, token]) => `[${JSON.stringify(name)},${token}]`);
+  const kept = pairs.length > 0 ? `,"replies":[${pairs.join(',')}]` : '';
+  return `{"record":${attributes.slice(0, -1)},"fields":{${members.join(',')}}${kept}}}`;
 }
 
 export function logLine(entries: readonly Token[]): string {
@@ -57,7 +61,7 @@ export function logLine(entries: readonly Token[]): string {
 
 /** The record behind its line. @throws what a bad key or value is refused with */
 export function headOfLine(line: RecordLine): RecordHead {
-  const { space, scope, id, owner, created, updated, expires, ttl, dropped = 0, fields } = line;
+  const { space, scope, id, owner, created, updated, expires, ttl, dropped = 0, fields, replies = [] } = line;
   const key = { space, scope, id };
   if (!Array.isArray(scope)) throw new AgentUpError('INVALID_ARGUMENT', 'scope is no list', { argument: 'scope' });
   const carried = {
@@ -66,6 +70,7 @@ export function headOfLine(line: RecordLine): RecordHead {
     expiresAt: expires === undefined ? undefined : moment(expires),
     ownTtl: ttl,
     logDropped: dropped,
+    replies: new Map(replies.map(([name, reply]) => [name, encode(reply)])),
   };
   const tokens = new Map(Object.entries(fields).map(([field, value]) => [field, encode(value)]));
   // All of it before the first write, which may be of a page before its last.

@@ -19,8 +19,8 @@ export interface ExportOptions {
 
 /**
  * All records of a storage as lines of JSON, each with its end: to keep, to read, to import elsewhere. A record is as
- * it was at one moment; different records may be of different moments while the storage is in use. Leases, and replies
- * kept for redelivered messages, are not in it. Memory: a page of one log.
+ * it was at one moment; different records may be of different moments while the storage is in use. Leases are not in it,
+ * and replies kept for redelivered messages only where the storage `carriesReplies`. Memory: a page of one log.
  */
 export async function* exportRecords(storage: StateStorage, options: ExportOptions = {}): AsyncGenerator<string> {
   const { clock = systemClock, onRecord } = options;
@@ -46,6 +46,7 @@ async function* linesOfRecord(storage: StateStorage, key: RecordKey): AsyncGener
     // Void lines of it may stand above: what follows `again` need not be the same record.
     if (!whole) return undefined;
     refuseSealed(whole.head.fields.values());
+    refuseSealed(whole.head.replies?.values() ?? []);
     const digest = new RecordDigest(whole.head);
     yield `${recordLine(whole.head)}\n`;
     try {

@@ -23,6 +23,8 @@ export interface ImportReport {
   readonly kept: number;
   /** Have expired since. */
   readonly expired: number;
+  /** Came replies for redelivered messages along? Not where the storage does not `carriesReplies`. */
+  readonly replies: boolean;
 }
 
 /**
@@ -53,7 +55,7 @@ class Import {
   }
 
   async run(): Promise<ImportReport> {
-    const counts = { records: 0, written: 0, kept: 0, expired: 0 };
+    const counts = { records: 0, written: 0, kept: 0, expired: 0, replies: this.#storage.carriesReplies === true };
     const header = await this.#next();
     if (!header || !('export' in header) || !header.export) throw exportInvalid('this is not an export of agentup', 1);
     const { version } = header.export;

@@ -62,14 +62,16 @@ export interface MigrateReport {
   readonly digest: string;
   /** Passes over the source until nothing was left to copy. */
   readonly passes: number;
+  /** Did replies kept for redelivered messages go along? Not where one of the two does not carry them. */
+  readonly replies: boolean;
 }
 
 type Fate = 'copied' | 'same' | 'kept' | 'gone';
 
 /**
  * Brings every record of a storage into another: conversations, caches, due entries, whatever it holds, with owner,
- * times, life and log positions. Leases stay, and so do replies kept for redelivered messages. The source may be in
- * use: passes follow each other until one finds nothing new. What is newer in the target is left alone, so a run that
+ * times, life and log positions, and replies kept for redelivered messages where both storages `carriesReplies`. Leases
+ * stay. The source may be in use: passes follow each other until one finds nothing new. What is newer in the target is left alone, so a run that
  * was interrupted is simply started again, and a target already in use loses nothing. In the end every record is read
  * on both sides and compared by its digest.
  * @throws CANCELLED, CONFLICT where records keep changing or do not come out equal, and what the storages throw
@@ -87,6 +89,7 @@ class Migration {
   readonly #target: StateStorage;
   readonly #options: MigrateOptions;
   readonly #now: () => number;
+  readonly #replies: boolean;
   /** Text of the key → when the source had written it, as this run has seen it. */
   readonly #seen = new Map<string, number>();
   /** What this run has brought, by the text of its key. */
@@ -99,6 +102,7 @@ class Migration {
     this.#source = source;
     this.#target = target;
     this.#options = options;
+    this.#replies = source.carriesReplies === true && target.carriesReplies === true;
     const { clock = systemClock } = options;
     this.#now = () => clock.now();
   }
@@ -109,7 +113,8 @@ class Migration {
     for await (const _ of this.#infos()) total++;
     this.#tell({ phase: 'copying', done: 0, total });
     const first = await this.#pass(dryRun);
-    const result = { records: first.copied + first.same + first.kept, same: first.same, kept: first.kept };
+    const { same, kept } = first;
+    const result = { records: first.copied + same + kept, same, kept, replies: this.#replies };
     if (dryRun) {
       const dropped = mirror ? await this.#dropOthers(true) : 0;
       return { ...result, copied: first.copied, dropped, moved: 0, bytes: 0, digest: '', passes: 1 };
@@ -157,7 +162,7 @@ class Migration {
     if (theirs && theirs.updatedAt > updatedAt) return 'kept';
     if (dryRun) return 'copied';
     return untilStill(key, async () => {
-      const whole = await readWhole(this.#source, key);
+      const whole = await this.#whole(key);
       if (!whole || this.#isOver(whole.head)) return 'gone';
       if (!(await writeWhole(this.#target, whole, theirs?.version ?? 0))) {
         theirs = await this.#target.read(key, { fields: [] });
@@ -215,7 +220,7 @@ class Migration {
   /** Both sides of a record, equal; `undefined` where it is gone, or newer in the target. @throws CONFLICT */
   async #compare(key: RecordKey): Promise<{ source: Measured; target: Measured } | undefined> {
     for (let tries = 0; ; tries++) {
-      const [source, target] = await Promise.all([measure(this.#source, key), measure(this.#target, key)]);
+      const [source, target] = await Promise.all([this.#measure(this.#source, key), this.#measure(this.#target, key)]);
       if (!source || this.#isOver(source.head)) return undefined;
       if (target && target.digest === source.digest) return { source, target };
       if (target && target.head.updatedAt > source.head.updatedAt) return undefined;
@@ -227,7 +232,7 @@ class Migration {
         });
       }
       const whole = await untilStill(key, async () => {
-        const read = await readWhole(this.#source, key);
+        const read = await this.#whole(key);
         // Where somebody has written to it meanwhile, both are looked at again.
         return read && writeWhole(this.#target, read, target?.version ?? 0);
       });
@@ -243,11 +248,19 @@ class Migration {
       const token = randomBytes(12).toString('hex');
       const begun = await this.#source.begin(head.key, { token, leaseMs: MOVE_LEASE_MS });
       if (begun.busy) return;
-      const still = await measure(this.#source, head.key);
+      const still = await this.#measure(this.#source, head.key);
       if (still?.digest === digest && (await deleteUnchanged(this.#source, head.key, still.version))) moved++;
       await this.#source.commit(head.key, [], { lease: { token } });
     });
     return moved;
+  }
+
+  #whole(key: RecordKey): ReturnType<typeof readWhole> {
+    return readWhole(this.#source, key, { replies: this.#replies });
+  }
+
+  #measure(storage: StateStorage, key: RecordKey): Promise<Measured | undefined> {
+    return measure(storage, key, { replies: this.#replies });
   }
 
   async #each<T>(items: Iterable<T> | AsyncIterable<T>, work: (item: T) => Promise<void>): Promise<void> {

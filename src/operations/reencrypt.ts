@@ -1,4 +1,4 @@
-import { AgentUpError } from '../errors.js';
+import { AgentUpError, isAgentUpError } from '../errors.js';
 import type { Token } from '../json.js';
 import { type EncryptionOptions, TokenCipher } from '../storage/encryption/index.js';
 import { keyText, type RecordKey } from '../storage/keys.js';
@@ -26,8 +26,10 @@ export interface ReencryptReport {
   readonly records: number;
   /** Of them, those that were written anew; in a dry run: that would be. */
   readonly rewritten: number;
-  /** Values and messages that had been encrypted with an older key, or not at all. */
+  /** Values, messages and kept replies that had been encrypted with an older key, or not at all. */
   readonly values: number;
+  /** Kept replies that stay as they are, as their key is not known any more: `REPLY_NOT_KEPT` where one is asked for. */
+  readonly lostReplies: number;
 }
 
 /**
@@ -36,8 +38,8 @@ export interface ReencryptReport {
  * those who know the new key; owner, times, expiry and positions of the log stay. What is encrypted with the present
  * key already is left alone: a run that was interrupted is simply started again.
  *
- * Replies that are kept for messages which are delivered again are not reached: they go with the newer ones. When the
- * old key is gone, of such a message only that it was handled is known (`REPLY_NOT_KEPT`); it is not handled again.
+ * Replies that are kept for messages which are delivered again are reached where the storage `carriesReplies`. Of one
+ * whose key is not known only that its message was handled can be told (`REPLY_NOT_KEPT`); that is no reason to fail.
  * @param storage as it is stored, not an `EncryptedStorage` over it
  * @throws KEY_MISSING, DECRYPTION_FAILED with the record; CANCELLED; CONFLICT where a record keeps changing
  */
@@ -51,13 +53,14 @@ export async function reencrypt(
   const spaces = options.spaces ?? (await storage.spaces());
   let total = 0;
   for (const space of spaces) for await (const _ of storage.list({ space })) total++;
-  const report = { records: 0, rewritten: 0, values: 0 };
+  const report = { records: 0, rewritten: 0, values: 0, lostReplies: 0 };
   for (const space of spaces) {
     await inParallel(storage.list({ space }), parallel, async ({ key }) => {
       if (signal?.aborted) throw new AgentUpError('CANCELLED', 'interrupted; the same command goes on from here');
-      const values = await reencryptRecord(storage, cipher, key, dryRun);
+      const { values, lostReplies } = await reencryptRecord(storage, cipher, key, dryRun);
       report.records++;
       report.values += values;
+      report.lostReplies += lostReplies;
       if (values > 0) report.rewritten++;
       onProgress?.(report.records, Math.max(total, report.records));
     });
@@ -65,25 +68,27 @@ export async function reencrypt(
   return report;
 }
 
-/** @returns how many values were not encrypted with the present key */
+/** @returns how many values were not encrypted with the present key, and how many replies cannot be opened */
 async function reencryptRecord(
   storage: StateStorage,
   cipher: TokenCipher,
   key: RecordKey,
   dryRun: boolean,
-): Promise<number> {
+): Promise<Pick<ReencryptReport, 'values' | 'lostReplies'>> {
   for (let tries = 0; tries < MAX_TRIES; tries++) {
     const record = await wholeOf(storage, key);
-    if (!record) return 0;
+    if (!record) return { values: 0, lostReplies: 0 };
     const { changes, values } = changesOf(cipher, key, record);
-    if (values === 0 || dryRun) return values;
+    const replies = repliesOf(cipher, key, record);
+    const counts = { values: values + replies.values, lostReplies: replies.lost };
+    if (counts.values === 0 || dryRun) return counts;
     const { createdAt, updatedAt, expiresAt, ownTtl, version, log } = record;
     const answer = await storage.commit(key, changes, {
       condition: { version },
-      carried: { createdAt, updatedAt, expiresAt, ownTtl },
+      carried: { createdAt, updatedAt, expiresAt, ownTtl, ...(replies.values > 0 && { replies: replies.all }) },
       logMax: log.length,
     });
-    if (answer.committed) return values;
+    if (answer.committed) return counts;
   }
   throw new AgentUpError('CONFLICT', `the record ${key.id} kept changing while it was encrypted`, {
     recordId: key.id,
@@ -93,13 +98,36 @@ async function reencryptRecord(
 
 /** A record with all of its log, as it was at one moment. */
 async function wholeOf(storage: StateStorage, key: RecordKey): Promise<StateRecord | undefined> {
-  let record = await storage.read(key);
+  let record = await storage.read(key, { replies: true });
   for (; record; ) {
     const { logTotal, logDropped, log } = record;
     if (log.length === logTotal - logDropped) return record;
-    record = await storage.read(key, { log: logTotal - logDropped });
+    record = await storage.read(key, { log: logTotal - logDropped, replies: true });
   }
   return undefined;
+}
+
+/** The replies as they are to be, oldest first, and how many of them change. */
+function repliesOf(
+  cipher: TokenCipher,
+  key: RecordKey,
+  record: StateRecord,
+): { all: Map<string, Token>; values: number; lost: number } {
+  const text = keyText(key);
+  const found = { all: new Map<string, Token>(), values: 0, lost: 0 };
+  for (const [name, token] of record.replies ?? []) {
+    found.all.set(name, token);
+    try {
+      const reply = cipher.open(key, text, { reply: name }, token);
+      if (cipher.isCurrent(token)) continue;
+      found.all.set(name, cipher.seal(text, { reply: name }, reply));
+      found.values++;
+    } catch (error) {
+      if (!isAgentUpError(error, 'KEY_MISSING')) throw error;
+      found.lost++;
+    }
+  }
+  return found;
 }
 
 function changesOf(cipher: TokenCipher, key: RecordKey, record: StateRecord): { changes: Change[]; values: number } {

@@ -5,7 +5,7 @@ import { measure } from './whole-record.js';
 /** What a number of records comes to. Moments are epoch milliseconds. */
 export interface Tally {
   records: number;
-  /** Names, values and log entries, as JSON in UTF-8. */
+  /** Names, values, kept replies and log entries, as JSON in UTF-8. */
   bytes: number;
   /** Log entries: of conversations, their messages. */
   entries: number;

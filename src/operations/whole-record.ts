@@ -17,6 +17,8 @@ export interface RecordHead {
   readonly ownTtl: number | 'none' | undefined;
   readonly logDropped: number;
   readonly fields: ReadonlyMap<string, Token>;
+  /** What is kept for redelivered messages, oldest first; `undefined` where they are not looked at. */
+  readonly replies?: ReadonlyMap<string, Token> | undefined;
 }
 
 /** A record as it travels: its log comes page by page, oldest first. */
@@ -28,6 +30,11 @@ export interface WholeRecord {
 /** A record was written to while its log was read: to be read again. */
 export class ChangedMeanwhile extends Error {}
 
+export interface WholeOptions {
+  /** The kept replies too, where the storage can bring them. Default true. */
+  readonly replies?: boolean | undefined;
+}
+
 /**
  * All of a record, `undefined` where there is none. What fits in one page comes in one step; of a longer log the older
  * pages are read afterwards, and `ChangedMeanwhile` is thrown where they no longer belong to the rest.
@@ -35,16 +42,17 @@ export class ChangedMeanwhile extends Error {}
 export async function readWhole(
   storage: StateStorage,
   key: RecordKey,
+  { replies = true }: WholeOptions = {},
 ): Promise<(WholeRecord & { readonly version: number }) | undefined> {
-  const record = await storage.read(key, { log: LOG_PAGE });
+  const record = await storage.read(key, { log: LOG_PAGE, replies });
   if (!record) return undefined;
   return { head: headOf(key, record), version: record.version, pages: () => pagesOf(storage, key, record) };
 }
 
 /** What there is to know of a record beside its log. */
 export function headOf(key: RecordKey, record: StateRecord): RecordHead {
-  const { owner, createdAt, updatedAt, expiresAt, ownTtl, logDropped, fields } = record;
-  return { key, owner, createdAt, updatedAt, expiresAt, ownTtl, logDropped, fields };
+  const { owner, createdAt, updatedAt, expiresAt, ownTtl, logDropped, fields, replies } = record;
+  return { key, owner, createdAt, updatedAt, expiresAt, ownTtl, logDropped, fields, replies };
 }
 
 async function* pagesOf(
@@ -71,12 +79,14 @@ export class RecordDigest {
   #bytes = 0;
   #entries = 0;
 
-  constructor({ key, owner, createdAt, updatedAt, expiresAt, ownTtl, logDropped, fields }: RecordHead) {
+  constructor({ key, owner, createdAt, updatedAt, expiresAt, ownTtl, logDropped, fields, replies }: RecordHead) {
     this.#add(JSON.stringify([keyText(key), owner, createdAt, updatedAt, expiresAt, ownTtl, logDropped]));
     const names = [...fields.keys()].sort();
     for (const name of names) this.#add(`${JSON.stringify(name)}:${fields.get(name)}`);
-    this.#bytes = 0;
-    for (const [name, token] of fields) this.#bytes += Buffer.byteLength(name) + Buffer.byteLength(token);
+    for (const [name, token] of replies ?? []) this.#add(`reply ${JSON.stringify(name)}:${token}`);
+    for (const [name, token] of [...fields, ...(replies ?? [])]) {
+      this.#bytes += Buffer.byteLength(name) + Buffer.byteLength(token);
+    }
   }
 
   log(entries: readonly Token[]): void {
@@ -87,7 +97,7 @@ export class RecordDigest {
     this.#entries += entries.length;
   }
 
-  /** Bytes of fields and log so far. */
+  /** Bytes of fields, replies and log so far. */
   get bytes(): number {
     return this.#bytes;
   }
@@ -111,15 +121,19 @@ export interface Measured {
   readonly head: RecordHead;
   readonly version: number;
   readonly digest: string;
-  /** Of names, values and log entries, as JSON in UTF-8. */
+  /** Of names, values, kept replies and log entries, as JSON in UTF-8. */
   readonly bytes: number;
   readonly entries: number;
 }
 
 /** Reads all of a record and measures it; `undefined` where there is none. @throws CONFLICT where it keeps changing */
-export async function measure(storage: StateStorage, key: RecordKey): Promise<Measured | undefined> {
+export async function measure(
+  storage: StateStorage,
+  key: RecordKey,
+  options?: WholeOptions,
+): Promise<Measured | undefined> {
   return untilStill(key, async () => {
-    const whole = await readWhole(storage, key);
+    const whole = await readWhole(storage, key, options);
     if (!whole) return undefined;
     const digest = new RecordDigest(whole.head);
     for await (const page of whole.pages()) digest.log(page);

@@ -6,8 +6,8 @@ import { RecordDigest, type WholeRecord } from './whole-record.js';
 const UNFINISHED = 0;
 
 /**
- * Writes a record in the place of whatever is there, with its owner, its times, its life and the positions of its log.
- * A long log goes page by page; until the last is written the record carries a time by which a later run knows.
+ * Writes a record in the place of whatever is there, with its owner, its times, its life, the positions of its log and
+ * its kept replies, as far as they are known. A long log goes page by page; until the last is written the record carries a time by which a later run knows.
  * @param version what is written over, 0: nothing is there
  * @returns the digest of what was written; `undefined` where somebody else wrote meanwhile, and nothing was
  */
@@ -17,6 +17,7 @@ export async function writeWhole(
   version: number,
 ): Promise<RecordDigest | undefined> {
   const { key, createdAt, updatedAt, expiresAt, ownTtl, logDropped } = head;
+  let { replies } = head;
   const digest = new RecordDigest(head);
   let changes: Change[] = [
     { op: 'clearFields' },
@@ -26,10 +27,11 @@ export async function writeWhole(
   ];
   let condition: CommitCondition | undefined = { version };
   const commit = async (time: number, begins = 0): Promise<boolean> => {
-    const carried = { createdAt, updatedAt: time, expiresAt, ownTtl, logDropped: begins };
+    const carried = { createdAt, updatedAt: time, expiresAt, ownTtl, logDropped: begins, replies };
     const { committed } = await target.commit(key, changes, { carried, ...(condition && { condition }) });
     // Whoever writes to what is half there loses nothing by what follows.
     condition = undefined;
+    replies = undefined;
     changes = [];
     return committed;
   };

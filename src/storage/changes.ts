@@ -106,9 +106,9 @@ export function checkCommit(key: RecordKey, changes: readonly Change[], options:
 }
 
 function checkCarried(
-  { createdAt, updatedAt, expiresAt, ownTtl, logDropped = 0 }: Carried,
+  { createdAt, updatedAt, expiresAt, ownTtl, logDropped = 0, replies }: Carried,
   changes: readonly Change[],
-  { expiry }: CommitOptions,
+  { expiry, idempotency }: CommitOptions,
 ): void {
   checkCount(createdAt, 'carried.createdAt', 0);
   checkCount(updatedAt, 'carried.updatedAt', 0);
@@ -118,6 +118,11 @@ function checkCarried(
   const refuse = (message: string): AgentUpError =>
     new AgentUpError('INVALID_ARGUMENT', message, { argument: 'carried' });
   if (expiry) throw refuse('carried attributes say when the record expires; an expiry must not');
+  for (const [key, reply] of replies ?? []) {
+    checkId(key, 'carried.replies');
+    checkToken(reply, 'carried.replies');
+  }
+  if (replies && idempotency) throw refuse('carried replies are all that the record keeps; an idempotency adds one');
   const cleared = changes.some(({ op }) => op === 'clearLog');
   if (logDropped > 0 && (!cleared || changes.some(({ op }) => op === 'log'))) {
     throw refuse('the log begins at carried.logDropped only where it is cleared and nothing is logged');

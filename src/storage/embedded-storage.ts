@@ -47,6 +47,11 @@ export interface EmbeddedStore<R extends StoredRecord = StoredRecord> {
   find(text: string, now: number, key: RecordKey): R | undefined;
   /** What `Idempotency` left with the record under this key. */
   reply(record: R, key: string): Token | undefined;
+  /**
+   * All of them, oldest first. A store that has this also does in `write` what `outcome.replies` says; one that has not
+   * works, but its replies do not move with its records (`StateStorage.carriesReplies`).
+   */
+  replies?(record: R): Iterable<readonly [key: string, reply: Token]>;
   /** Entries of the log from position `start` to before `end`. */
   entries(record: R, start: number, end: number): Token[];
   /**
@@ -84,6 +89,7 @@ const ANSWERS_MS = 60_000;
 export class EmbeddedStorage<R extends StoredRecord = StoredRecord> implements StateStorage {
   readonly backend: string;
   readonly ttl: number | undefined;
+  readonly carriesReplies: boolean;
   readonly #store: EmbeddedStore<R>;
   readonly #clock: Clock;
   #closed = false;
@@ -92,6 +98,7 @@ export class EmbeddedStorage<R extends StoredRecord = StoredRecord> implements S
     if (ttl !== undefined) checkTtl(ttl);
     this.backend = store.backend;
     this.ttl = ttl;
+    this.carriesReplies = store.replies !== undefined;
     this.#store = store;
     this.#clock = clock;
   }
@@ -223,10 +230,10 @@ export class EmbeddedStorage<R extends StoredRecord = StoredRecord> implements S
   }
 
   /** A private copy, with what was asked for. */
-  #copy(record: R | undefined, { log = 0, fields, idempotencyKey }: Wanted): StateRecord | undefined {
+  #copy(record: R | undefined, { log = 0, fields, idempotencyKey, replies }: Wanted): StateRecord | undefined {
     if (!record) return undefined;
     const { version, owner, createdAt, updatedAt, expiresAt, ownTtl, logTotal, logDropped } = record;
-    return {
+    const copy = {
       fields: fields ? picked(record.fields, fields) : new Map(record.fields),
       log: log === 0 ? [] : this.#store.entries(record, Math.max(logDropped, logTotal - log), logTotal),
       logTotal,
@@ -239,6 +246,7 @@ export class EmbeddedStorage<R extends StoredRecord = StoredRecord> implements S
       ownTtl,
       reply: idempotencyKey === undefined ? undefined : this.#store.reply(record, idempotencyKey),
     };
+    return replies && this.#store.replies ? { ...copy, replies: new Map(this.#store.replies(record)) } : copy;
   }
 }
 
@@ -246,6 +254,7 @@ interface Wanted {
   readonly log?: number;
   readonly fields?: readonly string[];
   readonly idempotencyKey?: string | undefined;
+  readonly replies?: boolean;
 }
 
 function picked(all: ReadonlyMap<string, Token>, names: readonly string[]): Map<string, Token> {

@@ -16,16 +16,21 @@ import type {
   SweepQuery,
 } from './state-storage.js';
 
-/** A storage that hands every call on to another one: what a layer above a backend overrides some methods of. */
+/**
+ * A storage that hands every call on to another one: what a layer above a backend overrides some methods of. One that
+ * changes tokens changes those of `Carried.replies` too, or says that it does not carry them.
+ */
 export class ForwardingStorage implements StateStorage {
   readonly backend: string;
   readonly ttl: number | undefined;
+  readonly carriesReplies: boolean | undefined;
   protected readonly inner: StateStorage;
 
   constructor(inner: StateStorage) {
     this.inner = inner;
     this.backend = inner.backend;
     this.ttl = inner.ttl;
+    this.carriesReplies = inner.carriesReplies;
   }
 
   begin(key: RecordKey, options: BeginOptions): Promise<Begun> {

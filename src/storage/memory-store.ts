@@ -57,6 +57,10 @@ export class MemoryStore implements EmbeddedStore<Body> {
     return replies?.get(key);
   }
 
+  replies({ replies }: Body): Iterable<[string, Token]> {
+    return replies ?? [];
+  }
+
   entries({ log, logHead, logDropped }: Body, start: number, end: number): Token[] {
     const at = logHead - logDropped;
     return log.slice(at + start, at + end);
@@ -72,6 +76,7 @@ export class MemoryStore implements EmbeddedStore<Body> {
     }
     for (const entry of plan.log) body.log.push(entry);
     dropOld(body, attributes.logTotal - attributes.logDropped);
+    if (outcome.replies) body.replies = new Map(outcome.replies);
     if (idempotency) remember(body, idempotency);
     if (plan.owner) this.#own(body, plan.owner.value);
     body.version = attributes.version;

@@ -24,6 +24,8 @@ export interface Outcome {
   readonly plan: Plan;
   /** The attributes of the record afterwards. Log entries below `attributes.logDropped` are to go. */
   readonly attributes: RecordAttributes;
+  /** `Carried.replies`: take the place of all that the record keeps. */
+  readonly replies?: ReadonlyMap<string, Token> | undefined;
   readonly answer: Committed;
 }
 
@@ -52,7 +54,7 @@ export function outcomeOf(
     incremented: planned.incremented,
     logTotal,
   };
-  return { writes: isWritten, plan: planned, attributes, answer };
+  return { writes: isWritten, plan: planned, attributes, replies: options.carried?.replies, answer };
 }
 
 /** Does to the fields of a record what was planned for them. */

@@ -29,6 +29,9 @@ export interface StateStorage {
    */
   readonly ttl?: number | undefined;
 
+  /** Knows `ReadOptions.replies` and `Carried.replies`. Without it all else works; a migration leaves replies behind. */
+  readonly carriesReplies?: boolean | undefined;
+
   /**
    * Takes the lease of a record, existing or not, and returns its snapshot. Never waits: when somebody else holds
    * the lease the answer is `busy`, and the caller asks again with the same token. The first one refused holds a
@@ -103,6 +106,8 @@ export interface ReadOptions {
   readonly fields?: readonly string[];
   /** Asks for the `reply` that a commit left under this key. */
   readonly idempotencyKey?: string;
+  /** Brings all `replies`. Default false. */
+  readonly replies?: boolean;
 }
 
 /** Positions count every entry ever logged from 0 on; they do not move when a cap drops old entries. */
@@ -142,6 +147,8 @@ export interface StateRecord {
   readonly ownTtl?: number | 'none' | undefined;
   /** What a commit left under the idempotency key that was asked for; absent where none did, or it is forgotten. */
   readonly reply?: Token | undefined;
+  /** Where a storage that `carriesReplies` was asked for them: all that are kept, by idempotency key, oldest first. */
+  readonly replies?: ReadonlyMap<string, Token> | undefined;
 }
 
 export type Change =
@@ -214,6 +221,11 @@ export interface Carried {
   readonly ownTtl: number | 'none' | undefined;
   /** Positions of the log begin here. More than 0 only together with `clearLog` and without `log`. Default 0. */
   readonly logDropped?: number;
+  /**
+   * The replies that the record keeps from now on, by idempotency key, oldest first, instead of those it has; the next
+   * `Idempotency` says how many stay. Not together with one. Absent: they stay as they are.
+   */
+  readonly replies?: ReadonlyMap<string, Token> | undefined;
 }
 
 /**

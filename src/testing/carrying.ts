@@ -92,6 +92,15 @@ export function testCarrying(harness: Harness): void {
       const { logDropped: _, ...further } = carried;
       const entries = Array.from({ length: 300 }, (_, i) => String(i));
       await commit(storage, key(), logs(...entries), { carried: further });
+      const replies = new Map([
+        ['m-2', '"two"'],
+        ['m-1', '"one"'],
+      ]);
+      if (storage.carriesReplies) {
+        await commit(storage, key(), [], { carried: { ...further, replies } });
+        await commit(storage, key('none'), [], { idempotency: { key: 'm-1', reply: '0', keep: 9 } });
+        await commit(storage, key('none'), [], { carried: { ...further, replies: new Map() } });
+      }
       await commit(storage, key('there'), sets({ a: '1' }));
       await commit(storage, key('there'), sets({ a: '2' }), { carried: further });
       const other = await fresh();
@@ -105,7 +114,71 @@ export function testCarrying(harness: Harness): void {
         total: 303,
         dropped: 3,
       });
+      if (other.carriesReplies) {
+        const found = await other.read(key(), { replies: true });
+        assert.deepEqual([...(found?.replies ?? [])], [...replies]);
+        assert.deepEqual((await other.read(key('none'), { replies: true }))?.replies, new Map());
+      }
       await other.close();
+    });
+
+    harness.test('keep the replies that they bring, instead of those that were there', async ({ storage, key }) => {
+      if (!storage.carriesReplies) return;
+      const work = (name: string, keep = 9) => ({ idempotency: { key: name, reply: `"${name}"`, keep } });
+      const kept = async (id?: string) => [
+        ...((await storage.read(key(id), { log: 1, replies: true }))?.replies ?? []),
+      ];
+      for (const name of ['a', 'b', 'c', 'd']) await commit(storage, key(), [], work(name, 3));
+      const found = await kept();
+      assert.deepEqual(found, [
+        ['b', '"b"'],
+        ['c', '"c"'],
+        ['d', '"d"'],
+      ]);
+      assert.equal((await storage.read(key()))?.replies, undefined, 'nobody has asked for them');
+      assert.deepEqual([...((await storage.read(key(), { fields: [], replies: true }))?.replies ?? [])], found);
+      await commit(storage, key('other'), sets({ a: '1' }));
+      assert.deepEqual((await storage.read(key('other'), { replies: true }))?.replies, new Map());
+
+      const brought = new Map<string, string>([...found, ['=#1 \n\0é', '{"x":[]}']]);
+      const carried: Carried = {
+        createdAt: at,
+        updatedAt: at,
+        expiresAt: undefined,
+        ownTtl: undefined,
+        replies: brought,
+      };
+      await commit(storage, key('other'), [], work('old'));
+      for (const id of ['other', 'new']) {
+        await commit(storage, key(id), clear, { carried });
+        assert.deepEqual(await kept(id), [...brought], id);
+      }
+      // A commit that says nothing of them leaves them; the next piece of work says how many stay.
+      const { replies: _, ...further } = carried;
+      await commit(storage, key('new'), sets({ a: '1' }), { carried: further });
+      assert.deepEqual(await kept('new'), [...brought]);
+      const again = await storage.commit(key('new'), sets({ a: '2' }), work('c'));
+      assert.equal(!again.committed && again.record?.reply, '"c"');
+      await commit(storage, key('new'), [], work('e', 2));
+      assert.deepEqual(await kept('new'), [...[...brought].slice(3), ['e', '"e"']]);
+      await commit(storage, key('new'), [], { carried: { ...carried, replies: new Map() } });
+      assert.deepEqual(await kept('new'), []);
+      await commit(storage, key('new'), [], work('f'));
+      assert.deepEqual(await kept('new'), [['f', '"f"']]);
+    });
+
+    harness.testOverTime('keep brought replies as long as they live', async ({ storage, key, pass }) => {
+      if (!storage.carriesReplies) return;
+      const now = (await commit(storage, key('clock'), sets({ a: '1' }))).updatedAt;
+      const replies = new Map([['m', '"done"']]);
+      const carried = { createdAt: at, updatedAt: at, ownTtl: undefined, replies };
+      await commit(storage, key(), clear, { carried: { ...carried, expiresAt: now + 1_000 } });
+      await commit(storage, key('longer'), clear, { carried: { ...carried, expiresAt: now + 1_000 } });
+      await commit(storage, key('longer'), [], { expiry: { set: 60 } });
+      await pass(1_100);
+      await commit(storage, key(), sets({ a: '1' }));
+      assert.equal((await storage.read(key(), { idempotencyKey: 'm' }))?.reply, undefined);
+      assert.equal((await storage.read(key('longer'), { idempotencyKey: 'm' }))?.reply, '"done"');
     });
 
     harness.test('that make no sense are refused, before anything is written', async ({ storage, key }) => {
@@ -117,12 +190,17 @@ export function testCarrying(harness: Harness): void {
         [{ ...good, logDropped: 0.5 }, clear],
         [{ ...good, logDropped: 1 }, sets({ a: '1' })],
         [{ ...good, logDropped: 1 }, [...clear, ...logs('1')]],
+        [{ ...good, replies: new Map([['', '0']]) }, clear],
+        [{ ...good, replies: new Map([['m-1', '']]) }, clear],
       ];
       for (const [carried, changes] of bad) {
         await fails('INVALID_ARGUMENT', () => storage.commit(key(), changes, { carried }));
       }
       await fails('TTL_INVALID', () => storage.commit(key(), clear, { carried: { ...good, ownTtl: 0 } }));
       await fails('INVALID_ARGUMENT', () => storage.commit(key(), clear, { carried: good, expiry: { set: 1 } }));
+      const idempotency = { key: 'm-1', reply: '0', keep: 9 };
+      const both = { carried: { ...good, replies: new Map([['m-2', '0']]) }, idempotency };
+      await fails('INVALID_ARGUMENT', () => storage.commit(key(), clear, both));
       assert.equal(await storage.read(key()), undefined);
     });
 

@@ -258,7 +258,7 @@ describe('agentup state export and import', () => {
     expect(await json('import', 'backup.ndjson', '--dry-run')).toMatchObject({ records: 4, written: 4 });
     expect(existsSync(join(cwd, 'other/contexts'))).toBe(false);
     const imported = await runCli(['state', 'import', '--json'], { cwd, input: piped.stdout });
-    expect(JSON.parse(imported.stdout)).toEqual({ records: 4, written: 4, kept: 0, expired: 0 });
+    expect(JSON.parse(imported.stdout)).toEqual({ records: 4, written: 4, kept: 0, expired: 0, replies: true });
     const other = open('other');
     expect(await digestOf(other)).toEqual(digest);
     await other.close();

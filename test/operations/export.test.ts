@@ -40,7 +40,7 @@ describe('an export', () => {
     const target = await openStorage({ backend: 'file', storageDir: join(root, 'same') });
     const counts: number[] = [];
     const report = await importRecords(pieces(text), target, { onRecord: (count) => counts.push(count) });
-    expect(report).toEqual({ records: all.records, written: all.records, kept: 0, expired: 0 });
+    expect(report).toEqual({ records: all.records, written: all.records, kept: 0, expired: 0, replies: true });
     expect(counts.at(-1)).toBe(all.records);
     expect(await digestOf(target)).toEqual(all);
     expect(await importRecords(pieces(text), target)).toMatchObject({ written: 0, kept: all.records });
@@ -140,7 +140,7 @@ describe('an export', () => {
       .filter(({ name }) => name === 'readLog')
       .map(({ args }) => (args[1] as { limit: number }).limit);
     expect(limits).toEqual([1000, 1000, 500]);
-    expect(recording.calls.filter(({ name }) => name === 'read')[0]?.args[1]).toEqual({ log: 1000 });
+    expect(recording.calls.filter(({ name }) => name === 'read')[0]?.args[1]).toEqual({ log: 1000, replies: true });
   });
 
   it('leaves out what has expired since', async () => {

@@ -71,7 +71,12 @@ describe('a target that is in use loses nothing', () => {
     const { source, target, clock } = await pair(log);
     const lines = linesOf(source);
     interject(target, 'commit', () => target.commit(KEY, set(3)));
-    expect(await importRecords(lines, target, { clock })).toEqual({ records: 1, written: 0, kept: 1, expired: 0 });
+    expect(await importRecords(lines, target, { clock })).toMatchObject({
+      records: 1,
+      written: 0,
+      kept: 1,
+      expired: 0,
+    });
     expect([await held(target), (await target.readLog(KEY)).total]).toEqual(['3', 0]);
     // Also where nothing was there to begin with.
     const empty = new MemoryStorage({ clock });

@@ -7,7 +7,7 @@ import { TestClock } from '../support/test-clock.js';
 
 const NAMES = ['ada', 'Ada/..', 'ñandú 🐑', 'a:b*?[x]\\{}', '%41', 'CON', 'x'.repeat(300), '\0', '+51 999'];
 
-/** The same conversations for the same arguments, in a storage of this process: some long, some capped, some with a life. */
+/** The same for the same arguments, in a storage of this process: some long, some capped, some with a life or replies. */
 export async function conversations(count: number, startedAt: number): Promise<MemoryStorage> {
   const clock = new TestClock(startedAt);
   const storage = new MemoryStorage({ clock });
@@ -33,6 +33,10 @@ export async function conversations(count: number, startedAt: number): Promise<M
     const messages = i === 1 || i === 4 ? 2_500 : i % 10;
     for (let n = 0; n < messages; n++)
       await context.addToHistory(id, n % 2 ? 'assistant' : 'user', `message ${n}\n"ü"`);
+    for (let n = 0; n < i % 4; n++) {
+      const idempotency = { key: `"message" ${n}`, reply: `{"kind":"value","value":"ü ${i}"}`, keep: 2 };
+      await storage.commit(context.keyOf(id), [], { idempotency });
+    }
     if (i % 9 === 0) await context.setTtl(id, 'none');
     if (i % 9 === 1) await context.setTtl(id, 86_400);
   }

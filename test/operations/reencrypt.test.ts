@@ -26,13 +26,22 @@ const places: Record<string, StorageOptions> = {
   valkey: { backend: 'valkey', url: valkeyUrl(), keyPrefix: `reencrypt-${randomBytes(5).toString('hex')}:` },
 };
 
-/** Every value and message, as it is stored. Values sorted: Valkey changes their order while it enlarges a hash. */
+/** A place of the same kind that nothing is in. */
+function anew(place: StorageOptions): StorageOptions {
+  if (place.backend === 'file')
+    return { ...place, storageDir: `${place.storageDir}-${randomBytes(5).toString('hex')}` };
+  if (place.backend === 'valkey') return { ...place, keyPrefix: `reencrypt-${randomBytes(5).toString('hex')}:` };
+  return place;
+}
+
+/** Every value, message and kept reply, as it is stored. Values sorted: Valkey changes their order while it enlarges a hash. */
 async function tokensOf(storage: StateStorage): Promise<string[]> {
   const tokens: string[] = [];
   for (const space of await storage.spaces()) {
     for await (const { key } of storage.list({ space })) {
-      const record = await storage.read(key, { log: 10_000 });
+      const record = await storage.read(key, { log: 10_000, replies: true });
       tokens.push(...[...(record?.fields.values() ?? [])].sort(), ...(record?.log ?? []));
+      tokens.push(...(record?.replies?.values() ?? []));
     }
   }
   return tokens;
@@ -55,7 +64,7 @@ describe('reencrypt', () => {
       expect(await tokensOf(storage)).toEqual(before);
       const report = await reencrypt(storage, { key: first });
       expect(report).toEqual(dry);
-      expect(report).toEqual({ records: all.records, rewritten: dry.rewritten, values: before.length });
+      expect(report).toEqual({ records: all.records, rewritten: dry.rewritten, values: before.length, lostReplies: 0 });
       expect(dry.rewritten).toBeGreaterThan(40);
       expect(await digestOf(new EncryptedStorage(storage, { key: first }))).toEqual(all);
       expect((await tokensOf(storage)).every((token) => token.startsWith('"\\u0001enc1.'))).toBe(true);
@@ -63,7 +72,9 @@ describe('reencrypt', () => {
       const rotated = { key: second, previous: [first] };
       expect(await reencrypt(storage, rotated)).toEqual(report);
       const stored = await tokensOf(storage);
-      expect(await reencrypt(storage, rotated)).toEqual({ records: all.records, rewritten: 0, values: 0 });
+      expect(await reencrypt(storage, rotated)).toEqual({
+        ...{ records: all.records, rewritten: 0, values: 0, lostReplies: 0 },
+      });
       expect(await tokensOf(storage)).toEqual(stored);
       expect(await digestOf(new EncryptedStorage(storage, { key: second }))).toEqual(all);
       await expect(reencrypt(storage, { key: first })).rejects.toMatchObject({ code: 'KEY_MISSING' });
@@ -120,32 +131,50 @@ describe('reencrypt', () => {
   });
 });
 
-it('a message that is delivered again when the old key is gone is not handled again', async () => {
-  const storage = new MemoryStorage();
-  const [first, second] = [newKey(), newKey()];
-  const handled: unknown[] = [];
-  const on = (options: { key: string; previous?: string[] } | undefined) => (messageId: string) =>
-    withState(
-      async (task, context, id) => {
-        handled.push(task.messageId);
-        return `${await context.incrementVariable(id, 'n')}`;
-      },
-      { storage: options ? new EncryptedStorage(storage, options) : storage },
-    )({ id: messageId, messageId, contextId: 'c', text: '' });
-  await on(undefined)('in clear');
-  await reencrypt(storage, { key: first });
-  expect(await on({ key: first })('old')).toBe('2');
-  await reencrypt(storage, { key: second, previous: [first] });
-  expect(await on({ key: second, previous: [first] })('old')).toBe('2');
-  for (const gone of ['in clear', 'old']) {
-    await expect(on({ key: second })(gone)).rejects.toMatchObject({ code: 'REPLY_NOT_KEPT' });
-  }
-  expect(await on({ key: second })('new')).toBe('3');
-  expect(await on({ key: second })('new')).toBe('3');
-  expect(handled).toEqual(['in clear', 'old', 'new']);
-  // Of a record that cannot be opened nothing is said.
-  await expect(on({ key: newKey() })('old')).rejects.toMatchObject({ code: 'KEY_MISSING' });
-});
+it.each(Object.keys(places))(
+  '%s: a redelivery is answered when the old key is gone, or at least not handled',
+  async (name) => {
+    const storage = await openStorage(anew(places[name] as StorageOptions));
+    open.push(storage);
+    const [first, second, third] = [newKey(), newKey(), newKey()];
+    const handled: unknown[] = [];
+    const on = (options: { key: string; previous?: string[] } | undefined) => (messageId: string) =>
+      withState(
+        async (task, context, id) => {
+          handled.push(task.messageId);
+          return `${await context.incrementVariable(id, 'n')}`;
+        },
+        { storage: options ? new EncryptedStorage(storage, options) : storage },
+      )({ id: messageId, messageId, contextId: 'c', text: '' });
+    await on(undefined)('in clear');
+    await reencrypt(storage, { key: first });
+    expect(await on({ key: first })('old')).toBe('2');
+    await reencrypt(storage, { key: second, previous: [first] });
+    for (const messageId of ['in clear', 'old']) {
+      expect(await on({ key: second })(messageId)).toBe(messageId === 'old' ? '2' : '1');
+    }
+    expect(await on({ key: second })('new')).toBe('3');
+    // A process that had not heard of the new key yet, and is gone with its own.
+    const key = { space: 'contexts', scope: [], id: 'c' };
+    const late = new EncryptedStorage(storage, { key: third, previous: [second] });
+    const [workKey = ''] = [...((await storage.read(key, { replies: true }))?.replies?.keys() ?? [])];
+    const idempotency = { key: workKey.replace('in clear', 'late'), reply: '{"value":"late"}', keep: 9 };
+    await late.commit(key, [], { idempotency });
+    for (let round = 0; round < 2; round++) {
+      expect(await reencrypt(storage, { key: first, previous: [second] })).toMatchObject({
+        ...{ records: 1, rewritten: round === 0 ? 1 : 0, lostReplies: 1 },
+      });
+    }
+    expect(await on({ key: first })('new')).toBe('3');
+    await expect(on({ key: first })('late')).rejects.toMatchObject({ code: 'REPLY_NOT_KEPT' });
+    // In the order they came: the oldest are the first to be forgotten.
+    const names = [...((await storage.read(key, { replies: true }))?.replies?.keys() ?? [])];
+    expect(names.map((one) => one.split(' ').slice(2).join(' '))).toEqual(['in clear', 'old', 'new', 'late']);
+    expect(handled).toEqual(['in clear', 'old', 'new']);
+    // Of a record that cannot be opened nothing is said.
+    await expect(on({ key: newKey() })('old')).rejects.toMatchObject({ code: 'KEY_MISSING' });
+  },
+);
 
 it('a record that somebody writes to after it was read is read again', async () => {
   const storage = new MemoryStorage();

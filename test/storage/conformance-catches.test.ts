@@ -157,6 +157,20 @@ const BROKEN: Record<string, { told: string; make: (clock: TestClock) => MemoryS
       })({ clock }),
   },
 
+  'replies that are brought are added to those that are there': {
+    told: 'keep the replies that they bring, instead of those that were there',
+    make: (clock) =>
+      new (class extends MemoryStorage {
+        override async commit(key: RecordKey, changes: readonly Change[], options: CommitOptions = {}) {
+          const { carried } = options;
+          if (!carried?.replies) return super.commit(key, changes, options);
+          const before = (await this.read(key, { replies: true }))?.replies ?? [];
+          const replies = new Map([...before, ...carried.replies]);
+          return super.commit(key, changes, { ...options, carried: { ...carried, replies } });
+        }
+      })({ clock }),
+  },
+
   'a prefix is a pattern': {
     told: 'by prefix: text, never a pattern',
     make: (clock) =>

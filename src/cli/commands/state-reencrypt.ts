@@ -32,7 +32,7 @@ export async function run(options: StateReencryptOptions, terminal: Terminal): P
   }
   const caches = resolveCaches(config);
   const signal = interrupted();
-  const total = { records: 0, rewritten: 0, values: 0 };
+  const total = { records: 0, rewritten: 0, values: 0, lostReplies: 0 };
   for (const storage of caches ? [state, caches] : [state]) {
     const bar = new ProgressBar(terminal);
     const report = await withStorage({ ...storage, encryption: undefined }, terminal, (opened) =>
@@ -43,10 +43,14 @@ export async function run(options: StateReencryptOptions, terminal: Terminal): P
         onProgress: (done, all) => bar.show(dryRun ? 'checked' : 'encrypted', done, all),
       }).finally(() => bar.end()),
     );
-    for (const name of ['records', 'rewritten', 'values'] as const) total[name] += report[name];
+    for (const name of ['records', 'rewritten', 'values', 'lostReplies'] as const) total[name] += report[name];
   }
   if (json) terminal.json(total);
   else terminal.result(sentenceOf(total, dryRun === true));
+  if (!json && total.lostReplies > 0) {
+    const replies = countText(total.lostReplies, 'kept reply', 'kept replies');
+    terminal.note(`${replies} of messages that were handled cannot be opened any more: their key is not configured`);
+  }
   return EXIT.done;
 }
 

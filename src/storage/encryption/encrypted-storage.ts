@@ -83,15 +83,7 @@ export class EncryptedStorage extends ForwardingStorage {
     checkCommit(key, changes, options);
     const text = keyText(key);
     const { idempotency } = options;
-    const sealed: CommitOptions = idempotency
-      ? {
-          ...options,
-          idempotency: {
-            ...idempotency,
-            reply: this.#cipher.seal(text, { reply: idempotency.key }, idempotency.reply),
-          },
-        }
-      : options;
+    const sealed = this.#sealedOptions(text, options);
     if (comparesFields(changes, options)) {
       return this.#queue.run(text, () => this.#fold(key, text, changes, options, sealed));
     }
@@ -164,6 +156,17 @@ export class EncryptedStorage extends ForwardingStorage {
     return opened;
   }
 
+  #sealedOptions(text: string, options: CommitOptions): CommitOptions {
+    const { idempotency, carried } = options;
+    const seal = (key: string, reply: Token): Token => this.#cipher.seal(text, { reply: key }, reply);
+    if (idempotency) {
+      return { ...options, idempotency: { ...idempotency, reply: seal(idempotency.key, idempotency.reply) } };
+    }
+    if (!carried?.replies) return options;
+    const replies = new Map([...carried.replies].map(([key, reply]) => [key, seal(key, reply)]));
+    return { ...options, carried: { ...carried, replies } };
+  }
+
   #sealed(text: string, change: Change): Change {
     switch (change.op) {
       case 'set':
@@ -186,14 +189,21 @@ export class EncryptedStorage extends ForwardingStorage {
     const fields = new Map<string, Token>();
     for (const [field, token] of record.fields) fields.set(field, cipher.open(key, text, { field }, token));
     const log = record.log.map((entry) => cipher.open(key, text, 'log', entry));
-    const { reply } = record;
-    if (reply === undefined || idempotencyKey === undefined) return { ...record, fields, log };
-    return { ...record, fields, log, reply: this.#openedReply(key, text, idempotencyKey, reply) };
+    const { reply, replies } = record;
+    if (reply === undefined && replies === undefined) return { ...record, fields, log };
+    const open = (name: string, token: Token): Token => this.#openedReply(key, text, name, token);
+    return {
+      ...record,
+      fields,
+      log,
+      reply: reply === undefined || idempotencyKey === undefined ? undefined : open(idempotencyKey, reply),
+      replies: replies && new Map([...replies].map(([name, token]) => [name, open(name, token)])),
+    };
   }
 
   /**
-   * Replies are not encrypted anew. What is left of one whose key is gone, when all else of the record has been opened,
-   * is that the work was done: that must neither be forgotten nor make a fault of the storage.
+   * What is left of one whose key is gone, when all else of the record has been opened, is that the work was done: that
+   * must neither be forgotten nor make a fault of the storage.
    */
   #openedReply(key: RecordKey, text: string, idempotencyKey: string, reply: Token): Token {
     try {

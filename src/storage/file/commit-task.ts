@@ -215,7 +215,7 @@ function settingsOf(
 /** Of a record from another storage: nothing is left to the clock. */
 function carriedSettings(
   fold: RecordFold,
-  { createdAt, updatedAt, expiresAt, ownTtl, logDropped = 0 }: Carried,
+  { createdAt, updatedAt, expiresAt, ownTtl, logDropped = 0, replies }: Carried,
   capped: number | undefined,
   id: string | undefined,
   idempotency: Idempotency | undefined,
@@ -229,6 +229,7 @@ function carriedSettings(
     from: capped ?? (logDropped > 0 ? logDropped : undefined),
     id,
     idempotency,
+    replies,
   };
 }
 

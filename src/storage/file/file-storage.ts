@@ -53,6 +53,7 @@ const DURABILITIES: readonly string[] = ['never', 'interval', 'commit'] satisfie
 export class FileStorage implements StateStorage {
   readonly backend = 'file';
   readonly ttl: number | undefined;
+  readonly carriesReplies = true;
   readonly #shelf: RecordShelf;
   #closing: Promise<void> | undefined;
   #stayHome: (() => void) | undefined;

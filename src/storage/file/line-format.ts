@@ -36,7 +36,7 @@ export interface Stamp {
 
 /** One element of a commit line after its stamp. Several members of one element apply in the order given here. */
 export interface Step {
-  readonly clear?: 'fields' | 'log';
+  readonly clear?: 'fields' | 'log' | 'replies';
   readonly owner?: string | null;
   readonly set?: Readonly<Record<string, unknown>>;
   readonly append?: Readonly<Record<string, readonly unknown[]>>;
@@ -98,6 +98,8 @@ export interface LineSettings {
   /** Of the commit. */
   readonly id?: string | undefined;
   readonly idempotency?: Idempotency | undefined;
+  /** Instead of those that are kept. */
+  readonly replies?: ReadonlyMap<string, Token> | undefined;
 }
 
 /** Every line of a file ends with this; no token holds one. */
@@ -118,7 +120,7 @@ export function headerLine(key: Pick<RecordKey, 'id' | 'scope'>, gen: string, cr
 
 /** The line of one commit: values as they are now, lists as what was added to them. */
 export function commitLine(planned: Plan, changes: readonly Change[], settings: LineSettings): string {
-  const { at, version, expiresAt, ownTtl, createdAt, from, id, idempotency } = settings;
+  const { at, version, expiresAt, ownTtl, createdAt, from, id, idempotency, replies } = settings;
   let line = `[{"at":"${toIso(at)}","v":${version}`;
   if (expiresAt !== undefined) line += `,"expires":${isoOrNull(expiresAt ?? undefined)}`;
   if (ownTtl !== undefined) line += `,"ttl":${JSON.stringify(ownTtl)}`;
@@ -140,12 +142,15 @@ export function commitLine(planned: Plan, changes: readonly Change[], settings: 
   if (removed !== '') line += `,{"remove":[${removed}]}`;
   if (added) for (const [field, items] of added) line += `,{"append":{${JSON.stringify(field)}:[${items.join(',')}]}}`;
   for (const entry of planned.log) line += `,{"m":${entry}}`;
-  if (idempotency) {
-    const { key, reply, keep } = idempotency;
-    line += `,{"reply":{"key":${JSON.stringify(key)},"value":${reply},"keep":${keep}}}`;
-  }
+  if (idempotency) line += replyStep(idempotency);
+  if (replies) line += ',{"clear":"replies"}';
+  for (const [key, reply] of replies ?? []) line += replyStep({ key, reply, keep: replies?.size ?? 0 });
   if (from !== undefined) line += `,{"from":${from}}`;
   return `${line}]\n`;
+}
+
+function replyStep({ key, reply, keep }: Idempotency): string {
+  return `,{"reply":{"key":${JSON.stringify(key)},"value":${reply},"keep":${keep}}}`;
 }
 
 /** A checkpoint as a line. `set` and `replies` are texts already; everything else of `content` is small. */

@@ -103,7 +103,7 @@ export function isStep(element: unknown): boolean {
     Number.isSafeInteger(reply.keep) &&
     reply.value !== undefined &&
     (owner === null || typeof owner === 'string') &&
-    (clear === 'log' || clear === 'fields') &&
+    (clear === 'log' || clear === 'fields' || clear === 'replies') &&
     (at === undefined || momentOf(at) !== undefined) &&
     (created === undefined || momentOf(created) !== undefined) &&
     // One that cannot be read would mean never.

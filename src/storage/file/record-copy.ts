@@ -8,17 +8,19 @@ export interface CopyOptions {
   readonly log?: number;
   readonly fields?: readonly string[];
   readonly idempotencyKey?: string | undefined;
+  readonly replies?: boolean;
 }
 
 /** A private copy of a record. */
 export function copyOf(journal: Journal, fold: RecordFold, options: CopyOptions): StateRecord {
-  const { log = 0, fields: only, idempotencyKey } = options;
+  const { log = 0, fields: only, idempotencyKey, replies } = options;
   const { logTotal, logDropped } = fold;
-  return {
+  const copy = {
     ...withoutLog(fold, only),
     log: entriesOf(journal, fold, Math.max(logDropped, logTotal - log), logTotal),
     reply: idempotencyKey === undefined ? undefined : fold.replies.get(idempotencyKey),
   };
+  return replies ? { ...copy, replies: new Map(fold.replies.entries()) } : copy;
 }
 
 /** The same without log entries. */

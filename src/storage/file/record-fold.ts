@@ -86,9 +86,7 @@ export class RecordFold {
     this.expiresAt = momentOf(snap.expires);
     this.ownTtl = snap.ttl ?? undefined;
     this.recent.read(snap);
-    this.replies.clear();
-    const keep = Number.POSITIVE_INFINITY;
-    for (const [key, value] of snap.replies ?? []) this.replies.add({ key, reply: tokenOf(value, plain), keep });
+    this.replies.replace((snap.replies ?? []).map(([key, value]) => [key, tokenOf(value, plain)] as const));
     this.checkpoint = { offset, length: Buffer.byteLength(text) };
   }
 
@@ -111,6 +109,7 @@ export class RecordFold {
     if (planned.owner) this.owner = planned.owner.value;
     for (const entry of planned.log) this.#log(entry);
     if (settings.from !== undefined) this.#drop(settings.from);
+    if (settings.replies) this.replies.replace(settings.replies);
     if (settings.idempotency) this.replies.add(settings.idempotency);
     this.#trim();
     this.updatedAt = settings.at;
@@ -169,6 +168,7 @@ export class RecordFold {
   #step(step: Step, plain: boolean, offset: number, ints: Map<string, number> | undefined): void {
     if (step.clear === 'fields') this.#clearFields();
     else if (step.clear === 'log') this.#clearLog(offset);
+    else if (step.clear === 'replies') this.replies.clear();
     if (step.owner !== undefined) this.owner = step.owner ?? undefined;
     for (const [field, value] of Object.entries(step.set ?? {})) {
       const token = tokenOf(value, plain);

@@ -21,6 +21,17 @@ export class StoredReplies {
     }
   }
 
+  /** Oldest first. */
+  entries(): Iterable<[string, Token]> {
+    return this.#replies;
+  }
+
+  /** These, oldest first, instead of what is there. */
+  replace(replies: Iterable<readonly [string, Token]>): void {
+    this.clear();
+    for (const [key, reply] of replies) this.add({ key, reply, keep: Number.POSITIVE_INFINITY });
+  }
+
   clear(): void {
     this.#replies.clear();
     this.bytes = 0;

@@ -44,9 +44,9 @@ export function parseAttributes(text: string): Attributes | undefined {
   };
 }
 
-/** The record in the reply `{fields, entries, reply?}`, with one entry a line; `undefined` for `{}`. */
+/** The record in the answer `{fields, entries, reply?, replies?}`, with one entry a line; `undefined` for `{}`. */
 export function parseRecord(reply: unknown, key: RecordKey): StateRecord | undefined {
-  const [pairs, entries, left] = reply as [Buffer[]?, Buffer?, Buffer?];
+  const [pairs, entries, left, replies] = reply as [Buffer[]?, Buffer?, Buffer?, Buffer[]?];
   if (!pairs) return undefined;
   const fields = new Map<string, string>();
   let system = '';
@@ -59,7 +59,22 @@ export function parseRecord(reply: unknown, key: RecordKey): StateRecord | undef
   if (!attributes) throw corrupt(key, 'its system field is not one of ours');
   const log = entries && entries.length > 0 ? String(entries).split('\n') : [];
   const record = { fields, log, ...attributes };
-  return left ? { ...record, reply: String(left) } : record;
+  if (!replies) return left?.length ? { ...record, reply: String(left) } : record;
+  return { ...record, reply: left?.length ? String(left) : undefined, replies: parseReplies(replies) };
+}
+
+/** What the hash of the replies holds, oldest first. */
+function parseReplies(hash: Buffer[]): Map<string, string> {
+  const texts = new Map<string, string>();
+  for (let i = 0; i < hash.length; i += 2) texts.set(String(hash[i]), String(hash[i + 1]));
+  const [first, next] = (texts.get('') ?? '1 1').split(' ').map(Number) as [number, number];
+  const replies = new Map<string, string>();
+  for (let number = first; number < next; number++) {
+    const key = texts.get(`#${number}`) ?? '';
+    const reply = texts.get(`=${key}`);
+    if (reply !== undefined) replies.set(key, reply);
+  }
+  return replies;
 }
 
 /** The record in the reply of HGETALL. */
@@ -107,8 +122,10 @@ function expiryItem(expiry: Expiry): [string, string] {
   return 'set' in expiry ? ['es', String(expiry.set)] : ['er', String(expiry.renew)];
 }
 
-function carriedItem({ createdAt, updatedAt, expiresAt = 0, ownTtl, logDropped = 0 }: Carried): string[] {
-  return ['c', ...[createdAt, updatedAt, expiresAt, ownTtl ?? '-', logDropped].map(String)];
+function carriedItem({ createdAt, updatedAt, expiresAt = 0, ownTtl, logDropped = 0, replies }: Carried): string[] {
+  const item = ['c', ...[createdAt, updatedAt, expiresAt, ownTtl ?? '-', logDropped].map(String)];
+  if (replies) item.push('k', String(replies.size), ...[...replies].flat());
+  return item;
 }
 
 function pushCondition(argv: string[], { exists, version, fields }: CommitCondition): void {

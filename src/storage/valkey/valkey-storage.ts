@@ -91,6 +91,7 @@ const SWEEP_PAGE = 250;
 export class ValkeyStorage implements StateStorage {
   readonly backend = 'valkey';
   readonly ttl: number | undefined;
+  readonly carriesReplies = true;
   readonly #connection: ValkeyConnection;
   readonly #keys: ValkeyKeys;
   readonly #index: RecordIndex;
@@ -153,11 +154,12 @@ export class ValkeyStorage implements StateStorage {
   async read(key: RecordKey, options: ReadOptions = {}): Promise<StateRecord | undefined> {
     this.#open();
     checkRead(key, options);
-    const { log = 0, fields, idempotencyKey = '' } = options;
-    if (log === 0 && !fields && idempotencyKey === '') return this.#readFields(key);
+    const { log = 0, fields, idempotencyKey = '', replies = false } = options;
+    if (log === 0 && !fields && idempotencyKey === '' && !replies) return this.#readFields(key);
     const args = [
       String(log),
       idempotencyKey,
+      replies ? '1' : '0',
       ...(fields ? ['some', ...fields.filter((field) => field !== '')] : ['all']),
     ];
     try {

@@ -85,6 +85,20 @@ describe('what we may do', () => {
     },
   );
 
+  it('nor does one who may not unlink, where replies are replaced', async () => {
+    await admin.acl('SETUSER', 'no-unlink', 'reset', 'on', '>pw', '~*', '+@all', '-unlink');
+    const keyPrefix = freshPrefix();
+    const owner = storages.make({ url: root(), keyPrefix });
+    await owner.commit(key, [], { idempotency: { key: 'm', reply: '1', keep: 9 } });
+    const before = await owner.read(key, { replies: true });
+    const storage = storages.make({ url: `valkey://no-unlink:pw@127.0.0.1:${server.port}`, keyPrefix });
+    const times = { createdAt: 1, updatedAt: 1, expiresAt: undefined, ownTtl: undefined };
+    const carried = { ...times, replies: new Map([['n', '2']]) };
+    const { code } = await failure(storage.commit(key, [{ op: 'set', field: 'v', value: '1' }], { carried }));
+    expect(code).toBe('STORAGE_FAILED');
+    expect(await owner.read(key, { replies: true })).toEqual(before);
+  });
+
   it('a user of other keys is refused', async () => {
     await admin.acl('SETUSER', 'elsewhere', 'reset', 'on', '>pw', '~other:*', '+@all');
     const storage = storages.make({ url: `valkey://elsewhere:pw@127.0.0.1:${server.port}` });

@@ -19,6 +19,7 @@
 --   er ttl          expires so many seconds from now, or after its own ttl where it has one
 --   c created updated expires ttl dropped
 --                   these attributes, of a record from elsewhere; a log that is cleared begins at `dropped`
+--   k n key reply…  these n are the replies that are kept from now on, oldest first; not together with ?k
 --   max n           keeps only the newest n entries of the log
 --   cap n           refuses more fields than n, unless it has as many already
 --   n token ms log key
@@ -115,7 +116,7 @@ end
 local fresh, cleared = {}, false
 local sums, order
 local pushes, pushed, clear_log = nil, 0, false
-local owner, expiry, ttl, max, cap, work, carried, pass
+local owner, expiry, ttl, max, cap, work, carried, moved, pass
 local changed = false
 
 local i, count = 5, #ARGV
@@ -177,6 +178,9 @@ while i <= count do
     carried = i
     changed = true
     i = i + 6
+  elseif code == 'k' then
+    moved = i
+    i = i + 2 + 2 * ARGV[i + 1]
   elseif code == 'max' then
     max = tonumber(ARGV[i + 1])
     i = i + 2
@@ -287,11 +291,11 @@ local may = redis.acl_check_cmd
 if may then
   local denied
   if writing then
-    if cleared or clear_log or not system and length > 0 then
+    if cleared or clear_log or moved or not system and length > 0 then
       if not may('UNLINK', record, log, replies) then denied = 'UNLINK' end
     end
     if (cleared or removals) and not may('HSET', record, '', '') then denied = 'HSET' end
-    if work and not may('HSET', replies, '', '') then denied = 'HSET' end
+    if (work or moved) and not may('HSET', replies, '', '') then denied = 'HSET' end
     if (removals or work) and not may('HDEL', record, '') then denied = 'HDEL' end
     if pushes and not may('RPUSH', log, '') then denied = 'RPUSH' end
     if over > 0 and not may('LTRIM', log, '0', '0') then denied = 'LTRIM' end
@@ -331,9 +335,15 @@ if writing then
   end
   if over > 0 then call('LTRIM', log, format('%d', over), '-1') end
   -- What is left there while there is no record has outlived it, by being evicted later.
-  if not system then call('UNLINK', replies) end
+  if moved or not system then call('UNLINK', replies) end
+  -- '' holds `first next`: the numbers of the oldest and of the next of the keys, which stand under '#number'.
+  local brought = moved and tonumber(ARGV[moved + 1]) or 0
+  for k = 1, brought do
+    local entry = moved + 2 * k
+    call('HSET', replies, format('#%d', k), ARGV[entry], '=' .. ARGV[entry], ARGV[entry + 1])
+  end
+  if brought > 0 then call('HSET', replies, '', format('1 %d', brought + 1)) end
   if work then
-    -- '' holds `first next`: the numbers of the oldest and of the next of the keys, which stand under '#number'.
     local first, next_one = string.match(call('HGET', replies, '') or '1 1', '^(%d+) (%d+)$')
     first, next_one = tonumber(first), tonumber(next_one)
     local number = format('#%d', next_one)
@@ -349,7 +359,7 @@ if writing then
   if at then
     if expires ~= expires_before or cleared then call('PEXPIREAT', record, at) end
     if kept > 0 and (expires ~= expires_before or before == 0) then call('PEXPIREAT', log, at) end
-    if work or (system and expires ~= expires_before) then call('PEXPIREAT', replies, at) end
+    if work or brought > 0 or (system and expires ~= expires_before) then call('PEXPIREAT', replies, at) end
   elseif expires_before ~= 0 then
     call('PERSIST', record)
     call('PERSIST', log)

@@ -5,13 +5,15 @@
 -- KEYS[3]  its replies (hash)  }
 -- ARGV[1]  how many of the newest log entries to return
 -- ARGV[2]  an idempotency key, or ''
--- ARGV[3]  `all`, or `some` when only the fields in ARGV[4…] are wanted
--- ARGV[4…] names of fields
+-- ARGV[3]  1: all replies are wanted
+-- ARGV[4]  `all`, or `some` when only the fields in ARGV[5…] are wanted
+-- ARGV[5…] names of fields
 --
 -- Returns  {}                 there is no such record
---          {fields, entries, reply}  `fields` is name, token, name, token …, with the system field ''; of ARGV[4…]
---                             only those that exist; `entries` one a line; `reply` only where something was left
---                             under the idempotency key
+--          {fields, entries, reply, replies}  `fields` is name, token, name, token …, with the system field ''; of
+--                             ARGV[5…] only those that exist; `entries` one a line; `reply` is what was left under
+--                             the idempotency key, or '', and `replies` their hash as commit.lua writes it; both only
+--                             where they are asked for
 -- Errors   CORRUPT <why>
 
 local record = KEYS[1]
@@ -28,11 +30,11 @@ if #entries == 0 and string.find(system, '^%d+ %d+ %d+ [1-9]') and redis.call('L
 end
 
 local fields
-if ARGV[3] == 'all' then
+if ARGV[4] == 'all' then
   fields = redis.call('HGETALL', record)
 else
   fields = { '', system }
-  for i = 4, #ARGV do
+  for i = 5, #ARGV do
     local token = redis.call('HGET', record, ARGV[i])
     if token then
       fields[#fields + 1] = ARGV[i]
@@ -40,7 +42,11 @@ else
     end
   end
 end
-if ARGV[2] ~= '' then
-  return { fields, table.concat(entries, '\n'), redis.call('HGET', KEYS[3] or record .. ':replies', '=' .. ARGV[2]) or nil }
+local answer = { fields, table.concat(entries, '\n') }
+local replies = KEYS[3] or record .. ':replies'
+if ARGV[2] ~= '' then answer[3] = redis.call('HGET', replies, '=' .. ARGV[2]) or '' end
+if ARGV[3] == '1' then
+  answer[3] = answer[3] or ''
+  answer[4] = redis.call('HGETALL', replies)
 end
-return { fields, table.concat(entries, '\n') }
+return answer
