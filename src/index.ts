@@ -77,7 +77,7 @@ export {
   toolResultText,
 } from './skill/tool-metadata.js';
 export { type StatefulFunction, type StreamingFunction, withState } from './skill/with-state.js';
-export type { OutputOf, StandardSchema } from './standard-schema.js';
+export type { InputOf, OutputOf, StandardSchema } from './standard-schema.js';
 export { FileStorage, type FileStorageOptions } from './storage/file/file-storage.js';
 export { MemoryStorage, type MemoryStorageOptions } from './storage/memory-storage.js';
 export type { StateStorage } from './storage/state-storage.js';

@@ -30,6 +30,9 @@ interface SchemaIssue {
 export type OutputOf<S extends StandardSchema> =
   S extends StandardSchema<unknown, infer Output> ? Output : NonNullable<S['~standard']['types']>['output'];
 
+/** What a schema takes in. */
+export type InputOf<S extends StandardSchema> = NonNullable<S['~standard']['types']>['input'];
+
 /** Is this a schema, and not a default value that happens to be an object? */
 export function isStandardSchema(value: unknown): value is StandardSchema {
   const standard =

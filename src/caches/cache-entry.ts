@@ -182,21 +182,24 @@ export class CacheEntry {
   }
 
   /**
-   * Replaces the value by what `change` makes of it, and returns that. `change` is called again when somebody else
-   * wrote meanwhile, so it must have no effects of its own.
-   * @throws CONFLICT when others keep writing
+   * Replaces the value by what `change` makes of it, and returns that as a read would. With a schema, `change` is given
+   * what is stored, which fits the schema, and answers with the like: its input, not its output. It is called again
+   * when somebody else wrote meanwhile, so it must have no effects of its own.
+   * @throws CONFLICT when others keep writing; SCHEMA_INVALID
    */
-  async update<T = unknown>(
+  async update<T = unknown, R = T>(
     change: (value: T | undefined) => T | Promise<T>,
     { ttl = 'keep' }: WriteOptions = {},
-  ): Promise<T> {
+  ): Promise<R> {
     expiryOf(ttl, 'keep');
     for (let tries = 0; tries < MAX_TRIES; tries++) {
       const place = await this.#place();
       const record = await this.#parts.storage.read(place);
-      const value = await change(record && ((await this.#valueOf(record, undefined)) as T));
+      if (record) await this.#valueOf(record, undefined);
+      const value = await change(record && (contentOf(record.fields) as T));
       const life = record ? ttl : ttl === 'keep' ? undefined : ttl;
-      if ((await this.replace(value, { ttl: life, condition: conditionOf(record) }, place)).written) return value;
+      const { written } = await this.replace(value, { ttl: life, condition: conditionOf(record) }, place);
+      if (written) return (await this.outputOf(value)) as R;
       await pause(tries);
     }
     throw this.#errors.conflict('kept changing while it was updated');

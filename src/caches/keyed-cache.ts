@@ -89,10 +89,13 @@ export abstract class KeyedCache<Key extends readonly string[]> {
     return entry.setTtl(ttl);
   }
 
-  /** Replaces the value by what `change` makes of it; called again when somebody else wrote meanwhile. @throws CONFLICT */
-  async update<T = unknown>(
+  /**
+   * Replaces the value by what `change` makes of what is stored; called again when somebody else wrote meanwhile.
+   * @throws CONFLICT, SCHEMA_INVALID
+   */
+  async update<T = unknown, R = T>(
     ...args: [...key: Key, change: (value: T | undefined) => T | Promise<T>, options?: WriteOptions]
-  ): Promise<T> {
+  ): Promise<R> {
     const [entry, change, options] = this.#split<[(value: T | undefined) => T | Promise<T>, WriteOptions?]>(args);
     return entry.update(change, options);
   }

@@ -1,7 +1,7 @@
 import { AgentUpError, isAgentUpError } from '../errors.js';
 import { encode, refuseSealed } from '../json.js';
 import type { Logger } from '../logger.js';
-import type { OutputOf, StandardSchema } from '../standard-schema.js';
+import type { InputOf, OutputOf, StandardSchema } from '../standard-schema.js';
 import { checkTtl } from '../storage/changes.js';
 import type { ListQuery, StateRecord } from '../storage/state-storage.js';
 import { CacheEntry } from './cache-entry.js';
@@ -74,6 +74,20 @@ export class Table<S extends StandardSchema = StandardSchema> extends KeyedCache
     options?: GetOptions<T>,
   ): Promise<OutputOf<T> | undefined> {
     return this.at(key).get(options);
+  }
+
+  /**
+   * Replaces the row by what `change` makes of it, and returns that as a read would. `change` is given the row as it is
+   * stored, which is the input of the schema, and answers with the like. It is called again when somebody else wrote
+   * meanwhile.
+   * @throws CONFLICT, SCHEMA_INVALID
+   */
+  override async update<T = InputOf<S>, R = StandardSchema extends S ? T : OutputOf<S>>(
+    key: string,
+    change: (row: T | undefined) => T | Promise<T>,
+    options?: WriteOptions,
+  ): Promise<R> {
+    return this.at(key).update<T, R>(change, options);
   }
 
   /** The keys of all rows; those that begin with `prefix`, which is a text and no pattern. */

@@ -118,6 +118,41 @@ onEachBackend('a cache', ({ caches, pass, backend, storage }) => {
     expect(await events.exists('b')).toBe(false);
   });
 
+  it('an update works on what is stored, the input of the schema, and answers with its output', async () => {
+    const Visit = z.object({
+      at: z.iso.datetime().transform((text) => new Date(text)),
+      n: z.number().default(0),
+      tags: z.array(z.string()).transform((tags) => new Set(tags)),
+    });
+    const { tableCache } = caches();
+    const visits = tableCache.table('visits', Visit, { indexes: ['n'] });
+    const first = { at: '2026-01-02T03:04:05.000Z', tags: ['x'] };
+    await visits.set('a', first);
+    const seen: unknown[] = [];
+    // Typed by the schema: `row` as it is stored, `visit` as it is read.
+    const visit = await visits.update('a', (row) => {
+      seen.push(row);
+      return { ...(row ?? first), n: (row?.n ?? 0) + 1 };
+    });
+    expect(seen).toEqual([first]);
+    const [at, n] = [visit.at.getTime(), visit.n.toFixed()];
+    expect([at, n, visit.tags.has('x')]).toEqual([Date.parse(first.at), '1', true]);
+    expect(visit).toEqual(await visits.get('a'));
+    expect(await visits.findByField('n', 1)).toHaveLength(1);
+    const made = await visits.update('b', (row) => row ?? first);
+    expect(made).toEqual({ at: new Date(first.at), n: 0, tags: new Set(['x']) });
+    // By a handle the caller says what it is.
+    await visits.at('a').update<z.input<typeof Visit>>((row) => ({ ...(row ?? first), tags: ['y'] }));
+    expect((await visits.get('a'))?.tags).toEqual(new Set(['y']));
+    // What comes out does not go in, and nothing is written.
+    await expect(visits.update('a', () => ({ ...first, at: 'now' }))).rejects.toThrow(CODE('SCHEMA_INVALID'));
+    expect((await visits.get('a'))?.n).toBe(1);
+    // One that does not fit is not handed to the change.
+    await tableCache.set('other', 'k', { n: 'x' });
+    const change = () => expect.unreachable();
+    await expect(tableCache.table('other', Visit).update('k', change)).rejects.toThrow(CODE('SCHEMA_INVALID'));
+  });
+
   it('gives all rows; one that does not fit throws, is skipped or collected, as asked', async () => {
     const { tableCache } = caches();
     for (let i = 0; i < 5; i++) await tableCache.set('players', `p${i}`, { score: i });
