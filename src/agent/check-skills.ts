@@ -2,7 +2,7 @@ import { readdirSync, statSync } from 'node:fs';
 import { basename, dirname, join, relative, resolve } from 'node:path';
 import type { AgentConfig, ConfigDocument, Finding, Problem, SkillConfig, StateConfig } from '../config/index.js';
 import { closest } from '../config/suggest.js';
-import { AgentUpError, messageOf } from '../errors.js';
+import { AgentUpError, isAgentUpError, messageOf } from '../errors.js';
 import { redactText } from '../redact.js';
 import { checkStateOptions } from './check-state-options.js';
 import { importModule } from './import-module.js';
@@ -97,11 +97,13 @@ function failed(skill: SkillConfig, directory: string, what: string, error: unkn
   const cause = error instanceof AgentUpError && error.cause !== undefined ? error.cause : error;
   const { file, line, column, message } = placeOf(cause, directory);
   const where = file === undefined ? '' : ` (${relative(directory, file)}:${line}:${column})`;
+  // Of what our own decorators refuse.
+  const ownFix = isAgentUpError(cause) ? cause.details.fix : undefined;
   const sentence = what === '' ? messageOf(error).replace(/^skill [^:]*: /, '') : `${what}: ${message}`;
   return {
     code: 'HANDLER_LOAD_FAILED',
     message: `the skill ${skill.id}: ${sentence}${where}`,
-    fix: file === undefined ? 'correct the file' : `look at line ${line} of ${relative(directory, file)}`,
+    fix: ownFix ?? (file === undefined ? 'correct the file' : `look at line ${line} of ${relative(directory, file)}`),
   };
 }
 

@@ -4,7 +4,6 @@ import { urlProblem } from '../config/url-problem.js';
 import { isAgentUpError } from '../errors.js';
 import { redactUrl } from '../redact.js';
 import type { StatefulOptions } from '../skill/stateful-options.js';
-import { checkTtl } from '../storage/changes.js';
 import type { LoadedSkill } from './load-skill.js';
 import { resolveState } from './resolve-state.js';
 
@@ -44,7 +43,6 @@ function unresolved(
   directory: string,
 ): { message: string; fix: string | undefined } | undefined {
   try {
-    if (options.ttl !== undefined) checkTtl(options.ttl);
     const { storage } = resolveState(state, options, directory);
     return 'url' in storage && options.url !== undefined
       ? urlProblem(storage.url, { cluster: storage.cluster === true })

@@ -1,4 +1,5 @@
 import type { ConversationContext } from '../conversation/conversation-context.js';
+import { checkOptions } from './check-options.js';
 import { recordHandler } from './handler-metadata.js';
 import { methodName } from './handler-name.js';
 import { hooksOf } from './hooks.js';
@@ -34,9 +35,10 @@ export interface StatefulDecorator<T extends Task = Task> {
  *
  * An `async *` method streams: the turn runs while its chunks are taken, and commits after the last one. Its reply is
  * what it returns, else what it yielded.
- * @throws DECORATOR_MISUSE at decoration, on anything but a method
+ * @throws DECORATOR_MISUSE at decoration, on anything but a method; INVALID_ARGUMENT, TTL_INVALID for a wrong option
  */
 export function stateful<T extends Task = Task>(options: StatefulOptions<T> = {}): StatefulDecorator<T> {
+  checkOptions(options, '@stateful()');
   return ((...args: unknown[]) =>
     decorateMethod('stateful', args, (method) => {
       const streams = isStreaming(method);

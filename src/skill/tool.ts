@@ -1,7 +1,7 @@
 import type { ConversationContext } from '../conversation/conversation-context.js';
 import { AgentUpError } from '../errors.js';
 import type { OutputOf, StandardSchema } from '../standard-schema.js';
-import { checkTtl } from '../storage/changes.js';
+import { checkOptions } from './check-options.js';
 import { invokeTool } from './invoke-tool.js';
 import { decorateMethod } from './method-decorator.js';
 import { recordTool, type ToolMetadata, type ToolOptions, type ToolStateOptions } from './tool-metadata.js';
@@ -26,6 +26,11 @@ export interface ToolDecorator<Args> {
 
 const NAME = /^[A-Za-z0-9_-]{1,64}$/;
 const DEFAULT_TIMEOUT = 30;
+/** Its own, and those of the options of a handler that make sense for it. */
+const OPTIONS: readonly (keyof ToolOptions)[] = [
+  ...(['description', 'name', 'input', 'inputSchema', 'timeout'] as const),
+  ...(['storage', 'url', 'keyPrefix', 'ttl', 'storageDir', 'concurrency', 'scope', 'history'] as const),
+];
 /** Longer ones would end at once: a timer holds no more. */
 const MAX_TIMEOUT = 2_000_000;
 
@@ -35,7 +40,7 @@ const MAX_TIMEOUT = 2_000_000;
  * that turn, and a signal that is aborted when its time is up.
  *
  * Its state is that of the skill's handler, unless `scope`, `storage` and the like are given here.
- * @throws DECORATOR_MISUSE, INVALID_ARGUMENT at decoration
+ * @throws DECORATOR_MISUSE, INVALID_ARGUMENT, TTL_INVALID at decoration
  */
 // biome-ignore lint/suspicious/noExplicitAny: without a schema the arguments are what the method says they are
 export function tool<Schema extends StandardSchema<any, any> | undefined = undefined>(
@@ -47,7 +52,7 @@ export function tool<Schema extends StandardSchema<any, any> | undefined = undef
   if (typeof timeout !== 'number' || !(timeout > 0) || timeout > MAX_TIMEOUT) {
     throw invalid('timeout', `a number of seconds up to ${MAX_TIMEOUT}`);
   }
-  if (rest.ttl !== undefined) checkTtl(rest.ttl);
+  checkOptions(rest, '@tool()', OPTIONS);
   const isOwn = Object.values(rest).some((value) => value !== undefined);
   const state: ToolStateOptions | undefined = isOwn ? rest : undefined;
   return ((...args: unknown[]) =>

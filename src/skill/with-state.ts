@@ -1,5 +1,6 @@
 import type { ConversationContext } from '../conversation/conversation-context.js';
 import { AgentUpError } from '../errors.js';
+import { checkOptions } from './check-options.js';
 import { recordHandler } from './handler-metadata.js';
 import { functionName } from './handler-name.js';
 import { invokeStateful } from './invoke-stateful.js';
@@ -16,7 +17,7 @@ export type StreamingFunction<T extends Task, R> = (task: T, context?: Conversat
 
 /**
  * What `@stateful()` does, for a plain function, and for JavaScript.
- * @throws INVALID_ARGUMENT for what is no function
+ * @throws INVALID_ARGUMENT for what is no function; INVALID_ARGUMENT, TTL_INVALID for a wrong option
  */
 export function withState<R, T extends Task = Task>(
   handler: (task: T, context: ConversationContext, contextId: string) => AsyncGenerator<unknown, R, undefined>,
@@ -35,6 +36,7 @@ export function withState<T extends Task>(
       argument: 'handler',
     });
   }
+  checkOptions(options, 'withState()');
   const name = functionName(handler);
   const streams = isStreaming(handler);
   const turn = dressed(

@@ -169,16 +169,28 @@ describe('checkSkills', () => {
     expect(await check(one('./a.ts', '{ backend: file, storage_dir: ./a, ttl: 60 }'))).toEqual([]);
   });
 
+  it.each([["{ storage: 'valkey' }"], ["{ storage: 'valkey', url: 'http://h', keyPrefix: 'p' }"]])(
+    'finds options that make no storage: %s',
+    async (options) => {
+      await write('a.ts', handlerFile(options));
+      const findings = await check(one('./a.ts'));
+      expect(findings).toMatchObject([{ code: 'STATE_UNRESOLVED', severity: 'error', path: 'skills[0].handler' }]);
+      expect(findings[0]?.fix).toBeTypeOf('string');
+    },
+  );
+
   it.each([
-    ["{ storage: 'valkey' }"],
-    ['{ ttl: 0 }'],
-    ["{ storage: 'valkey', url: 'http://h', keyPrefix: 'p' }"],
-    ["{ storage: 'redis' as never }"],
-  ])('finds options that make no storage: %s', async (options) => {
+    ['{ ttl: 0 }', /ttl is 0; .* \(a\.ts:\d+:\d+\)$/, /^look at line \d+ of a\.ts$/],
+    [
+      "{ storage: 'redis' as never }",
+      /@stateful\(\) has storage "redis"; it is 'memory', .*\(a\.ts/,
+      /^give `storage`/,
+    ],
+  ])('finds options that are none: %s', async (options, message, fix) => {
     await write('a.ts', handlerFile(options));
-    const findings = await check(one('./a.ts'));
-    expect(findings).toMatchObject([{ code: 'STATE_UNRESOLVED', severity: 'error', path: 'skills[0].handler' }]);
-    expect(findings[0]?.fix).toBeTypeOf('string');
+    expect(await check(one('./a.ts'))).toMatchObject([
+      { code: 'HANDLER_LOAD_FAILED', message: expect.stringMatching(message), fix: expect.stringMatching(fix) },
+    ]);
   });
 
   it('looks for the code of a skill whose entry has other mistakes, too', async () => {

@@ -42,7 +42,11 @@ describe('agentup state reencrypt', () => {
     expect([wrong.status, wrong.stdout]).toEqual([1, '']);
     expect(wrong.stderr).toContain('state.encryption.previous');
     await config('  encryption: { key: "${OTHER_KEY}", previous: ["${STATE_KEY}"] }');
-    expect(JSON.parse((await state('reencrypt', '--json')).stdout)).toMatchObject({ records: 2, rewritten: 2, values: 3 });
+    expect(JSON.parse((await state('reencrypt', '--json')).stdout)).toMatchObject({
+      records: 2,
+      rewritten: 2,
+      values: 3,
+    });
     await config('  encryption: { key: "${OTHER_KEY}" }');
     expect((await state('show', 'ada')).stdout).toContain('I like tea');
 

@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { ConversationContext } from '../../src/conversation/conversation-context.js';
 import { AgentUpError } from '../../src/errors.js';
 import { withRuntime } from '../../src/skill/state-runtime.js';
+import { stateful } from '../../src/skill/stateful.js';
 import type { StatefulOptions } from '../../src/skill/stateful-options.js';
 import { type Task, textOf } from '../../src/skill/task.js';
 import { withState } from '../../src/skill/with-state.js';
@@ -62,6 +63,50 @@ describe('the context id', () => {
     for (const odd of [undefined, { handle: () => 'x' }]) {
       expect(() => withState(odd as never)).toThrow(`withState() takes a function, not ${typeof odd}`);
     }
+  });
+
+  describe.each([
+    ['withState()', (options: never) => withState(() => '', options)],
+    ['@stateful()', (options: never) => stateful(options)],
+  ])('%s is given wrong options, which are refused at once', (of, define) => {
+    it.each([
+      ['scope', 'conversations', /it is 'conversation' or 'user' or 'session'$/, /^give `scope`/],
+      ['history', -1, /history -1; it is a whole number from 0 on$/, /^give `history`/],
+      ['history', Number.NaN, /NaN/, /^give/],
+      ['history', '5', /history "5"/, /^give/],
+      ['concurrency', 'serially', /'serial' or 'parallel'$/, /^give/],
+      ['onUnavailable', 'ignore', /'fail' or 'degrade'$/, /^give/],
+      ['storage', 'valkey://:s3cret@host', /storage "valkey:\/\/:\*\*\*@host"/, /^give/],
+      ['storage', { read() {} }, /storage object/, /^give/],
+      ['url', '', /url ""/, /^give/],
+      ['url', 6379, /url 6379/, /^give/],
+      ['keyPrefix', null, /keyPrefix null/, /^give/],
+      ['storageDir', 1, /a directory$/, /^give/],
+      ['contextId', 'c', /a function/, /^give/],
+      ['dedupe', true, /a function that is given the task, or false$/, /^give/],
+      ['key_prefix', 'p:', /has no option "key_prefix"$/, /^write `keyPrefix`$/],
+      ['backend', 'file', /has no option "backend"$/, /^write `storage`$/],
+      ['messages', 5, /has no option "messages"$/, /^use one of ttl, storage, .*, onUnavailable$/],
+    ])('%s: %j', (argument, value, message, fix) => {
+      const details = expect.objectContaining({ argument, fix: expect.stringMatching(fix) });
+      const error = { code: 'INVALID_ARGUMENT', details, message: expect.stringMatching(message) };
+      expect(() => define({ [argument]: value } as never)).toThrow(expect.objectContaining(error));
+    });
+
+    it('a time to live, and what are no options at all', () => {
+      expect(() => define({ ttl: 0 } as never)).toThrow(expect.objectContaining({ code: 'TTL_INVALID' }));
+      for (const odd of [null, 'file', []]) expect(() => define(odd as never)).toThrow(`${of} takes its options as`);
+    });
+
+    it('and right ones are not', () => {
+      const storage = new MemoryStorage();
+      const whole: Required<StatefulOptions> = {
+        ...{ storage, url: 'a:1,b:2', keyPrefix: 'p:', ttl: 'none', storageDir: '.', concurrency: 'parallel' },
+        ...{ scope: 'session', history: 0, contextId: () => 'c', dedupe: false, onUnavailable: 'degrade' },
+      };
+      const nothing = Object.fromEntries(Object.keys(whole).map((name) => [name, undefined]));
+      for (const right of [whole, nothing, {}, undefined]) expect(define(right as never)).toBeTypeOf('function');
+    });
   });
 
   it('refuses what is no task', async () => {

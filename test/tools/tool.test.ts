@@ -276,6 +276,11 @@ describe('a tool', () => {
     for (const wrong of [{}, { description: ' ' }, { description: 'x', timeout: 0 }, { description: 'x', ttl: 0 }]) {
       expect(() => anyhow(wrong)).toThrow(expect.objectContaining({ name: 'AgentUpError' }));
     }
+    for (const wrong of [{ scope: 'conversaton' }, { input_schema: {} }, { dedupe: false }]) {
+      const [argument] = Object.keys(wrong);
+      const details = expect.objectContaining({ argument, fix: expect.any(String) });
+      expect(() => anyhow({ description: 'x', ...wrong })).toThrow(expect.objectContaining({ details }));
+    }
     expect(() => {
       class Odd {
         @tool({ description: 'x', name: 'no blanks' })
