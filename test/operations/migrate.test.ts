@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { setTimeout as delay, setImmediate } from 'node:timers/promises';
 import { afterAll, describe, expect, it } from 'vitest';
 import { createCaches } from '../../src/caches/index.js';
@@ -109,6 +109,25 @@ describe('a migration', () => {
     expect((await digestOf(source)).records).toBe(1);
     expect(await source.read(held)).toBeDefined();
     await target.close();
+  });
+
+  it('moves: of what was in files nothing is left on the disk', async () => {
+    const place = files('emptied');
+    const source = await openStorage(place);
+    await migrate(await conversations(30, Date.now() - 60_000), source);
+    const recordFiles = () =>
+      readdirSync(join(root, 'emptied'), { recursive: true }).filter((name) => String(name).endsWith('.jsonl'));
+    expect(recordFiles().length).toBeGreaterThan(30);
+    const target = await openStorage({ backend: 'memory' });
+    const held = { space: 'contexts', scope: [], id: 'ada' };
+    await source.begin(held, { token: 'a turn', leaseMs: 60_000 });
+    expect(await migrate(source, target, { move: true })).toMatchObject({ moved: 29 });
+    // The one that is held, and the entry of its owner.
+    expect(recordFiles().map((name) => basename(String(name)))).toEqual(['ada.jsonl', 'ada.jsonl']);
+    // Who comes back begins anew, under the old name.
+    await source.commit({ ...held, id: 'conversation 12' }, [{ op: 'touch' }]);
+    expect((await source.read({ ...held, id: 'conversation 12' }))?.version).toBe(1);
+    await source.close();
   });
 
   it('leaves in the target what is only there, unless it is to mirror the source', async () => {

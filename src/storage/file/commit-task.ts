@@ -1,6 +1,7 @@
 import { AgentUpError } from '../../errors.js';
 import { meets, type Plan, plan, writes } from '../changes.js';
 import type { RecordKey } from '../keys.js';
+import { outcomeOf } from '../outcome.js';
 import type { Carried, Change, CommitOptions, Committed, Idempotency, Refused } from '../state-storage.js';
 import { fileError } from './file-errors.js';
 import { commitLine, headerLine, type LineSettings, tearsLine } from './line-format.js';
@@ -47,7 +48,7 @@ export class CommitTask implements Task {
   }
 
   run(desk: RecordDesk): void {
-    const { lease: asked, commitId, condition, idempotency, maxFields } = this.#options;
+    const { lease: asked, commitId, condition, idempotency, maxFields, carried } = this.#options;
     const { leases } = this.#shelf;
     const path = desk.journal.path;
     this.#path = path;
@@ -76,9 +77,26 @@ export class CommitTask implements Task {
       this.#afterStaged(desk, () => this.#resolve(this.#settle(desk, answer, lease, now)));
       return;
     }
+    if ((carried?.expiresAt ?? now + 1) <= now) {
+      const { answer } = outcomeOf(fold, this.#changes, this.#options, now);
+      this.#afterStaged(desk, () => this.#remove(desk, there, lease, now, answer));
+      return;
+    }
     const planned = plan(fold?.fields ?? NO_FIELDS, this.#changes, maxFields);
     if (fold) this.#append(desk, fold, planned, lease, now);
     else this.#create(desk, there, planned, lease, now);
+  }
+
+  /** A record that is carried past its end is gone at once: also from the disk, as nobody would look for it there. */
+  #remove(
+    desk: RecordDesk,
+    there: RecordFold | undefined,
+    lease: Lease | undefined,
+    now: number,
+    answer: Committed,
+  ): void {
+    if (there) this.#shelf.guarded(this.#path, () => this.#shelf.erase(desk, there));
+    this.#resolve(this.#settle(desk, answer, lease, now));
   }
 
   #append(desk: RecordDesk, fold: RecordFold, planned: Plan, lease: Lease | undefined, now: number): void {
