@@ -12,7 +12,7 @@ import type { CacheParts } from './cache-options.js';
 /** What is to be done, by action and identifier; and the same by time, as hints to it. */
 const ACTIONS = 'cache-actions';
 const DUE = 'cache-due';
-/** A hint without its action is left alone for so long. */
+/** A hint without its action is left alone for so long: whoever makes both may be between the two. */
 const UNFINISHED_MS = 60_000;
 
 /** One entry whose time is up. */
@@ -67,9 +67,11 @@ export class ExpiryActions {
   /** Stops it. @returns whether it was still to come */
   async delete(action: string, identifier: string): Promise<boolean> {
     const key = this.#key(action, identifier);
-    const record = await this.#parts.storage.read(key);
-    const pending = dueOf(record) !== undefined;
-    return (await this.#parts.storage.delete(key)) && pending;
+    const due = dueOf(await this.#parts.storage.read(key));
+    const deleted = await this.#parts.storage.delete(key);
+    // Of one that is being set at this moment the hint must stay; a worker sees what became of it.
+    if (due !== undefined) await this.#due(action).removeOlder(due, identifier, this.#parts.now() - UNFINISHED_MS);
+    return deleted && due !== undefined;
   }
 
   /** Seconds until it runs, 0 where it is late; `undefined` where nothing is to come. */
@@ -131,7 +133,9 @@ export class ExpiryActions {
     if (!(await this.#isDue(key, record, due, token))) {
       // It was moved, stopped, or is done; or whoever makes it has come as far as the hint.
       await storage.commit(key, [], { lease: { token } });
-      if (due < this.#parts.now() - UNFINISHED_MS) await this.#due(action).remove(hint);
+      // Long before the action was written last: it was moved, or is done.
+      const isOvertaken = (record?.updatedAt ?? 0) - hint.madeAt > UNFINISHED_MS;
+      if (isOvertaken || due < this.#parts.now() - UNFINISHED_MS) await this.#due(action).remove(hint);
       return false;
     }
     const renewal = setInterval(() => {

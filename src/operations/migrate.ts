@@ -1,11 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { type Clock, systemClock } from '../clock.js';
 import { AgentUpError } from '../errors.js';
+import { deleteUnchanged } from '../storage/delete-unchanged.js';
 import { keyText, type RecordKey } from '../storage/keys.js';
 import type { RecordInfo, StateRecord, StateStorage } from '../storage/state-storage.js';
 import { inParallel } from './in-parallel.js';
 import { ChangedMeanwhile, DigestSum, type Measured, measure, readWhole, untilStill } from './whole-record.js';
-import { deleteUnchanged, writeWhole } from './write-record.js';
+import { writeWhole } from './write-record.js';
 
 /** Passes over the source after which what still changes is left to a later run. */
 const MAX_PASSES = 8;

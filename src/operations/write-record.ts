@@ -1,4 +1,3 @@
-import type { RecordKey } from '../storage/keys.js';
 import type { Change, CommitCondition, StateStorage } from '../storage/state-storage.js';
 import { RecordDigest, type WholeRecord } from './whole-record.js';
 
@@ -43,11 +42,4 @@ export async function writeWhole(
     changes = [...changes, ...page.map((entry): Change => ({ op: 'log', entry }))];
   }
   return (await commit(updatedAt)) ? digest : undefined;
-}
-
-/** Removes a record where it still has this version. @returns whether it had */
-export async function deleteUnchanged(storage: StateStorage, key: RecordKey, version: number): Promise<boolean> {
-  // A record that is carried past its end is gone at once, and a commit can be compared as `delete` cannot.
-  const carried = { createdAt: 0, updatedAt: 0, expiresAt: 1, ownTtl: undefined };
-  return (await storage.commit(key, [{ op: 'touch' }], { carried, condition: { version } })).committed;
 }

@@ -1,3 +1,4 @@
+import { deleteUnchanged } from './delete-unchanged.js';
 import type { RecordKey } from './keys.js';
 import type { Change, RecordInfo, StateRecord, StateStorage } from './state-storage.js';
 
@@ -12,6 +13,8 @@ export interface DueEntry {
   /** Epoch milliseconds. */
   readonly at: number;
   readonly name: string;
+  /** When it was made, or made once more, by the storage's clock. */
+  readonly madeAt: number;
   /** What was noted with it, where that was asked for. */
   readonly record: StateRecord | undefined;
 }
@@ -49,16 +52,23 @@ export class DueList {
   async due(now: number, options: { readonly contents?: boolean; readonly limit?: number } = {}): Promise<DueEntry[]> {
     const due: DueEntry[] = [];
     const query = { space: this.#space, scope: this.#scope, limit: ROUND, ...options };
-    for await (const { key, record } of this.#storage.list(query) as AsyncIterable<RecordInfo>) {
+    for await (const { key, record, updatedAt } of this.#storage.list(query) as AsyncIterable<RecordInfo>) {
       const at = Number(key.id.slice(0, DIGITS));
       if (at > now) break;
-      due.push({ key, at, name: key.id.slice(DueList.PREFIX), record });
+      due.push({ key, at, name: key.id.slice(DueList.PREFIX), madeAt: updatedAt, record });
     }
     return due;
   }
 
   async remove({ key }: Pick<DueEntry, 'key'>): Promise<void> {
     await this.#storage.delete(key);
+  }
+
+  /** Removes the entry of a moment, unless it was made, or made once more, after the moment `since`. */
+  async removeOlder(at: number, name: string, since: number): Promise<void> {
+    const key = this.#key(at, name);
+    const entry = await this.#storage.read(key, { fields: [] });
+    if (entry && entry.updatedAt <= since) await deleteUnchanged(this.#storage, key, entry.version);
   }
 
   #key(at: number, name: string): RecordKey {

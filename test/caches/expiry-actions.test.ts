@@ -61,6 +61,38 @@ onEachBackend('an expiry action', ({ caches, pass, options, storage, now }) => {
     expect(seen).toEqual(['x']);
   });
 
+  it('that was moved long ago costs its worker one look, and one that is stopped none', async () => {
+    const tenantId = `tenant ${Math.random()}`;
+    const { expiry } = caches({ tenantId });
+    const scope = [tenantId, 'a'];
+    /** As the hint of an action that was set so long ago. */
+    const hint = async (name: string, at: number, agoMs: number) => {
+      const id = `${String(at).padStart(15, '0')}:${name}`;
+      const madeAt = now() - agoMs;
+      const carried = { createdAt: madeAt, updatedAt: madeAt, expiresAt: undefined, ownTtl: undefined };
+      await storage().commit({ space: 'cache-due', scope, id }, [{ op: 'touch' }], { carried });
+    };
+    const hints = async () => {
+      const names: string[] = [];
+      for await (const { key } of storage().list({ space: 'cache-due', scope })) names.push(key.id.slice(16));
+      return names.sort();
+    };
+    await expiry.set('a', 'moved', { ttl: 60 });
+    await hint('moved', now() - 10, 62_000);
+    // Whoever made this one may be about to say that the action is due then.
+    await expiry.set('a', 'being moved', { ttl: 60 });
+    await hint('being moved', now() - 10, 55_000);
+    expect(await expiry.runDue('a', () => expect.unreachable())).toBe(0);
+    expect(await hints()).toEqual(['being moved', 'being moved', 'moved']);
+
+    const dueOf = async (id: string) =>
+      Number((await storage().read({ space: 'cache-actions', scope, id }))?.fields.get('due'));
+    await hint('moved', await dueOf('moved'), 62_000);
+    await hint('being moved', await dueOf('being moved'), 55_000);
+    for (const name of ['moved', 'being moved']) expect(await expiry.delete('a', name)).toBe(true);
+    expect(await hints()).toEqual(['being moved', 'being moved']);
+  });
+
   it('that was set again by its own handler runs again later', async () => {
     const { expiry } = caches();
     let runs = 0;
