@@ -210,16 +210,16 @@ export class CacheEntry {
    * that want it at the same time share one `load`. With a schema, what is loaded is its input and the answer its
    * output, loaded or read. In a versioned table, what was loaded before a bump is not kept.
    */
-  async getOrLoad<T = unknown>(load: () => T | Promise<T>, options: WriteOptions = {}): Promise<T> {
+  async getOrLoad<T = unknown, R = T>(load: () => T | Promise<T>, options: WriteOptions = {}): Promise<R> {
     const place = await this.#place();
     const record = await this.#parts.storage.read(place);
-    if (record) return (await this.#valueOf(record, undefined)) as T;
+    if (record) return (await this.#valueOf(record, undefined)) as R;
     return this.#parts.loads.once(place, async () => {
       const value = await load();
       const result = await this.replace(value, { ...options, condition: { exists: false } }, place);
       return (
         result.written || !result.record ? await this.outputOf(value) : await this.#valueOf(result.record, undefined)
-      ) as T;
+      ) as R;
     });
   }
 

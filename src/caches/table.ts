@@ -82,7 +82,7 @@ export class Table<S extends StandardSchema = StandardSchema> extends KeyedCache
    * meanwhile.
    * @throws CONFLICT, SCHEMA_INVALID
    */
-  override async update<T = InputOf<S>, R = StandardSchema extends S ? T : OutputOf<S>>(
+  override async update<T extends InputOf<S> = InputOf<S>, R = StandardSchema extends S ? T : OutputOf<S>>(
     key: string,
     change: (row: T | undefined) => T | Promise<T>,
     options?: WriteOptions,
@@ -173,8 +173,12 @@ export class Table<S extends StandardSchema = StandardSchema> extends KeyedCache
   }
 
   /** The value, or what `load` makes of it; see `CacheEntry.getOrLoad`. */
-  async getOrLoad<T = OutputOf<S>>(key: string, load: () => T | Promise<T>, options?: WriteOptions): Promise<T> {
-    return this.at(key).getOrLoad(load, options);
+  async getOrLoad<T extends InputOf<S> = InputOf<S>, R = StandardSchema extends S ? T : OutputOf<S>>(
+    key: string,
+    load: () => T | Promise<T>,
+    options?: WriteOptions,
+  ): Promise<R> {
+    return this.at(key).getOrLoad<T, R>(load, options);
   }
 
   /** The number of the present generation; 1 for a table that was never bumped. @throws INVALID_ARGUMENT */

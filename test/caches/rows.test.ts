@@ -145,6 +145,8 @@ onEachBackend('a cache', ({ caches, pass, backend, storage }) => {
     await visits.at('a').update<z.input<typeof Visit>>((row) => ({ ...(row ?? first), tags: ['y'] }));
     expect((await visits.get('a'))?.tags).toEqual(new Set(['y']));
     // What comes out does not go in, and nothing is written.
+    // @ts-expect-error what is stored of a moment is its text
+    await expect(visits.update('a', () => ({ ...first, at: new Date() }))).rejects.toThrow(CODE('VALUE_NOT_JSON'));
     await expect(visits.update('a', () => ({ ...first, at: 'now' }))).rejects.toThrow(CODE('SCHEMA_INVALID'));
     expect((await visits.get('a'))?.n).toBe(1);
     // One that does not fit is not handed to the change.
@@ -314,8 +316,14 @@ onEachBackend('a cache', ({ caches, pass, backend, storage }) => {
   it('what was loaded is what the schema makes of it, as it is when it is read', async () => {
     const Row = z.object({ n: z.coerce.number(), unit: z.string().default('kg') });
     const table = caches().tableCache.table('t', Row);
-    const load = () => ({ n: '7' }) as never;
-    for (let i = 0; i < 2; i++) expect(await table.getOrLoad('k', load)).toEqual({ n: 7, unit: 'kg' });
+    const load = () => ({ n: '7' });
+    for (let i = 0; i < 2; i++) {
+      // Typed as it is read, though it is loaded as it is stored.
+      const { n, unit } = await table.getOrLoad('k', load);
+      expect([n.toFixed(1), unit.toUpperCase()]).toEqual(['7.0', 'KG']);
+    }
+    // @ts-expect-error a unit is a text
+    await expect(table.getOrLoad('other', () => ({ n: 1, unit: 2 }))).rejects.toThrow(CODE('SCHEMA_INVALID'));
   });
 
   it('warns of a part that is too large, too, and counts bytes', async () => {

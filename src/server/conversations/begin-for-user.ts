@@ -43,7 +43,7 @@ export async function beginForUser(
   const { subDomain, userId } = wanted;
   // Who holds its lease makes a conversation for the user. It outlives the conversation, and so do keys that it knows.
   const turnstile = { space: 'api-users', scope: [subDomain], id: userId };
-  // A field, not what a storage keeps for redeliveries: it moves to another storage, and to another key of encryption.
+  // A field, not what a storage keeps for redeliveries: not every storage moves those along.
   const field = idempotencyKey === undefined ? undefined : KEY + idempotencyKey;
   const answered = (record: StateRecord | undefined): Answered | undefined => {
     const token = field === undefined ? undefined : record?.fields.get(field);
