@@ -64,7 +64,6 @@ export function sqliteStorage(file: string, options: { ttl?: number; clock?: Clo
       const tokens = new Map(fields.map(({ name, token }) => [kit.decodeName(name), token]));
       return { ...JSON.parse(row.attributes), id: row.id, fields: tokens };
     },
-
     entries: ({ id }, start, end) =>
       sql`SELECT token FROM log WHERE id = ${id} AND place BETWEEN ${start} AND ${end - 1} ORDER BY place`
         .all()
@@ -90,9 +89,9 @@ export function sqliteStorage(file: string, options: { ttl?: number; clock?: Clo
       const added = replies ?? (idempotency ? [[idempotency.key, idempotency.reply] as const] : []);
       for (const [name, token] of added)
         sql`INSERT INTO replies VALUES (${id}, ${kit.encodeName(name)}, ${token})`.run();
-      if (!idempotency) return;
-      sql`DELETE FROM replies WHERE id = ${id} AND name NOT IN
-        (SELECT name FROM replies WHERE id = ${id} ORDER BY rowid DESC LIMIT ${idempotency.keep})`.run();
+      if (idempotency)
+        sql`DELETE FROM replies WHERE id = ${id} AND name NOT IN
+          (SELECT name FROM replies WHERE id = ${id} ORDER BY rowid DESC LIMIT ${idempotency.keep})`.run();
     },
 
     remove: ({ id }) => sql`DELETE FROM records WHERE id = ${id}`.run(),
@@ -108,12 +107,10 @@ export function sqliteStorage(file: string, options: { ttl?: number; clock?: Clo
       sql`INSERT OR REPLACE INTO leases VALUES (${text}, ${JSON.stringify(lease)})`.run();
       sql`DELETE FROM leases WHERE ends <= ${now}`.run();
     },
-
     answer(name, since) {
       const row = sql`SELECT answer FROM answers WHERE name = ${name} AND at > ${since}`.get();
       return row && kit.answerOfText(row.answer);
     },
-
     keepAnswer(name, answer, now) {
       sql`INSERT OR REPLACE INTO answers VALUES (${name}, ${now}, ${kit.answerText(answer)})`.run();
       sql`DELETE FROM answers WHERE at <= ${now - 60_000}`.run();
@@ -134,18 +131,15 @@ export function sqliteStorage(file: string, options: { ttl?: number; clock?: Clo
         return { key: kit.keyOfText(key), owner, createdAt, updatedAt, expiresAt };
       });
     },
-
     *spaces(name = '') {
       while ((name = sql`SELECT min(space) AS name FROM records WHERE space > ${name}`.get().name)) yield name;
     },
-
     sweep(query, now) {
       const { from, to } = kit.keyRange(query);
       return sql`DELETE FROM records WHERE space = ${query.space} AND updatedAt < ${query.updatedBefore}
         AND +key BETWEEN ${from} AND ${to} AND expiresAt > ${now}
         AND NOT EXISTS (SELECT * FROM leases WHERE leases.key = records.key AND until > ${now})`.run().changes;
     },
-
     close() {
       statements.clear();
       if (db.isOpen) db.close();
