@@ -305,9 +305,17 @@ export class ConversationContext {
     return this.conversation(contextId).setTtl(ttl);
   }
 
-  /** The conversations of this scope, from an index: one user's, or those that nobody has written to since. */
+  /**
+   * The conversations of this scope, from an index: one user's, or those that nobody has written to since. `limit` and
+   * `after`, the last context id of a page, bring them page by page.
+   */
   async *listContexts(
-    query: { readonly userId?: string; readonly updatedBefore?: Date | string | number } = {},
+    query: {
+      readonly userId?: string;
+      readonly updatedBefore?: Date | string | number;
+      readonly after?: string;
+      readonly limit?: number;
+    } = {},
   ): AsyncGenerator<ConversationInfo, void, undefined> {
     const { space, scope } = this.#container();
     const updatedBefore = query.updatedBefore === undefined ? undefined : epochOf(query.updatedBefore);
@@ -316,6 +324,8 @@ export class ConversationContext {
       scope,
       ...(query.userId !== undefined && { owner: query.userId }),
       ...(updatedBefore !== undefined && { updatedBefore }),
+      ...(query.after !== undefined && { after: query.after }),
+      ...(query.limit !== undefined && { limit: query.limit }),
     });
     for await (const { key, owner, createdAt, updatedAt, expiresAt } of records) {
       yield {

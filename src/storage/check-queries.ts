@@ -21,6 +21,12 @@ export function checkReadLog(key: RecordKey, { limit, before }: LogOptions): voi
 export function checkList(query: ListQuery): void {
   checkContainer(query);
   if (query.prefix !== undefined && query.prefix !== '') checkId(query.prefix, 'prefix');
+  if (query.after !== undefined) {
+    checkId(query.after, 'after');
+    if (!query.scope) {
+      throw new AgentUpError('INVALID_ARGUMENT', 'after is an id of one scope; say which', { argument: 'after' });
+    }
+  }
   if (query.owner !== undefined) checkId(query.owner, 'owner');
   if (query.updatedBefore !== undefined) checkMoment(query.updatedBefore);
   if (query.limit !== undefined) checkCount(query.limit, 'limit', 0);

@@ -163,10 +163,12 @@ export class EmbeddedStorage<R extends StoredRecord = StoredRecord> implements S
     this.#open();
     checkList(query);
     let left = query.limit ?? Number.POSITIVE_INFINITY;
+    const after = query.after === undefined ? undefined : encodeName(query.after);
     for (const info of this.#store.step('read', () => this.#store.list(query))) {
       if (left === 0) return;
       this.#open();
       if (!info.key.id.startsWith(query.prefix ?? '')) continue;
+      if (after !== undefined && encodeName(info.key.id) <= after) continue;
       if (info.expiresAt !== undefined && info.expiresAt <= this.#clock.now()) continue;
       const record = query.contents ? this.#recordOf(info.key) : undefined;
       if (query.contents && !record) continue;

@@ -100,15 +100,19 @@ interface KeyFilter {
   readonly space: string;
   readonly scope?: readonly string[];
   readonly prefix?: string;
+  readonly after?: string;
 }
 
 /**
  * Where the keys of a space lie among all key texts, or those of a container, or those whose id there begins with
- * `prefix`: from `from` to `to`, which is no key itself. For stores that keep their keys sorted. Without a scope the
- * prefix does not narrow it.
+ * `prefix`, or come after `after`, itself included: from `from` to `to`, which is no key itself. For stores that keep
+ * their keys sorted. Without a scope the prefix does not narrow it.
  */
-export function keyRange({ space, scope, prefix = '' }: KeyFilter): { from: string; to: string } {
-  const from = scope ? `${containerText({ space, scope })}/:${encodeName(prefix)}` : `${space}/`;
+export function keyRange({ space, scope, prefix = '', after }: KeyFilter): { from: string; to: string } {
+  const ids = scope && `${containerText({ space, scope })}/:`;
+  const all = ids === undefined ? `${space}/` : ids + encodeName(prefix);
+  let from = all;
+  if (ids !== undefined && after !== undefined && ids + encodeName(after) > from) from = ids + encodeName(after);
   // No character of a key text comes after `~`.
-  return { from, to: `${from}~` };
+  return { from, to: `${all}~` };
 }

@@ -1,6 +1,6 @@
 import type { Token } from '../json.js';
 import type { EmbeddedStore } from './embedded-storage.js';
-import { containerText, type RecordKey } from './keys.js';
+import { containerText, keyRange, type RecordKey } from './keys.js';
 import type { Lease } from './lease.js';
 import { applyFields, type Outcome, type RecordAttributes } from './outcome.js';
 import type { Committed, Idempotency, ListQuery, RecordInfo, SweepQuery } from './state-storage.js';
@@ -135,9 +135,10 @@ export class MemoryStore implements EmbeddedStore<Body> {
           ? (space.byContainer.get(container) ?? [])
           : space.bodies.keys();
     const found: Body[] = [];
+    const { from } = keyRange(query);
     for (const name of names) {
       const body = space.bodies.get(name);
-      if (!body) continue;
+      if (!body || (query.after !== undefined && name < from)) continue;
       // The bodies are in the order of their last write: from here on they are all newer.
       if (query.updatedBefore !== undefined && body.updatedAt >= query.updatedBefore) {
         if (names instanceof Set || Array.isArray(names)) continue;

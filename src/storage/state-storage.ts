@@ -277,6 +277,8 @@ export interface ListQuery {
   readonly scope?: readonly string[];
   /** Only records whose id begins with this text. */
   readonly prefix?: string;
+  /** Only records that come after this id in the order of `scope`, which must be given: where an earlier list ended. */
+  readonly after?: string;
   readonly owner?: string;
   /** Only records last written before this moment, epoch milliseconds. */
   readonly updatedBefore?: number;

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import type { RecordInfo } from '../storage/state-storage.js';
+import type { ListQuery, RecordInfo } from '../storage/state-storage.js';
 import type { Harness } from './harness.js';
 import { commit, fails, found, idsOf, sets } from './steps.js';
 
@@ -35,6 +35,36 @@ export function testListing(harness: Harness): void {
       assert.deepEqual(await idsOf(storage, { space, scope: [], limit: 0 }), []);
       assert.deepEqual(await idsOf(storage, { space, scope: [], limit: 1, prefix: 'c' }), ['c']);
       await fails('INVALID_ARGUMENT', () => idsOf(storage, { space, limit: -1 }));
+    });
+
+    harness.test('after an id: the rest of its scope, in pages', async ({ storage, key, space, pass }) => {
+      const ids = ['a', 'a b', 'A', 'b', 'b-10', 'b-2', 'ü', 'z/.:~'];
+      for (const id of ids) await commit(storage, key(id, 's'), [...sets({ a: '1' }), { op: 'owner', owner: 'ann' }]);
+      for (const id of ['a', 'c']) await commit(storage, key(id), sets({ a: '1' }));
+      await commit(storage, key('b', 'other'), [...sets({ a: '1' }), { op: 'owner', owner: 'ann' }]);
+      await pass(5);
+      const soon = { updatedBefore: (await found(storage, key('b', 'other'))).updatedAt + 1 };
+      const narrower: Partial<ListQuery>[] = [{}, { owner: 'ann' }, { prefix: 'b' }, soon, { ...soon, owner: 'ann' }];
+      for (const narrow of narrower) {
+        const query = { space, scope: ['s'], ...narrow };
+        const all = await idsOf(storage, query);
+        assert.equal(all.length, narrow.prefix === undefined ? ids.length : 3);
+        for (const [index, after] of all.entries()) {
+          assert.deepEqual(await idsOf(storage, { ...query, after }), all.slice(index + 1));
+        }
+        const paged: string[] = [];
+        for (let page = await idsOf(storage, { ...query, limit: 3 }); page.length > 0; ) {
+          paged.push(...page);
+          page = await idsOf(storage, { ...query, limit: 3, after: page[page.length - 1] as string });
+        }
+        assert.deepEqual(paged, all);
+      }
+      const absent = { space, scope: ['s'], after: 'b-1' };
+      assert.deepEqual((await idsOf(storage, absent)).slice(0, 2), ['b-10', 'b-2']);
+      assert.deepEqual(await idsOf(storage, { ...absent, prefix: 'a' }), []);
+      assert.deepEqual(await idsOf(storage, { space, scope: [], after: 'a' }), ['c']);
+      await fails('INVALID_ARGUMENT', () => idsOf(storage, { space, after: 'a' }));
+      await fails('INVALID_ARGUMENT', () => idsOf(storage, { space, scope: [], after: '' }));
     });
 
     harness.test('with contents: each record as a read has it, a copy', async ({ storage, key, space }) => {

@@ -44,6 +44,18 @@ async function listed(conversations: ConversationContext, userId: string): Promi
   return ids;
 }
 
+/** Of all conversations the five that come after one in the middle. */
+async function page(conversations: ConversationContext): Promise<string[]> {
+  const ids: string[] = [];
+  for await (const { contextId } of conversations.listContexts({ after: 'c50', limit: 5 })) ids.push(contextId);
+  return ids;
+}
+const idsOfPage = (many: number) =>
+  Array.from({ length: many }, (_, n) => idOf(n))
+    .sort()
+    .filter((id) => id > 'c50')
+    .slice(0, 5);
+
 /** The last user's, who has written today: in the middle of all that there is to be looked through. */
 const lastUser = (many: number) => ownerOf(many - 1);
 const idsOfLast = (many: number) => Array.from({ length: OWN }, (_, n) => idOf(many - OWN + n)).sort();
@@ -115,6 +127,8 @@ describe('cleanup and listing cost what they find, on', () => {
     try {
       expect(await listed(context(storage, clock), lastUser(MANY_FILES))).toEqual(idsOfLast(MANY_FILES));
       expect(spent().all).toBeLessThan(20 * OWN);
+      expect(await page(context(storage, clock))).toEqual(idsOfPage(MANY_FILES));
+      expect(spent().opened).toBeLessThan(10);
       const day = { maxAgeHours: 24 };
       expect(await context(storage, clock).cleanupOldContexts(day)).toBe(stale);
       const first = spent();
@@ -175,6 +189,8 @@ describe('cleanup and listing cost what they find, on', () => {
       expect(await listed(context(storage), lastUser(MANY))).toEqual(idsOfLast(MANY));
       const listing = await commands();
       expect(total(listing)).toBeLessThan(5 * OWN);
+      expect(await page(context(storage))).toEqual(idsOfPage(MANY));
+      expect(total(await commands())).toBeLessThan(30);
       expect(await context(storage).cleanupOldContexts({ maxAgeHours: 24 })).toBe(stale - 1);
       const sweeping = await commands();
       expect(sweeping.get('unlink')).toBe(stale - 1);

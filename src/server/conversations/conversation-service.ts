@@ -100,7 +100,8 @@ export class ConversationService {
     const { storage } = this.#agent.context;
     const { space, scope } = this.#key(subDomain, 'any');
     const found: Found[] = [];
-    for await (const { key } of storage.list({ space, scope })) {
+    for await (const { key } of storage.list({ space, scope, ...(after !== undefined && { after }) })) {
+      // A storage of somebody else may list all the same.
       if (after !== undefined && encodeName(key.id) <= encodeName(after)) continue;
       if (found.length === limit) return { found, next: found.at(-1)?.key.id };
       const record = await storage.read(key, { log: messages });

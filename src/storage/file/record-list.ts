@@ -31,10 +31,13 @@ export async function* listRecords(
 ): AsyncGenerator<RecordInfo> {
   const container = containerPath(shelf.root, query.space, query.scope ?? []);
   const found: Found[] = [];
+  const { space, scope, after } = query;
+  const last = after === undefined || !scope ? '' : keyText({ space, scope, id: after });
   for await (const path of pathsOf(shelf, query, container)) {
     const key = keyOf(shelf, path, query.space);
     if (!key || (query.prefix !== undefined && !key.id.startsWith(query.prefix))) continue;
-    found.push({ path, key, text: keyText(key) });
+    const text = keyText(key);
+    if (text > last) found.push({ path, key, text });
   }
   found.sort((a, b) => (a.text < b.text ? -1 : 1));
   let met = 0;

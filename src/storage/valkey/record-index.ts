@@ -217,17 +217,19 @@ export class RecordIndex {
   async *#byTime(query: ListQuery): AsyncGenerator<string[]> {
     const { space, scope, updatedBefore = Number.POSITIVE_INFINITY } = query;
     const wanted = `/:${encodeName(query.prefix ?? '')}`;
+    const last = query.after === undefined ? '' : `/:${encodeName(query.after)}`;
     const members: string[] = [];
     for await (const page of this.stale(space, scope, updatedBefore)) {
       for (const { member } of page) {
-        if (member.startsWith(wanted, member.lastIndexOf('/:'))) members.push(member);
+        const id = member.slice(member.lastIndexOf('/:'));
+        if (id.startsWith(wanted) && id > last) members.push(member);
       }
     }
     members.sort();
     for (let i = 0; i < members.length; i += PAGE) yield members.slice(i, i + PAGE);
   }
 
-  async *#byName({ space, scope, prefix = '', owner, contents, limit }: ListQuery): AsyncGenerator<string[]> {
+  async *#byName({ space, scope, prefix = '', after, owner, contents, limit }: ListQuery): AsyncGenerator<string[]> {
     const size = Math.min(contents ? CONTENTS_PAGE : PAGE, limit ?? Number.POSITIVE_INFINITY);
     const { names: byName, owners } = this.#keys.index(space);
     const set = owner === undefined ? byName : owners;
@@ -236,7 +238,8 @@ export class RecordIndex {
     const inside = before + (scope ? containerOf({ space, scope }) + wanted : '');
     // No name holds a character above `~`.
     const end = `(${inside}~`;
-    for (let from = `[${inside}`; ; ) {
+    const last = scope && after !== undefined ? `${before}${containerOf({ space, scope })}/:${encodeName(after)}` : '';
+    for (let from = last < inside ? `[${inside}` : `(${last}`; ; ) {
       const args = [set, from, end, 'BYLEX', 'LIMIT', '0', String(size)];
       const page = parseTokens(await this.#connection.command('zrange', args));
       const names = page.map((text) => text.slice(before.length));
