@@ -164,8 +164,9 @@ export class TurnCommits {
     return { token, next: asked };
   }
 
+  /** Without `begun` the lease may have been passed on, all the same: an answer to a commit sent again has none. */
   #passed({ begun }: Committed): void {
-    this.#passing = begun && this.#passing && { ...this.#passing, begun };
+    this.#passing &&= { ...this.#passing, begun };
   }
 
   #idempotency(reply: Token | undefined): Idempotency | undefined {

@@ -10,7 +10,7 @@ export type HandedOver = NonNullable<Committed['begun']>;
 /** A lease that a commit was to pass on. */
 export interface Passing {
   readonly token: string;
-  /** Absent where nobody knows whether it did. */
+  /** Absent where the answer has not said that it did; that proves nothing. */
   readonly begun: HandedOver | undefined;
 }
 

@@ -12,7 +12,7 @@ import { FileStorage } from '../../src/storage/file/file-storage.js';
 import { ForwardingStorage } from '../../src/storage/forwarding-storage.js';
 import type { RecordKey } from '../../src/storage/keys.js';
 import { MemoryStorage } from '../../src/storage/memory-storage.js';
-import type { BeginOptions, Change, CommitOptions, StateStorage } from '../../src/storage/state-storage.js';
+import type { BeginOptions, Change, CommitOptions, Committed, StateStorage } from '../../src/storage/state-storage.js';
 import { ValkeyStorage } from '../../src/storage/valkey/valkey-storage.js';
 import { valkeyUrl } from '../support/index.js';
 import { RecordingStorage } from '../support/recording-storage.js';
@@ -196,6 +196,23 @@ describe('a turn that was begun by the one before', () => {
     const letGo = storage.hold();
     const first = handler(task('c'));
     await expect(impatient(task('c'))).rejects.toMatchObject({ code: 'CONVERSATION_BUSY' });
+    letGo();
+    expect(await first).toBe(1);
+    expect(await handler(task('c'))).toBe(2);
+  });
+
+  it('gives it back also where the answer did not tell of it, as after a commit that was sent again', async () => {
+    class Silent extends SlowStorage {
+      override async commit(key: RecordKey, changes: readonly Change[], options?: CommitOptions) {
+        const { begun: _, ...answer } = (await super.commit(key, changes, options)) as Committed;
+        return answer;
+      }
+    }
+    const storage = new Silent(new MemoryStorage());
+    const handler = on(storage, count, { wait: 2 });
+    const letGo = storage.hold();
+    const first = handler(task('c'));
+    await expect(on(storage, count, { wait: 0.02 })(task('c'))).rejects.toMatchObject({ code: 'CONVERSATION_BUSY' });
     letGo();
     expect(await first).toBe(1);
     expect(await handler(task('c'))).toBe(2);
