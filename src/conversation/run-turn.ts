@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { isAgentUpError } from '../errors.js';
 import type { Token } from '../json.js';
 import type { Logger } from '../logger.js';
+import { checkBegin } from '../storage/changes.js';
 import { checkId, keyText, type RecordKey } from '../storage/keys.js';
 import {
   type BeginOptions,
@@ -105,6 +106,8 @@ export async function runTurn<Result>(
   const queue = queueOf(storage);
   const deadline = performance.now() + settings.waitMs;
   const asks = parent || parallel ? undefined : beginOptions(settings, idempotencyKey);
+  // The commit of the turn before may ask for this one: it must not fail for what is wrong here.
+  if (asks && queue.has(text)) checkBegin(key, asks);
   const waiting = line === undefined ? undefined : queue.enter(line, settings, asks);
   const handedOver = waiting ? await waiting : undefined;
   let turn: Turn | undefined;

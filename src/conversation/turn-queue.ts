@@ -67,6 +67,11 @@ export class TurnQueue {
     });
   }
 
+  /** Would one that enters have to wait? */
+  has(text: string): boolean {
+    return this.#lines.has(text);
+  }
+
   /** How the next turn would begin, where one waits. */
   next(text: string): BeginOptions | undefined {
     return this.#lines.get(text)?.waiting[0]?.asks;

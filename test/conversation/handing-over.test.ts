@@ -95,6 +95,23 @@ describe.each(Object.keys(BACKENDS))('turns that wait for one another on %s', (b
     expect(storage.calls.filter(({ name }) => name === 'begin')).toHaveLength(1);
   });
 
+  it('fail for what is wrong with themselves, not for what is wrong with the next', async () => {
+    const storage = open(backend);
+    const contextId = id();
+    const handle = async (_task: Task, context: ConversationContext) => context.incrementVariable(contextId, 'n');
+    const handler = on(storage, handle);
+    const wrong = on(storage, handle, { history: { load: 0.5 } });
+    // A lone surrogate, as any client can send it.
+    const turns = [handler(task(contextId)), handler(task(contextId, '\ud800')), wrong(task(contextId))];
+    const results = await Promise.allSettled([...turns, handler(task(contextId))]);
+    expect(results.map((one) => (one.status === 'fulfilled' ? one.value : one.reason.code))).toEqual([
+      1,
+      'INVALID_ARGUMENT',
+      'INVALID_ARGUMENT',
+      2,
+    ]);
+  });
+
   it('begin by themselves after one that failed, or cleared the conversation', async () => {
     const contextId = id();
     const storage = open(backend);
