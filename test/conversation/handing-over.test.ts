@@ -134,6 +134,33 @@ describe.each(Object.keys(BACKENDS))('turns that wait for one another on %s', (b
   });
 });
 
+describe.each(['file', 'Valkey'])('a turn that waits while its storage is closed on %s', (backend) => {
+  it('does not begin, and leaves no lease behind', async () => {
+    const contextId = id();
+    const inner = open(backend);
+    class Closing extends ForwardingStorage {
+      override commit(key: RecordKey, changes: readonly Change[], options?: CommitOptions) {
+        const answer = this.inner.commit(key, changes, options);
+        // The commit is under way.
+        void this.inner.close();
+        return answer;
+      }
+    }
+    let runs = 0;
+    const handle = async (_task: Task, context: ConversationContext) => {
+      runs++;
+      return context.incrementVariable(contextId, 'n');
+    };
+    const handler = on(new Closing(inner), handle);
+    const turns = await Promise.allSettled([handler(task(contextId)), handler(task(contextId))]);
+    expect(turns).toMatchObject([{ value: 1 }, { reason: { code: 'STORAGE_CLOSED' } }]);
+    expect(runs).toBe(1);
+    await inner.close();
+    // Less than the half a minute after which its lease would end.
+    expect(await on(open(backend), handle, { wait: 2 })(task(contextId))).toBe(2);
+  });
+});
+
 describe.each(['file', 'Valkey', 'Valkey, encrypted'])('turns that wait in two instances on %s', (backend) => {
   it('let the one have its turn before all of the other', async () => {
     const contextId = id();

@@ -130,11 +130,12 @@ export class FileStorage implements StateStorage {
     const breath = shelf.breath();
     if (breath) await this.#breathe(breath);
     this.#writing();
-    return shelf.pending(
-      new Promise<Committed | Refused>((answer, reject) => {
-        shelf.add(shelf.pathOf(key), new CommitTask(shelf, key, changes, options, answer, reject));
-      }),
-    );
+    const path = shelf.pathOf(key);
+    const done = new Promise<Committed | Refused>((answer, reject) => {
+      shelf.add(path, new CommitTask(shelf, key, changes, options, answer, reject));
+    });
+    const next = options.lease?.next;
+    return shelf.pending(next ? done.then((answer) => this.#unlessClosing(path, next.token, answer)) : done);
   }
 
   async delete(key: RecordKey): Promise<boolean> {
@@ -210,6 +211,13 @@ export class FileStorage implements StateStorage {
     const shelf = this.#shelf;
     const fold = shelf.living(path, key);
     return fold && shelf.guarded(path, () => copyOf(shelf.desk(path).journal, fold, options));
+  }
+
+  /** Gives back a lease that was passed on to a turn which could not commit any more. */
+  async #unlessClosing(path: string, token: string, answer: Committed | Refused): Promise<Committed | Refused> {
+    if (!this.#closing || !answer.committed || !answer.begun) return answer;
+    await this.#release(path, token);
+    return { ...answer, begun: undefined };
   }
 
   /** Gives back a lease that nobody will ever know of. */

@@ -312,7 +312,12 @@ export class ValkeyStorage implements StateStorage {
         if (writing) {
           this.#index.confirm(record, key, { ...answer, owner: known }, indexed);
         }
-        return began ? { ...answer, begun: { record: parseBegun(began, key) } } : answer;
+        if (!began || !lease?.next) return answer;
+        if (!this.#closing) return { ...answer, begun: { record: parseBegun(began, key) } };
+        // Its turn could not commit any more.
+        this.#lost.lose(key, lease.next.token);
+        this.#lost.giveBack();
+        return answer;
       } catch (error) {
         // A release that was sent twice finds the lease gone: by the first of the two, or it had ended before.
         if (releases && !writing && isLostTwice(error)) return this.#asItIs(key);
