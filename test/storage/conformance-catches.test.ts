@@ -136,6 +136,29 @@ const BROKEN: Record<string, { told: string; make: (clock: TestClock) => MemoryS
       })({ clock }),
   },
 
+  'the next turn is given the record as it was before': {
+    told: 'goes to the next turn, with the record as the commit left it',
+    make: (clock) =>
+      new (class extends MemoryStorage {
+        override async commit(key: RecordKey, changes: readonly Change[], options: CommitOptions = {}) {
+          const record = await this.read(key);
+          const answer = await super.commit(key, changes, options);
+          return answer.committed && answer.begun ? { ...answer, begun: { record } } : answer;
+        }
+      })({ clock }),
+  },
+
+  'the next turn is said to have begun where another waits': {
+    told: 'goes to whoever was refused before',
+    make: (clock) =>
+      new (class extends MemoryStorage {
+        override async commit(key: RecordKey, changes: readonly Change[], options: CommitOptions = {}) {
+          const answer = await super.commit(key, changes, options);
+          return answer.committed && options.lease?.next ? { ...answer, begun: { record: undefined } } : answer;
+        }
+      })({ clock }),
+  },
+
   'commit ids are ignored': {
     told: 'sent again it answers the same and changes nothing',
     make: (clock) => commitsWith(clock, (changes, { commitId: _, ...rest }) => [changes, rest]),
