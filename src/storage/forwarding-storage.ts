@@ -18,7 +18,8 @@ import type {
 
 /**
  * A storage that hands every call on to another one: what a layer above a backend overrides some methods of. One that
- * changes tokens changes those of `Carried.replies` too, or says that it does not carry them.
+ * changes tokens changes those of `Carried.replies` too, or says that it does not carry them; what it does to the
+ * record of a `begin` it also does to that in the `begun` of a commit.
  */
 export class ForwardingStorage implements StateStorage {
   readonly backend: string;
