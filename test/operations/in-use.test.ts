@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, afterEach, describe, expect, it, vi } from 'vitest';
+import { afterAll, describe, expect, it } from 'vitest';
 import { exportRecords, importRecords, migrate } from '../../src/operations/index.js';
 import { ServerPulse } from '../../src/server/a2a/server-pulse.js';
 import { deleteUnchanged } from '../../src/storage/delete-unchanged.js';
@@ -15,12 +15,9 @@ import { valkeyUrl } from '../support/index.js';
 import { TestClock } from '../support/test-clock.js';
 
 const KEY: RecordKey = { space: 'contexts', scope: [], id: 'a' };
+const OTHER: RecordKey = { ...KEY, id: 'b' };
 const set = (value: number): Change[] => [{ op: 'set', field: 'x', value: String(value) }];
 const held = async (storage: StateStorage) => (await storage.read(KEY))?.fields.get('x');
-
-afterEach(() => {
-  vi.useRealTimers();
-});
 
 /** A source that was written to after the target, and a way to do something in the middle of what follows. */
 async function pair(log = 0) {
@@ -119,25 +116,31 @@ it('a source that is moved keeps what is written to it, under a lease or not, be
   expect([await held(source), await held(target)]).toEqual([undefined, '3']);
 });
 
-it('a source whose server says all the time that it lives comes to an end, also where each pass meets another beat', async () => {
-  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+it('a source that somebody writes to all the time comes to an end, also where each pass meets another write', async () => {
   const { source, target, clock } = await pair();
-  const pulse = new ServerPulse(source);
-  await pulse.begin();
+  const beat = (): Promise<unknown> => source.commit(OTHER, set(1), { expiry: { set: 60 } });
+  await beat();
   const restless = new (class extends ForwardingStorage {
     override async *list(query: ListQuery): AsyncIterable<RecordInfo> {
       clock.advance(15_000);
-      await vi.advanceTimersByTimeAsync(15_000);
+      await beat();
       yield* this.inner.list(query);
     }
   })(source);
   expect((await migrate(restless, target, { clock })).passes).toBeGreaterThan(2);
-  const key = { space: 'server', scope: ['alive'], id: pulse.id };
-  expect(await target.read(key)).toEqual({ ...(await source.read(key)), version: expect.any(Number) });
-  // One that has stopped lives nowhere.
-  await pulse.end();
-  await migrate(source, target, { clock, mirror: true });
-  expect(await target.read(key)).toBeUndefined();
+  expect(await target.read(OTHER)).toEqual({ ...(await source.read(OTHER)), version: expect.any(Number) });
+});
+
+it('a server whose storage is moved away from under it is not taken for gone, and moves nowhere', async () => {
+  const { source, target, clock } = await pair();
+  const [worker, reader] = [new ServerPulse(source), new ServerPulse(source)];
+  await worker.begin();
+  expect(await migrate(source, target, { clock, move: true })).toMatchObject({ moved: 1 });
+  expect(await reader.isGone(worker.id)).toBe(false);
+  expect(await new ServerPulse(target).isGone(worker.id)).toBe(true);
+  await worker.end();
+  // All who look at the same moment see the same.
+  expect(await Promise.all([1, 2, 3].map(() => reader.isGone(worker.id)))).toEqual([true, true, true]);
 });
 
 describe('a record is removed only as it was seen', () => {
