@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { exportRecords, importRecords, migrate } from '../../src/operations/index.js';
+import { exportRecords, importRecords, type MigrateProgress, migrate } from '../../src/operations/index.js';
 import { ServerPulse } from '../../src/server/a2a/server-pulse.js';
 import { deleteUnchanged } from '../../src/storage/delete-unchanged.js';
 import { ForwardingStorage } from '../../src/storage/forwarding-storage.js';
@@ -82,6 +82,32 @@ describe('a target that is in use loses nothing', () => {
     expect(await held(empty)).toBe('3');
   });
 
+  it('what is written to what a damaged import had begun stays when that is taken away', async () => {
+    const { source, clock } = await pair(2_500);
+    const target = new MemoryStorage({ clock });
+    const lines: string[] = [];
+    for await (const line of linesOf(source)) lines.push(line);
+    const [last = ''] = lines.splice(
+      lines.findLastIndex((line) => line.startsWith('{"log"')),
+      1,
+    );
+    lines.splice(-2, 0, last.replace('[', '[0,'));
+    let reads = 0;
+    const late = new (class extends ForwardingStorage {
+      override async read(...given: Parameters<StateStorage['read']>) {
+        const record = await this.inner.read(...given);
+        // The look that the removal goes by.
+        if (record && reads++ === 0) await target.commit(KEY, set(3));
+        return record;
+      }
+    })(target);
+    const damaged = (async function* () {
+      yield* lines;
+    })();
+    await expect(importRecords(damaged, late, { clock })).rejects.toMatchObject({ code: 'EXPORT_INVALID' });
+    expect(await held(target)).toBe('3');
+  });
+
   it('what is written to a record that the source has deleted meanwhile stays', async () => {
     const { source, target, clock } = await pair();
     const work = async () => {
@@ -114,6 +140,46 @@ it('a source that is moved keeps what is written to it, under a lease or not, be
   expect([await held(source), await held(target)]).toEqual(['3', '2']);
   expect(await migrate(source, target, { clock, move: true })).toMatchObject({ moved: 1 });
   expect([await held(source), await held(target)]).toEqual([undefined, '3']);
+});
+
+it('a mirror leaves what came to both sides after the last look at the source, and is newer in the target', async () => {
+  const { source, target, clock } = await pair();
+  const late = new (class extends ForwardingStorage {
+    override async *list(query: ListQuery): AsyncIterable<RecordInfo> {
+      if (!(await source.read(OTHER))) {
+        await source.commit(OTHER, set(1));
+        clock.advance(5);
+        await target.commit(OTHER, set(3));
+      }
+      yield* this.inner.list(query);
+    }
+  })(target);
+  expect(await migrate(source, late, { clock, mirror: true })).toMatchObject({ dropped: 0 });
+  expect((await target.read(OTHER))?.fields.get('x')).toBe('3');
+});
+
+it('a move leaves at the source what was written to it after it was compared', async () => {
+  const { source, target, clock } = await pair();
+  let late: Promise<unknown> | undefined;
+  const onProgress = ({ phase }: MigrateProgress): void => {
+    if (phase === 'removing') late ??= source.commit(KEY, set(3));
+  };
+  expect(await migrate(source, target, { clock, move: true, onProgress })).toMatchObject({ moved: 0 });
+  await late;
+  expect([await held(source), await held(target)]).toEqual(['3', '2']);
+});
+
+it('a move that is told to stop removes no more', async () => {
+  const { source, target, clock } = await pair();
+  await source.commit(OTHER, set(1));
+  const stop = new AbortController();
+  const onProgress = ({ phase, done }: MigrateProgress): void => {
+    if (phase === 'removing' && done === 1) stop.abort();
+  };
+  const options = { clock, move: true, parallel: 1, onProgress, signal: stop.signal };
+  await expect(migrate(source, target, options)).rejects.toMatchObject({ code: 'CANCELLED' });
+  const left = [await source.read(KEY), await source.read(OTHER)].filter((record) => record !== undefined);
+  expect(left).toHaveLength(1);
 });
 
 it('a source that somebody writes to all the time comes to an end, also where each pass meets another write', async () => {

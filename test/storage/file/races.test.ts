@@ -93,3 +93,66 @@ describe('a record removed and made again by another process', () => {
     }
   });
 });
+
+it('a compaction whose process stood still and lost its lock takes the place of nothing', async () => {
+  const writer = new FileStorage({ storageDir: directory });
+  const value = JSON.stringify('x'.repeat(200_000));
+  for (const n of [1, 2]) await writer.commit(key, [{ op: 'set', field: 'big', value: `"${n}${value.slice(1)}` }]);
+  const other = new FileStorage({ storageDir: directory });
+  const [write, now] = [fs.writeSync, performance.now];
+  let late: Promise<unknown> | undefined;
+  const temporaries = new Set<number>();
+  const open = fs.openSync;
+  Object.assign(fs, {
+    openSync: (...args: Parameters<typeof open>) => {
+      const opened = open(...args);
+      if (String(args[0]).endsWith('.jsonl.tmp')) temporaries.add(opened);
+      return opened;
+    },
+    writeSync: (...args: Parameters<typeof write>) => {
+      const written = write(...args);
+      // The last line of the new file: it goes to the disk now, and would stand in the place of the old one then.
+      if (!late && temporaries.has(args[0]) && String(args[1]).includes('"base":true')) {
+        performance.now = () => now.call(performance) + 20_000;
+        rmSync(`${file}.lock`);
+        late = other.commit(key, [{ op: 'set', field: 'late', value: '1' }]);
+      }
+      return written;
+    },
+  });
+  syncBuiltinESMExports();
+  try {
+    await writer.commit(key, [{ op: 'set', field: 'big', value }]);
+    await writer.commit(key, [{ op: 'set', field: 'big', value: '"small"' }]);
+    await expect.poll(() => late).toBeDefined();
+    await late;
+    await writer.close();
+  } finally {
+    Object.assign(fs, { openSync: open, writeSync: write });
+    syncBuiltinESMExports();
+    performance.now = now;
+  }
+  expect((await new FileStorage({ storageDir: directory }).read(key))?.fields.get('late')).toBe('1');
+  await other.close();
+});
+
+it('a commit that fails after its line was written has written nothing', async () => {
+  const storage = new FileStorage({ storageDir: directory });
+  await storage.commit(key, [{ op: 'set', field: 'n', value: '1' }]);
+  const { futimesSync } = fs;
+  fs.futimesSync = () => {
+    throw Object.assign(new Error('EIO: i/o error, futime'), { code: 'EIO' });
+  };
+  syncBuiltinESMExports();
+  try {
+    const failed = storage.commit(key, [{ op: 'set', field: 'n', value: '2' }]);
+    await expect(failed).rejects.toMatchObject({ code: 'STORAGE_UNAVAILABLE' });
+  } finally {
+    fs.futimesSync = futimesSync;
+    syncBuiltinESMExports();
+  }
+  for (const from of [storage, new FileStorage({ storageDir: directory })]) {
+    expect((await from.read(key))?.fields.get('n')).toBe('1');
+    await from.close();
+  }
+});
