@@ -159,6 +159,13 @@ describe('compaction', () => {
     expect((await readdir(join(directory, 'contexts'))).sort()).toEqual(['c.jsonl']);
   });
 
+  it('is on the disk before it takes the place of the old file, and the name after', async () => {
+    await storage.commit(key, [{ op: 'touch' }]);
+    const [, steps = '[]'] = await runWorker(COMPACTION, { directory, at: -1 });
+    const order = ['fsync c.jsonl.tmp', 'renameSync c.jsonl.tmp', 'fsyncSync contexts'];
+    expect((JSON.parse(steps) as string[]).filter((step) => order.includes(step))).toEqual(order);
+  });
+
   it('may be cut off by kill -9 between any two of its steps: all is there, nothing is in the way', async () => {
     const value = JSON.stringify('x'.repeat(10_000));
     const made = join(directory, 'made');

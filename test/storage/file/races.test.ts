@@ -96,44 +96,42 @@ describe('a record removed and made again by another process', () => {
 
 it('a compaction whose process stood still and lost its lock takes the place of nothing', async () => {
   const writer = new FileStorage({ storageDir: directory });
-  const value = JSON.stringify('x'.repeat(200_000));
-  for (const n of [1, 2]) await writer.commit(key, [{ op: 'set', field: 'big', value: `"${n}${value.slice(1)}` }]);
-  const other = new FileStorage({ storageDir: directory });
-  const [write, now] = [fs.writeSync, performance.now];
-  let late: Promise<unknown> | undefined;
-  const temporaries = new Set<number>();
-  const open = fs.openSync;
+  const line = `[{"at":"2026-01-02T00:00:00.000Z","v":4},{"set":{"late":1}}]\n`;
+  const { openSync, writeSync } = fs;
+  const now = performance.now;
+  const begun = new Set<number>();
+  let stood = false;
   Object.assign(fs, {
-    openSync: (...args: Parameters<typeof open>) => {
-      const opened = open(...args);
-      if (String(args[0]).endsWith('.jsonl.tmp')) temporaries.add(opened);
+    openSync: (...args: Parameters<typeof openSync>) => {
+      const opened = openSync(...args);
+      if (String(args[0]).endsWith('.jsonl.tmp')) begun.add(opened);
       return opened;
     },
-    writeSync: (...args: Parameters<typeof write>) => {
-      const written = write(...args);
-      // The last line of the new file: it goes to the disk now, and would stand in the place of the old one then.
-      if (!late && temporaries.has(args[0]) && String(args[1]).includes('"base":true')) {
+    writeSync: (...args: Parameters<typeof writeSync>) => {
+      const written = writeSync(...args);
+      // The last line of the new file: all that follows is to bring it to the disk, and into the place of the old one.
+      if (!stood && begun.has(args[0]) && String(args[1]).includes('"base":true')) {
+        stood = true;
         performance.now = () => now.call(performance) + 20_000;
         rmSync(`${file}.lock`);
-        late = other.commit(key, [{ op: 'set', field: 'late', value: '1' }]);
+        appendFileSync(file, line);
       }
       return written;
     },
   });
   syncBuiltinESMExports();
   try {
-    await writer.commit(key, [{ op: 'set', field: 'big', value }]);
-    await writer.commit(key, [{ op: 'set', field: 'big', value: '"small"' }]);
-    await expect.poll(() => late).toBeDefined();
-    await late;
+    for (const n of [1, 2, 3]) {
+      await writer.commit(key, [{ op: 'set', field: 'big', value: JSON.stringify(String(n).repeat(200_000)) }]);
+    }
+    await expect.poll(() => stood).toBe(true);
     await writer.close();
   } finally {
-    Object.assign(fs, { openSync: open, writeSync: write });
+    Object.assign(fs, { openSync, writeSync });
     syncBuiltinESMExports();
     performance.now = now;
   }
   expect((await new FileStorage({ storageDir: directory }).read(key))?.fields.get('late')).toBe('1');
-  await other.close();
 });
 
 it('a commit that fails after its line was written has written nothing', async () => {
