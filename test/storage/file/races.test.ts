@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { syncBuiltinESMExports } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { FileStorage } from '../../../src/storage/file/file-storage.js';
 import { TestClock } from '../../support/test-clock.js';
@@ -152,5 +153,38 @@ it('a commit that fails after its line was written has written nothing', async (
   for (const from of [storage, new FileStorage({ storageDir: directory })]) {
     expect((await from.read(key))?.fields.get('n')).toBe('1');
     await from.close();
+  }
+});
+
+it('a lock that was found dead is not broken where somebody alive has taken it meanwhile', async () => {
+  for (let at = 0, more = true; more; at++) {
+    rmSync(directory, { recursive: true });
+    const [storage, other] = [0, 1].map(() => new FileStorage({ storageDir: directory })) as [FileStorage, FileStorage];
+    for (const each of [storage, other]) await each.commit(key, [{ op: 'touch' }]);
+    const lock = `${file}.lock`;
+    const owners = fs.readdirSync(join(directory, '.processes')).map((name) => join(directory, '.processes', name));
+    const alive = owners.find((path) => !path.includes('.lease')) ?? '';
+    // Nobody has this pid.
+    const dead = { ...JSON.parse(fs.readFileSync(alive, 'utf8')), nonce: 'dead', pid: 2 ** 30 };
+    fs.writeFileSync(lock, `${JSON.stringify(dead)}\n`);
+    let kept: Promise<boolean> | undefined;
+    more = await between(
+      at,
+      () => {
+        if (!fs.existsSync(lock) || !fs.readFileSync(lock, 'utf8').includes('"dead"')) return;
+        rmSync(lock);
+        fs.linkSync(alive, lock);
+        // Long enough for who takes the lock to be dead to have done what it wants.
+        kept = delay(20).then(() => {
+          const stays = fs.existsSync(lock);
+          rmSync(lock, { force: true });
+          return stays;
+        });
+      },
+      () => storage.commit(key, [{ op: 'touch' }]),
+    );
+    if (kept) expect(await kept, `step ${at}`).toBe(true);
+    await storage.close();
+    await other.close();
   }
 });
