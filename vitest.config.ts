@@ -1,4 +1,7 @@
 import { defineConfig } from 'vitest/config';
+import { ownTemporaryDirectory } from './test/support/run-directory.js';
+
+ownTemporaryDirectory();
 
 /** Directories of tests of the library inside of the test's own process. */
 const INSIDE = 'agent|caches|config|conversation|lifecycle|operations|server|skill|storage|sync|tools';

@@ -1,6 +1,7 @@
 import { type Clock, systemClock } from '../clock.js';
 import { isAgentUpError, messageOf } from '../errors.js';
 import { encode, type Token } from '../json.js';
+import { deleteUnchanged } from '../storage/delete-unchanged.js';
 import type { StateStorage } from '../storage/state-storage.js';
 import { EXPORT_VERSION, type ExportLine, exportInvalid, headOfLine } from './export-format.js';
 import { linesOf } from './ndjson-lines.js';
@@ -150,7 +151,8 @@ class Import {
   }
 
   async #removeUnfinished({ key }: RecordHead): Promise<void> {
-    if ((await this.#storage.read(key, { fields: [] }))?.updatedAt === 0) await this.#storage.delete(key);
+    const there = await this.#storage.read(key, { fields: [] });
+    if (there?.updatedAt === 0) await deleteUnchanged(this.#storage, key, there.version);
   }
 
   async #next(): Promise<ExportLine | undefined> {

@@ -109,6 +109,15 @@ export function testLeases(harness: Harness): void {
       assert.deepEqual(fieldsOf(await found(storage, key())), [['x', '3']]);
     });
 
+    harness.testOverTime('it ends also where somebody keeps a place behind it', async ({ storage, key, pass }) => {
+      await take(storage, key(), 'a', 1_000);
+      await pass(900);
+      // Refused, unless this machine is slow. The place is kept for longer than the lease.
+      await storage.begin(key(), { token: 'b', leaseMs: 60_000 });
+      await pass(150);
+      await fails('LEASE_LOST', () => storage.commit(key(), sets({ x: '1' }), { lease: { token: 'a' } }));
+    });
+
     harness.testOverTime('asking again renews the lease, and so does keepMs', async ({ storage, key, pass }) => {
       await take(storage, key('asked'), 'a', 1_500);
       await take(storage, key('kept'), 'a', 1_500);

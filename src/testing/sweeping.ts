@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import type { Harness } from './harness.js';
-import { commit, fails, found, idsOf, logs, sets, take } from './steps.js';
+import { commit, fails, found, idsOf, logs, refusedLease, sets, take } from './steps.js';
 
 /** What `sweep` removes, and what it leaves. */
 export function testSweeping(harness: Harness): void {
@@ -34,7 +34,10 @@ export function testSweeping(harness: Harness): void {
       await take(storage, key('held'), 'a');
       assert.equal(await storage.sweep({ space, updatedBefore: updatedAt + 1 }), 1);
       assert.deepEqual(await idsOf(storage, { space }), ['held']);
+      await refusedLease(storage, key('held'), 'b');
+      assert.equal(await storage.sweep({ space, updatedBefore: updatedAt + 1 }), 0);
       await commit(storage, key('held'), [], { lease: { token: 'a' } });
+      // A place that somebody keeps is no lease.
       assert.equal(await storage.sweep({ space, updatedBefore: updatedAt + 1 }), 1);
     });
 

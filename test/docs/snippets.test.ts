@@ -1,5 +1,6 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { validateConfigText } from '../../src/config/index.js';
 import { valkeyUrl } from '../support/index.js';
 import { type LinkedProject, linkedProject } from '../support/linked-project.js';
 import { snippetsOf } from '../support/snippets.js';
@@ -85,16 +86,43 @@ describe('the README', async () => {
   });
 });
 
-describe.each(['docs/conversations.md', 'docs/lifecycle.md', 'docs/tools.md', 'docs/models.md', 'docs/sync.md'])(
-  '%s',
-  async (document) => {
-    const snippets = (await snippetsOf(document)).filter(({ language }) => language === 'ts');
+/** Right as a key, as a secret, and as a digest. */
+const SECRET = 'ab'.repeat(32);
 
-    it.each(snippets)('runs the snippet at line $line', async ({ code }) => {
-      await project.write({ 'snippet.ts': code });
-      const { code: exit, stdout, stderr } = await project.tsx('snippet.ts');
-      expect({ exit, stderr }).toEqual({ exit: 0, stderr: '' });
-      for (const line of promised(code)) expect(stdout.split('\n')).toContain(line);
-    });
-  },
-);
+describe.each([
+  'docs/caches.md',
+  'docs/conversations.md',
+  'docs/encryption.md',
+  'docs/lifecycle.md',
+  'docs/models.md',
+  'docs/operations.md',
+  'docs/sync.md',
+  'docs/tools.md',
+])('%s', async (document) => {
+  const snippets = (await snippetsOf(document)).filter(({ language }) => language === 'ts');
+
+  it.each(snippets)('runs the snippet at line $line', async ({ code }) => {
+    await project.write({ 'snippet.ts': code });
+    const { code: exit, stdout, stderr } = await project.tsx('snippet.ts', { env: { STATE_KEY: SECRET } });
+    expect({ exit, stderr }).toEqual({ exit: 0, stderr: '' });
+    for (const line of promised(code)) expect(stdout.split('\n')).toContain(line);
+  });
+});
+
+it('shows no configuration that is wrong, or that we would warn of', async () => {
+  const documents = (await readdir('docs')).filter((name) => name.endsWith('.md') && name !== 'configuration.md');
+  let seen = 0;
+  for (const name of documents) {
+    const snippets = (await snippetsOf(`docs/${name}`)).filter(({ language }) => language === 'yaml');
+    for (const { code, line } of snippets) {
+      const names = [...code.matchAll(/\$\{(\w+)/g)].map(([, name = '']) => name);
+      const env = Object.fromEntries(
+        names.map((name) => [name, name.includes('URL') ? 'valkey://localhost:6379' : SECRET]),
+      );
+      const { findings } = validateConfigText(code, { env });
+      expect([`${name}:${line}`, ...findings.map(({ code, message }) => `${code} ${message}`)]).toHaveLength(1);
+      seen++;
+    }
+  }
+  expect(seen).toBeGreaterThan(8);
+});

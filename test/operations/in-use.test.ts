@@ -2,8 +2,8 @@ import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, afterEach, describe, expect, it, vi } from 'vitest';
-import { exportRecords, importRecords, migrate } from '../../src/operations/index.js';
+import { afterAll, describe, expect, it } from 'vitest';
+import { exportRecords, importRecords, type MigrateProgress, migrate } from '../../src/operations/index.js';
 import { ServerPulse } from '../../src/server/a2a/server-pulse.js';
 import { deleteUnchanged } from '../../src/storage/delete-unchanged.js';
 import { ForwardingStorage } from '../../src/storage/forwarding-storage.js';
@@ -15,12 +15,9 @@ import { valkeyUrl } from '../support/index.js';
 import { TestClock } from '../support/test-clock.js';
 
 const KEY: RecordKey = { space: 'contexts', scope: [], id: 'a' };
+const OTHER: RecordKey = { ...KEY, id: 'b' };
 const set = (value: number): Change[] => [{ op: 'set', field: 'x', value: String(value) }];
 const held = async (storage: StateStorage) => (await storage.read(KEY))?.fields.get('x');
-
-afterEach(() => {
-  vi.useRealTimers();
-});
 
 /** A source that was written to after the target, and a way to do something in the middle of what follows. */
 async function pair(log = 0) {
@@ -85,6 +82,32 @@ describe('a target that is in use loses nothing', () => {
     expect(await held(empty)).toBe('3');
   });
 
+  it('what is written to what a damaged import had begun stays when that is taken away', async () => {
+    const { source, clock } = await pair(2_500);
+    const target = new MemoryStorage({ clock });
+    const lines: string[] = [];
+    for await (const line of linesOf(source)) lines.push(line);
+    const [last = ''] = lines.splice(
+      lines.findLastIndex((line) => line.startsWith('{"log"')),
+      1,
+    );
+    lines.splice(-2, 0, last.replace('[', '[0,'));
+    let reads = 0;
+    const late = new (class extends ForwardingStorage {
+      override async read(...given: Parameters<StateStorage['read']>) {
+        const record = await this.inner.read(...given);
+        // The look that the removal goes by.
+        if (record && reads++ === 0) await target.commit(KEY, set(3));
+        return record;
+      }
+    })(target);
+    const damaged = (async function* () {
+      yield* lines;
+    })();
+    await expect(importRecords(damaged, late, { clock })).rejects.toMatchObject({ code: 'EXPORT_INVALID' });
+    expect(await held(target)).toBe('3');
+  });
+
   it('what is written to a record that the source has deleted meanwhile stays', async () => {
     const { source, target, clock } = await pair();
     const work = async () => {
@@ -119,25 +142,71 @@ it('a source that is moved keeps what is written to it, under a lease or not, be
   expect([await held(source), await held(target)]).toEqual([undefined, '3']);
 });
 
-it('a source whose server says all the time that it lives comes to an end, also where each pass meets another beat', async () => {
-  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+it('a mirror leaves what came to both sides after the last look at the source, and is newer in the target', async () => {
   const { source, target, clock } = await pair();
-  const pulse = new ServerPulse(source);
-  await pulse.begin();
+  const late = new (class extends ForwardingStorage {
+    override async *list(query: ListQuery): AsyncIterable<RecordInfo> {
+      if (!(await source.read(OTHER))) {
+        await source.commit(OTHER, set(1));
+        clock.advance(5);
+        await target.commit(OTHER, set(3));
+      }
+      yield* this.inner.list(query);
+    }
+  })(target);
+  expect(await migrate(source, late, { clock, mirror: true })).toMatchObject({ dropped: 0 });
+  expect((await target.read(OTHER))?.fields.get('x')).toBe('3');
+});
+
+it('a move leaves at the source what was written to it after it was compared', async () => {
+  const { source, target, clock } = await pair();
+  let late: Promise<unknown> | undefined;
+  const onProgress = ({ phase }: MigrateProgress): void => {
+    if (phase === 'removing') late ??= source.commit(KEY, set(3));
+  };
+  expect(await migrate(source, target, { clock, move: true, onProgress })).toMatchObject({ moved: 0 });
+  await late;
+  expect([await held(source), await held(target)]).toEqual(['3', '2']);
+});
+
+it('a move that is told to stop removes no more', async () => {
+  const { source, target, clock } = await pair();
+  await source.commit(OTHER, set(1));
+  const stop = new AbortController();
+  const onProgress = ({ phase, done }: MigrateProgress): void => {
+    if (phase === 'removing' && done === 1) stop.abort();
+  };
+  const options = { clock, move: true, parallel: 1, onProgress, signal: stop.signal };
+  await expect(migrate(source, target, options)).rejects.toMatchObject({ code: 'CANCELLED' });
+  const left = [await source.read(KEY), await source.read(OTHER)].filter((record) => record !== undefined);
+  expect(left).toHaveLength(1);
+});
+
+it('a source that somebody writes to all the time comes to an end, also where each pass meets another write', async () => {
+  const { source, target, clock } = await pair();
+  const beat = (): Promise<unknown> => source.commit(OTHER, set(1), { expiry: { set: 60 } });
+  await beat();
   const restless = new (class extends ForwardingStorage {
     override async *list(query: ListQuery): AsyncIterable<RecordInfo> {
       clock.advance(15_000);
-      await vi.advanceTimersByTimeAsync(15_000);
+      await beat();
       yield* this.inner.list(query);
     }
   })(source);
   expect((await migrate(restless, target, { clock })).passes).toBeGreaterThan(2);
-  const key = { space: 'server', scope: ['alive'], id: pulse.id };
-  expect(await target.read(key)).toEqual({ ...(await source.read(key)), version: expect.any(Number) });
-  // One that has stopped lives nowhere.
-  await pulse.end();
-  await migrate(source, target, { clock, mirror: true });
-  expect(await target.read(key)).toBeUndefined();
+  expect(await target.read(OTHER)).toEqual({ ...(await source.read(OTHER)), version: expect.any(Number) });
+});
+
+it('a server whose storage is moved away from under it is not taken for gone, and moves nowhere', async () => {
+  const { source, target, clock } = await pair();
+  const [worker, reader] = [new ServerPulse(source), new ServerPulse(source)];
+  await worker.begin();
+  expect(await migrate(source, target, { clock, move: true })).toMatchObject({ moved: 1 });
+  expect(await reader.isGone(worker.id)).toBe(false);
+  expect(await new ServerPulse(target).isGone(worker.id)).toBe(true);
+  await worker.end();
+  // All who look at the same moment see the same.
+  expect(await Promise.all([1, 2, 3].map(() => reader.isGone(worker.id)))).toEqual([true, true, true]);
 });
 
 describe('a record is removed only as it was seen', () => {

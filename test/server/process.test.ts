@@ -4,6 +4,7 @@ import { resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { TaskState } from '@a2a-js/sdk';
 import { LegacyJsonRpcTransport } from '@a2a-js/sdk/compat/v0_3/client';
+import { Redis } from 'iovalkey';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { a2aClient, isTask, request, say, textIn } from '../support/a2a-client.js';
 import { startValkey, type ValkeyServer } from '../support/index.js';
@@ -104,6 +105,15 @@ async function start(backend: string, args: readonly string[] = ['--port', '0'])
   };
 }
 
+/** Leases of this project's processes end now: who cannot see a process waits a minute for its word. */
+async function endLeases(): Promise<void> {
+  const client = new Redis(valkey.url);
+  const keys = (await client.keys('*:lease')).filter((key) => key.startsWith(project.directory));
+  expect(keys).not.toEqual([]);
+  await client.del(...keys);
+  client.disconnect();
+}
+
 describe.each(['file', 'valkey'])('agentup run, on %s', (backend) => {
   it('remembers over a restart: conversations, open tasks, its own context ids', async () => {
     const first = await start(backend);
@@ -147,6 +157,31 @@ describe.each(['file', 'valkey'])('agentup run, on %s', (backend) => {
     expect((await Promise.all(again)).map(textIn)).toEqual(['hung 1', 'hung 1']);
     expect(textIn(await say(after, 'hang', message))).toBe('hung 1');
     expect(textIn(await say(after, 'count', { contextId }))).toBe('2');
+  });
+
+  it('killed in a task, is found out by another process, which answers the message that is sent again, once', async () => {
+    const [first, second] = await Promise.all([start(backend), start(backend)]);
+    const [before, after] = await Promise.all([a2aClient(first.url), a2aClient(second.url)]);
+    const { contextId } = await say(before, 'count');
+    await project.write({ hang: '' });
+    const task = await say(before, 'hang', { contextId, messageId: 'm1', returnImmediately: true });
+    if (!isTask(task)) expect.fail('no task');
+    await first.said('hanging');
+    const seen = async () => {
+      const { status, metadata } = await after.getTask({ tenant: '', id: task.id });
+      return [status?.state, metadata?.['code']];
+    };
+    expect(await seen()).toEqual([TaskState.TASK_STATE_WORKING, undefined]);
+    first.child.kill('SIGKILL');
+    await first.ended();
+    if (backend === 'valkey') await endLeases();
+    expect(await seen()).toEqual([TaskState.TASK_STATE_FAILED, 'INTERRUPTED']);
+    const again = { contextId, messageId: 'm1', taskId: task.id };
+    const answers = [say(after, 'hang', again), say(after, 'hang', again)];
+    await second.said('hanging');
+    await project.node(['-e', 'require("fs").rmSync("hang")']);
+    expect((await Promise.all(answers)).map(textIn)).toEqual(['hung 1', 'hung 1']);
+    expect(await seen()).toEqual([TaskState.TASK_STATE_COMPLETED, undefined]);
   });
 
   it('in two processes on one storage, is one conversation: in order, with nothing lost', async () => {

@@ -171,6 +171,22 @@ describe.each(['memory', 'file', 'valkey'] as const)('the outbox on %s', (backen
     expect(await remote.said('ana')).toEqual(['a']);
   });
 
+  it('takes what the remote knows in another form for said, and sends it no more', async () => {
+    const sync = syncOf();
+    await sync.addMessage('ana', 'user', 'hi');
+    remote.refuse = (name) => (name === 'sync' ? 'IDEMPOTENCY_MISMATCH' : undefined);
+    expect(await sync.flush()).toEqual({ pending: 0 });
+    expect(await sync.status()).toMatchObject({ pending: 0, dead: 0, sent: 1 });
+  });
+
+  it('begins a conversation anew once, not again and again, where the remote knows none that it has begun', async () => {
+    const sync = syncOf();
+    await sync.addMessage('ana', 'user', 'hi');
+    remote.mood = (name) => (name === 'sync' && remote.seen.length < 20 ? { status: 404 } : 'up');
+    expect(await sync.flush()).toEqual({ pending: 1 });
+    expect(remote.seen.map(({ name }) => name)).toEqual(['create', 'sync', 'create', 'sync']);
+  });
+
   it('sets aside what will never pass, and nothing else', async () => {
     const sync = syncOf();
     const dead = told(sync, 'dead');

@@ -184,6 +184,48 @@ describe('in a turn', () => {
     expect(await remote.said('ana')).toEqual(['hi']);
   });
 
+  it('loses nothing that a turn of another process says while what it found is being moved', async () => {
+    const commit = storage.commit.bind(storage);
+    let met = false;
+    storage.commit = async (key, changes, options) => {
+      if (!met && changes.some((change) => change.op === 'remove' && change.field === 'outgoing')) {
+        met = true;
+        const [said] = JSON.parse((await storage.read(key))?.fields.get('outgoing') ?? '[]');
+        const item = JSON.stringify({ ...said, id: `${said.id}2` }).replace('"first"', '"second"');
+        await commit(key, [{ op: 'append', field: 'outgoing', item }]);
+      }
+      return commit(key, changes, options);
+    };
+    await run(async (_task, context, id) => {
+      await context.setVariable(id, 'n', 1);
+      await sync.addMessage('ana', 'user', 'first');
+    });
+    await sync.flush();
+    expect(met).toBe(true);
+    expect(await remote.said('ana')).toEqual(['first', 'second']);
+  });
+
+  it('leaves a conversation that begins anew while the goodbye of the one before is being moved', async () => {
+    const commit = storage.commit.bind(storage);
+    let met = false;
+    storage.commit = async (key, changes, options) => {
+      if (!met && changes.some((change) => change.op === 'remove' && change.field === 'outgoing')) {
+        met = true;
+        await commit(key, [{ op: 'set', field: 'var:n', value: '1' }]);
+      }
+      return commit(key, changes, options);
+    };
+    await run(async (_task, context, id) => {
+      await sync.addMessage('ana', 'user', 'bye');
+      await context.clearContext(id);
+    });
+    await sync.flush();
+    expect(met).toBe(true);
+    clock.advance(60_000);
+    expect(await new ConversationContext(storage, { clock }).getVariable('c1', 'n')).toBe(1);
+    expect(await remote.said('ana')).toEqual(['bye']);
+  });
+
   it('moves each entry once where a mover dies half way, and where several move at once', async () => {
     class HalfWay extends MemoryStorage {
       failures = 2;

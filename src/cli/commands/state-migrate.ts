@@ -59,7 +59,11 @@ export async function run(options: StateMigrateOptions, terminal: Terminal): Pro
     throw usage(`--from and --to mean the same storage; name another with ${other}`, '--to');
   }
   if (move && !dryRun)
-    await confirmed('Remove each record from the source once it is in the target?', options, terminal);
+    await confirmed(
+      'Remove each record from the source, where an agent that still runs forgets it, once it is in the target?',
+      options,
+      terminal,
+    );
   if (mirror && !dryRun) await confirmed('Remove from the target what the source has not?', options, terminal);
   const stop = interrupted();
   const report = await withStorage(from, terminal, (source) =>

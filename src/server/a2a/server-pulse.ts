@@ -1,16 +1,19 @@
-import { encode } from '../../json.js';
 import type { RecordKey } from '../../storage/keys.js';
 import type { StateStorage } from '../../storage/state-storage.js';
 import { uniqueId } from '../../unique-id.js';
 
 /** How often a server says that it lives, in milliseconds. */
 const EVERY_MS = 15_000;
-/** A server that has said nothing for so many seconds is gone: as long as no turn could keep its lease either. */
-const GONE_AFTER = 60;
+/** A server that has said nothing for so many milliseconds is gone: as long as no turn could keep its lease either. */
+const GONE_AFTER_MS = 60_000;
+/** All who look whether a server lives ask as one, so that none of them takes another for it. */
+const LOOK = { token: 'look', leaseMs: 1000 };
 
 /**
- * By what other processes know that this one lives: a record that expires unless it is renewed. A task names the one
- * that works on it; the record is written before the first such task and then aside, never for a message.
+ * By what other processes know that this one lives: a lease that ends unless it is renewed, on a record that does not
+ * exist. A task names the server that works on it; the lease is taken before the first such task and renewed aside,
+ * never for a message. A storage that sees that a process is dead knows it before the lease has ended, and nothing
+ * that moves or removes records touches it.
  */
 export class ServerPulse {
   readonly id = uniqueId();
@@ -33,7 +36,12 @@ export class ServerPulse {
 
   /** Is that server gone for sure? */
   async isGone(id: string): Promise<boolean> {
-    return id !== this.id && (await (await this.#storage).read(keyOf(id), { fields: ['alive'] })) === undefined;
+    if (id === this.id) return false;
+    const storage = await this.#storage;
+    if ((await storage.begin(keyOf(id), LOOK)).busy) return false;
+    // It ends by itself where this fails, as where somebody else who looked was faster.
+    await storage.commit(keyOf(id), [], { lease: LOOK }).catch(() => {});
+    return true;
   }
 
   /** Says goodbye, so that nobody has to wait for what is not said any more. Never fails. */
@@ -42,8 +50,8 @@ export class ServerPulse {
     clearInterval(this.#timer);
     if (!this.#begun) return;
     const storage = await this.#storage;
-    // It expires by itself where this fails.
-    await storage.delete(keyOf(this.id)).catch(() => {});
+    // It ends by itself where this fails.
+    await storage.commit(keyOf(this.id), [], { lease: { token: this.id } }).catch(() => {});
   }
 
   async #begin(): Promise<void> {
@@ -59,8 +67,7 @@ export class ServerPulse {
   }
 
   async #beat(): Promise<void> {
-    const change = { op: 'set', field: 'alive', value: encode(true) } as const;
-    await (await this.#storage).commit(keyOf(this.id), [change], { expiry: { set: GONE_AFTER } });
+    await (await this.#storage).begin(keyOf(this.id), { token: this.id, leaseMs: GONE_AFTER_MS });
   }
 }
 

@@ -116,13 +116,14 @@ export class Journal {
   /** Appends lines, under the record's lock, after `read`. All of it is written, or nothing. `at`: of the last line. */
   append(text: string, at: number): void {
     this.#cutTornTail();
+    const size = this.#size;
     const bytes = Buffer.from(this.#open ? NEWLINE + text : text);
     try {
       writeAll(this.#file, bytes);
       this.#end += bytes.length;
       this.#wrote(bytes, at);
     } catch (error) {
-      this.#rollBack(this.#size);
+      this.#rollBack(size);
       throw error;
     }
   }

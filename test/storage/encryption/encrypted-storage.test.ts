@@ -352,6 +352,47 @@ describe('what it costs', () => {
   });
 });
 
+it('a turn whose change does not fit what it has seen is judged by what is there when it commits', async () => {
+  const inner = new MemoryStorage();
+  const [storage, other] = [encrypted(inner), encrypted(inner)];
+  await storage.commit(key(), [set('n', 'none yet')]);
+  await storage.begin(key(), { token: 'a', leaseMs: 10_000 });
+  await other.commit(key(), [set('n', 1)]);
+  const counted = await storage.commit(key(), [{ op: 'increment', field: 'n', by: 1 }], { lease: { token: 'a' } });
+  expect(counted).toMatchObject({ committed: true, incremented: new Map([['n', 2]]) });
+});
+
+it('what one record holds is not taken for what another does, under the same token', async () => {
+  const storage = encrypted(new MemoryStorage());
+  for (const id of ['c1', 'c2']) {
+    await storage.commit(key(id), [set('n', 1)]);
+    await storage.begin(key(id), { token: 'same', leaseMs: 10_000 });
+  }
+  const counted = await storage.commit(key('c1'), [{ op: 'increment', field: 'n', by: 1 }]);
+  expect(counted).toMatchObject({ incremented: new Map([['n', 2]]) });
+  const leased = await storage.commit(key('c1'), [{ op: 'increment', field: 'n', by: 1 }], {
+    lease: { token: 'same' },
+  });
+  expect(leased).toMatchObject({ incremented: new Map([['n', 3]]) });
+});
+
+it('a sum that a storage keeps for a commit that is sent again looks different each time', async () => {
+  const inner = new MemoryStorage();
+  const hidden = new Set<unknown>();
+  const commit = inner.commit.bind(inner);
+  inner.commit = async (...given) => {
+    const answer = await commit(...given);
+    if (answer.committed) hidden.add(answer.incremented.get('n'));
+    return answer;
+  };
+  const storage = encrypted(inner);
+  for (const commitId of ['one', 'two', 'three']) {
+    const answer = await storage.commit(key(), [{ op: 'increment', field: 'n', by: 0 }], { commitId });
+    expect(answer).toMatchObject({ incremented: new Map([['n', 0]]) });
+  }
+  expect(hidden.size).toBe(3);
+});
+
 it('counts exactly, however many write at once', async () => {
   const inner = kept(new ValkeyStorage({ url: valkeyUrl(), keyPrefix }));
   const instances = [0, 1, 2].map(() => encrypted(inner));

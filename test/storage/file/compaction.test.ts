@@ -76,6 +76,20 @@ describe('compaction', () => {
     await other.close();
   });
 
+  it('says while it goes on that its process lives, to those who cannot see it', async () => {
+    const began = Date.now();
+    const value = JSON.stringify('x'.repeat(3_000));
+    for (let n = 0; n < 120; n++) await storage.commit(key, [{ op: 'set', field: 'big', value }]);
+    await expect.poll(generation).toBe('2');
+    const owners = (await readdir(join(directory, '.processes'))).filter((name) => !name.includes('.'));
+    const times = await Promise.all(
+      owners.map(async (name) => (await stat(join(directory, '.processes', name))).mtimeMs),
+    );
+    expect(times).toHaveLength(1);
+    // File systems keep two seconds at their coarsest.
+    expect(times[0]).toBeGreaterThan(began - 2_000);
+  });
+
   it.each([
     ['Latin', 'hello there, '],
     ['Chinese', '你好，世界'],
@@ -143,6 +157,13 @@ describe('compaction', () => {
     for (let n = 0; n < 120; n++) await storage.commit(key, [{ op: 'set', field: 'big', value }]);
     await expect.poll(generation).toBe('2');
     expect((await readdir(join(directory, 'contexts'))).sort()).toEqual(['c.jsonl']);
+  });
+
+  it('is on the disk before it takes the place of the old file, and the name after', async () => {
+    await storage.commit(key, [{ op: 'touch' }]);
+    const [, steps = '[]'] = await runWorker(COMPACTION, { directory, at: -1 });
+    const order = ['fsync c.jsonl.tmp', 'renameSync c.jsonl.tmp', 'fsyncSync contexts'];
+    expect((JSON.parse(steps) as string[]).filter((step) => order.includes(step))).toEqual(order);
   });
 
   it('may be cut off by kill -9 between any two of its steps: all is there, nothing is in the way', async () => {

@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { syncBuiltinESMExports } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { FileStorage } from '../../../src/storage/file/file-storage.js';
 import { TestClock } from '../../support/test-clock.js';
@@ -92,4 +93,98 @@ describe('a record removed and made again by another process', () => {
       await Promise.all([one.close(), other.close()]);
     }
   });
+});
+
+it('a compaction whose process stood still and lost its lock takes the place of nothing', async () => {
+  const writer = new FileStorage({ storageDir: directory });
+  const line = `[{"at":"2026-01-02T00:00:00.000Z","v":4},{"set":{"late":1}}]\n`;
+  const { openSync, writeSync } = fs;
+  const now = performance.now;
+  const begun = new Set<number>();
+  let stood = false;
+  Object.assign(fs, {
+    openSync: (...args: Parameters<typeof openSync>) => {
+      const opened = openSync(...args);
+      if (String(args[0]).endsWith('.jsonl.tmp')) begun.add(opened);
+      return opened;
+    },
+    writeSync: (...args: Parameters<typeof writeSync>) => {
+      const written = writeSync(...args);
+      // The last line of the new file: all that follows is to bring it to the disk, and into the place of the old one.
+      if (!stood && begun.has(args[0]) && String(args[1]).includes('"base":true')) {
+        stood = true;
+        performance.now = () => now.call(performance) + 20_000;
+        rmSync(`${file}.lock`);
+        appendFileSync(file, line);
+      }
+      return written;
+    },
+  });
+  syncBuiltinESMExports();
+  try {
+    for (const n of [1, 2, 3]) {
+      await writer.commit(key, [{ op: 'set', field: 'big', value: JSON.stringify(String(n).repeat(200_000)) }]);
+    }
+    await expect.poll(() => stood).toBe(true);
+    await writer.close();
+  } finally {
+    Object.assign(fs, { openSync, writeSync });
+    syncBuiltinESMExports();
+    performance.now = now;
+  }
+  expect((await new FileStorage({ storageDir: directory }).read(key))?.fields.get('late')).toBe('1');
+});
+
+it('a commit that fails after its line was written has written nothing', async () => {
+  const storage = new FileStorage({ storageDir: directory });
+  await storage.commit(key, [{ op: 'set', field: 'n', value: '1' }]);
+  const { futimesSync } = fs;
+  fs.futimesSync = () => {
+    throw Object.assign(new Error('EIO: i/o error, futime'), { code: 'EIO' });
+  };
+  syncBuiltinESMExports();
+  try {
+    const failed = storage.commit(key, [{ op: 'set', field: 'n', value: '2' }]);
+    await expect(failed).rejects.toMatchObject({ code: 'STORAGE_UNAVAILABLE' });
+  } finally {
+    fs.futimesSync = futimesSync;
+    syncBuiltinESMExports();
+  }
+  for (const from of [storage, new FileStorage({ storageDir: directory })]) {
+    expect((await from.read(key))?.fields.get('n')).toBe('1');
+    await from.close();
+  }
+});
+
+it('a lock that was found dead is not broken where somebody alive has taken it meanwhile', async () => {
+  for (let at = 0, more = true; more; at++) {
+    rmSync(directory, { recursive: true });
+    const [storage, other] = [0, 1].map(() => new FileStorage({ storageDir: directory })) as [FileStorage, FileStorage];
+    for (const each of [storage, other]) await each.commit(key, [{ op: 'touch' }]);
+    const lock = `${file}.lock`;
+    const owners = fs.readdirSync(join(directory, '.processes')).map((name) => join(directory, '.processes', name));
+    const alive = owners.find((path) => !path.includes('.lease')) ?? '';
+    // Nobody has this pid.
+    const dead = { ...JSON.parse(fs.readFileSync(alive, 'utf8')), nonce: 'dead', pid: 2 ** 30 };
+    fs.writeFileSync(lock, `${JSON.stringify(dead)}\n`);
+    let kept: Promise<boolean> | undefined;
+    more = await between(
+      at,
+      () => {
+        if (!fs.existsSync(lock) || !fs.readFileSync(lock, 'utf8').includes('"dead"')) return;
+        rmSync(lock);
+        fs.linkSync(alive, lock);
+        // Long enough for who takes the lock to be dead to have done what it wants.
+        kept = delay(20).then(() => {
+          const stays = fs.existsSync(lock);
+          rmSync(lock, { force: true });
+          return stays;
+        });
+      },
+      () => storage.commit(key, [{ op: 'touch' }]),
+    );
+    if (kept) expect(await kept, `step ${at}`).toBe(true);
+    await storage.close();
+    await other.close();
+  }
 });

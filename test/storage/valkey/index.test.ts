@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { Redis } from 'iovalkey';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { RecordKey } from '../../../src/storage/keys.js';
@@ -162,6 +163,35 @@ describe('the index', () => {
     expect([await owned('ann'), await owned('bob')]).toEqual([0, 1]);
   });
 
+  it('is not set back by the word of an earlier commit that comes late', async () => {
+    const { storage, index } = fresh();
+    await make(storage, [keyOf('a')]);
+    await expect.poll(async () => Number(await admin.zscore(`${index}:times`, '/:a')) % 1).toBeGreaterThan(0);
+    const time = await admin.zscore(`${index}:times`, '/:a');
+    const lua = await readFile('src/storage/valkey/lua/index-put.lua', 'utf8');
+    const [times, rest] = [`${index}:times`, ['due', 'owners', 'owners-of'].map((name) => `${index}:${name}`)];
+    const late = ['/:a', 'Bob', String(Number(time) - 5), '+60000', '0'];
+    await admin.eval(lua, 6, `${index}:names`, times, times, ...rest, ...late);
+    expect(await admin.zscore(times, '/:a')).toBe(time);
+    expect(await collect(storage.list({ space: 'contexts', owner: 'Ann' }))).toHaveLength(1);
+    expect(await collect(storage.list({ space: 'contexts', owner: 'Bob' }))).toHaveLength(0);
+  });
+
+  it('keeps the entry of a record that is just being made, whoever finds no record behind it', async () => {
+    const { prefix, storage, index, due } = fresh();
+    const other = storages.make({ url: server.url, keyPrefix: prefix });
+    await make(storage, [keyOf('a')]);
+    await expect.poll(async () => Number(await admin.zscore(due, '/:a'))).toBeGreaterThan(Date.now() + 3_600_000);
+    // Announced, and not there yet.
+    await admin.del(`${index.slice(0, -1)}/:a}`);
+    await admin.zadd(due, Date.now() + 1_000, '/:a');
+    expect(await collect(other.list({ space: 'contexts' }))).toEqual([]);
+    expect(await other.sweep({ space: 'contexts', updatedBefore: Date.now() + 1_000 })).toBe(0);
+    expect(await other.delete(keyOf('a'))).toBe(false);
+    await other.close();
+    expect(await sizes(index)).toEqual([1, 1, 1, 1, 1]);
+  });
+
   it('does not grow with records that have expired', async () => {
     const { storage, index, due } = fresh();
     const keys = Array.from({ length: 40 }, (_, i) => keyOf(`old${i}`, 'tenant'));
@@ -229,6 +259,23 @@ describe('the index', () => {
 });
 
 describe('what a record costs', () => {
+  it('ends with it, also a log that was begun later than its time to live', async () => {
+    const { index, storage } = fresh();
+    await storage.commit(keyOf('a'), touch, { expiry: { set: 100 } });
+    await storage.commit(keyOf('a'), [{ op: 'log', entry: '1' }]);
+    const record = `${index.slice(0, -1)}/:a}`;
+    expect(await admin.pexpiretime(`${record}:log`)).toBe(await admin.pexpiretime(record));
+    expect(await admin.pexpiretime(record)).toBeGreaterThan(Date.now());
+  });
+
+  it('goes with it, also what the server has evicted later than the record', async () => {
+    const { index, storage } = fresh();
+    await storage.commit(keyOf('a'), touch, { idempotency: { key: 'k', reply: '1', keep: 5 } });
+    await admin.del(`${index.slice(0, -1)}/:a}`);
+    await storage.commit(keyOf('a'), touch);
+    expect((await storage.read(keyOf('a'), { idempotencyKey: 'k' }))?.reply).toBeUndefined();
+  });
+
   it('is three keys while it is used, in one slot, and none when it has expired', async () => {
     const { prefix, storage } = fresh();
     const key = keyOf('Ünï/..*[\0{}', 'a:b', '{x}');
