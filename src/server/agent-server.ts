@@ -12,15 +12,8 @@ import { ContextIds } from './context-ids.js';
 import { conversationRoutes } from './conversations/conversation-routes.js';
 import { healthRoutes } from './health.js';
 import { MCP_PATH, mcpRoutes } from './mcp/mcp-routes.js';
-import {
-  forHosts,
-  identify,
-  isMalformedAddress,
-  rateLimited,
-  readBody,
-  refuseWhen,
-  sendProblem,
-} from './middleware.js';
+import { forHosts, identify, isMalformedAddress, rateLimited, refuseWhen, sendProblem } from './middleware.js';
+import { readBody } from './read-body.js';
 
 /**
  * How long an idle connection is kept: longer than the minute after which proxies and load balancers give theirs up, or
@@ -210,9 +203,7 @@ export async function createAgentServer(agent: Agent, options: AgentServerOption
   }
   app.use(a2a.card);
   app.use(healthRoutes(agent, () => state.stopping));
-  app.use((_request: Request, response: Response) =>
-    sendProblem(response, { status: 404, code: 'NOT_FOUND', text: 'There is nothing here.' }),
-  );
+  app.use(nothingHere);
   app.use((error: unknown, _request: Request, response: Response, next: NextFunction) => {
     if (isMalformedAddress(error)) {
       return sendProblem(response, { status: 400, code: 'ADDRESS_MALFORMED', text: 'This is no address.' });
@@ -222,6 +213,10 @@ export async function createAgentServer(agent: Agent, options: AgentServerOption
     sendProblem(response, { status: 500, code: 'INTERNAL', text: 'Something went wrong.' });
   });
   return new AgentServer(agent, app, mcp ? [a2a, mcp] : [a2a], state, { host, port }, logger);
+}
+
+function nothingHere(_request: Request, response: Response): void {
+  sendProblem(response, { status: 404, code: 'NOT_FOUND', text: 'There is nothing here.' });
 }
 
 function hostOf(url: string | undefined): string | undefined {

@@ -1,4 +1,4 @@
-import express, { type ErrorRequestHandler, type Request, type RequestHandler, type Response } from 'express';
+import type { Request, RequestHandler, Response } from 'express';
 import { ipKeyGenerator, rateLimit } from 'express-rate-limit';
 import type { SecurityConfig } from '../config/index.js';
 import { isAgentUpError } from '../errors.js';
@@ -103,20 +103,4 @@ export function refuseWhen(isStopping: () => boolean): RequestHandler {
 export function isMalformedAddress(error: unknown): boolean {
   const { status } = (typeof error === 'object' && error !== null ? error : {}) as { status?: unknown };
   return error instanceof URIError && status === 400;
-}
-
-/** Reads JSON bodies of at most `limit` bytes. What it has read nobody after it reads again. */
-export function readBody(limit: number): [RequestHandler, ErrorRequestHandler] {
-  return [
-    express.json({ limit, strict: false, type: ['application/json', 'application/a2a+json'] }),
-    (error: { status?: number; type?: string }, _request, response, next) => {
-      if (response.headersSent || error.status === undefined) return next(error);
-      const tooLarge = error.type === 'entity.too.large';
-      sendProblem(response, {
-        status: error.status,
-        code: tooLarge ? 'BODY_TOO_LARGE' : 'BODY_MALFORMED',
-        text: tooLarge ? `The request is larger than ${limit} bytes.` : 'The request cannot be read as JSON.',
-      });
-    },
-  ];
 }

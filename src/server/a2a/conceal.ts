@@ -1,6 +1,7 @@
 import type { Request, RequestHandler } from 'express';
 import type { Logger } from '../../logger.js';
 import { isSentence } from '../failure.js';
+import { jsonWriter } from '../reply.js';
 
 const INTERNAL = -32_603;
 const INVALID_PARAMS = -32_602;
@@ -14,7 +15,7 @@ const TEXT = 'The request cannot be read.';
  */
 export function conceal(logger: Logger): RequestHandler {
   return (request, response, next) => {
-    const json = response.json.bind(response);
+    const json = jsonWriter(request, response);
     response.json = (body: unknown) => {
       const told = innerErrorIn(body);
       if (told === undefined) return json(isVersionMissing(request, body) ? withHint(body) : body);

@@ -6,7 +6,8 @@ import { API_PATH, OPERATIONS, type Operation, type OperationName } from '../../
 import { AgentUpError, isAgentUpError } from '../../errors.js';
 import type { Logger } from '../../logger.js';
 import { FailedLogins, limitFailedLogins } from '../auth/failed-logins.js';
-import { isMalformedAddress, rateLimited, readBody } from '../middleware.js';
+import { isMalformedAddress, rateLimited } from '../middleware.js';
+import { readBody } from '../read-body.js';
 import { ApiError } from './api-error.js';
 import { ConversationService } from './conversation-service.js';
 import { type ApiCall, handlersOf } from './handlers.js';
