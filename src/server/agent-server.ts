@@ -11,6 +11,7 @@ import { FailedLogins, limitFailedLogins } from './auth/failed-logins.js';
 import { ContextIds } from './context-ids.js';
 import { conversationRoutes } from './conversations/conversation-routes.js';
 import { healthRoutes } from './health.js';
+import { below, inOrder } from './layers.js';
 import { MCP_PATH, mcpRoutes } from './mcp/mcp-routes.js';
 import { forHosts, identify, isMalformedAddress, rateLimited, refuseWhen, sendProblem } from './middleware.js';
 import { readBody } from './read-body.js';
@@ -191,9 +192,12 @@ export async function createAgentServer(agent: Agent, options: AgentServerOption
     ...(security.rate_limit.requests > 0 ? [rateLimited(security.rate_limit)] : []),
     ...readBody(server.body_limit),
   ];
+  const served = [...a2a.transports, ...(mcp ? [[MCP_PATH, mcp.handler] as const] : [])].map(
+    ([path, handler]) => [path, inOrder(...admit, handler, nothingHere)] as const,
+  );
   // What is asked for most comes first: each entry before it is looked at for every request.
-  for (const [path, handler] of a2a.transports) app.use(path, ...admit, handler);
-  if (mcp) app.use(MCP_PATH, ...admit, mcp.handler);
+  app.use(inOrder(...served.map(([path, handler]) => below(path, handler))));
+  for (const [path, handler] of served) app.use(path, handler);
   if (options.conversations ?? agent.config.conversations.serve) {
     app.use(
       API_PATH,

@@ -3,10 +3,11 @@ import { once } from 'node:events';
 import { type ClientRequest, request as httpRequest, type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { gzipSync } from 'node:zlib';
-import express from 'express';
+import express, { type ErrorRequestHandler, type Request, type RequestHandler, type Response } from 'express';
 import { describe, expect, it } from 'vitest';
 import { createAgent } from '../../src/agent/create-agent.js';
 import { createAgentServer } from '../../src/server/agent-server.js';
+import { inOrder } from '../../src/server/layers.js';
 import { withState } from '../../src/skill/with-state.js';
 import { serve } from './serving.js';
 import { closeGate, shared } from './skills.js';
@@ -42,6 +43,46 @@ const callOf = (text: string): string => `{"jsonrpc":"2.0","id":1,"method":"Send
 const sized = (body: string | Buffer, more: Record<string, string> = {}): Asked => ({
   headers: { ...JSON_TYPE, 'Content-Length': Buffer.byteLength(body), ...more },
   body: [body],
+});
+
+describe('handlers in order', () => {
+  /** What each is called with, until one keeps the request. */
+  const passed = async (...layers: (RequestHandler | ErrorRequestHandler)[]): Promise<unknown> =>
+    new Promise((resolve) => inOrder(...layers)({} as Request, {} as Response, resolve));
+  const heard: unknown[] = [];
+  const hear: RequestHandler = (_request, _response, next) => {
+    heard.push('request');
+    next();
+  };
+  const hearError: ErrorRequestHandler = (error, _request, _response, next) => {
+    heard.push(error);
+    next();
+  };
+
+  it('pass an error on to those for errors, thrown, rejected or told, and are as before when it is dealt with', async () => {
+    const wrong = new Error('wrong');
+    const failing: RequestHandler[] = [
+      (_request, _response, next) => next(wrong),
+      () => {
+        throw wrong;
+      },
+      async () => {
+        throw wrong;
+      },
+    ];
+    for (const fail of failing) {
+      heard.length = 0;
+      expect(await passed(hear, hearError, fail, hear)).toBe(wrong);
+      expect(await passed(fail, hear, hearError, hear)).toBeUndefined();
+      expect(heard).toEqual(['request', wrong, 'request']);
+    }
+  });
+
+  it('do not go on where one fails without a word', async () => {
+    heard.length = 0;
+    expect(await passed(() => Promise.reject(), hear)).toBeInstanceOf(Error);
+    expect(heard).toEqual([]);
+  });
 });
 
 describe('a transport', () => {

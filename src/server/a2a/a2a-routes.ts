@@ -6,6 +6,7 @@ import type { Agent } from '../../agent/agent.js';
 import type { Logger } from '../../logger.js';
 import type { ContextIds } from '../context-ids.js';
 import { ANONYMOUS, type Identity } from '../identity.js';
+import { inOrder } from '../layers.js';
 import { agentCardOf, PATHS } from './agent-card.js';
 import { STREAM, StatefulExecutor } from './agent-executor.js';
 import { Caller } from './caller.js';
@@ -72,8 +73,8 @@ export function a2aRoutes(agent: Agent, url: () => string, contextIds: ContextId
     new Caller((request as IdentifiedRequest).identity ?? ANONYMOUS);
   const options = { requestHandler, userBuilder, legacyCompat: { enabled: true } };
   const transports = [
-    [PATHS.jsonRpc, Router().use(conceal(logger), jsonRpcHandler(options))],
-    [PATHS.rest, Router().use(conceal(logger), restHandler(options))],
+    [PATHS.jsonRpc, inOrder(conceal(logger), jsonRpcHandler(options))],
+    [PATHS.rest, inOrder(conceal(logger), restHandler(options))],
   ] as const;
   const card = Router();
   card.use(
