@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { mkdtempSync } from 'node:fs';
+import { chmodSync, mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 
@@ -13,6 +13,8 @@ export function ownTemporaryDirectory(): void {
   // The configuration is read once more for each of its projects, and by a run within this one.
   if (basename(tmpdir()).startsWith(PREFIX)) return;
   const directory = mkdtempSync(join(tmpdir(), PREFIX));
+  // Tests of what a user without rights meets must still come to their own directory in it.
+  chmodSync(directory, 0o711);
   process.env['TMPDIR'] = directory;
   // The end of its input comes with the end of this process. What still runs then may make files for a moment.
   const script = `
