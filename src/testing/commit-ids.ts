@@ -56,6 +56,32 @@ export function testCommitIds(harness: Harness): void {
       },
     );
 
+    harness.test('also when its lease has ended with it, and others have written without one', async (given) => {
+      const { storage, key } = given;
+      await take(storage, key(), 'a');
+      const options = { lease: { token: 'a' }, commitId: 'c-1' };
+      const first = await commit(storage, key(), ONCE, options);
+      await commit(storage, key(), [{ op: 'clearLog' }]);
+      assert.deepEqual(await commit(storage, key(), ONCE, options), first);
+      await commit(storage, key(), ONCE, { commitId: 'c-2' });
+      assert.deepEqual(await commit(storage, key(), ONCE, options), first);
+      assert.equal((await found(storage, key())).fields.get('n'), '2');
+    });
+
+    harness.test('also when its lease has ended with it, and the next turn has written', async ({ storage, key }) => {
+      const lease = { token: 'b', keepMs: 60_000 };
+      await take(storage, key(), 'a');
+      const options = { lease: { token: 'a' }, commitId: 'c-1' };
+      const first = await commit(storage, key(), ONCE, options);
+      await take(storage, key(), 'b');
+      await commit(storage, key(), ONCE, { lease, commitId: 'c-2' });
+      assert.deepEqual(await commit(storage, key(), ONCE, options), first);
+      const last = await commit(storage, key(), ONCE, { lease: { token: 'b' }, commitId: 'c-3' });
+      assert.deepEqual(await commit(storage, key(), ONCE, options), first);
+      assert.deepEqual(await commit(storage, key(), ONCE, { lease: { token: 'b' }, commitId: 'c-3' }), last);
+      assert.equal((await found(storage, key())).fields.get('n'), '3');
+    });
+
     harness.test('also when its condition no longer holds because of it', async ({ storage, key }) => {
       const options = { condition: { exists: false }, commitId: 'c-1' };
       const first = await commit(storage, key(), ONCE, options);

@@ -38,9 +38,9 @@
 --
 -- The system field '' of a record is the text `version updatedAt expiresAt kept dropped ttl createdAt owner`: times
 -- in epoch milliseconds of this server, expiresAt 0 for never, counts of log entries, its own ttl (`-` where it has
--- none), owner encoded. Behind it may stand, for the last commit that released a lease, `|commit-id sum…`,
--- and for those before it, as far as other processes may still ask, `;commit-id answer` each. The lease is described
--- in begin.lua.
+-- none), owner encoded. Behind it may stand, for the last commit that released a lease, `|commit-id sum…`, and for
+-- those before it, as far as other processes may still ask, `;commit-id answer` each. `| ;…`: others have written
+-- since, so that the answer of the last is no longer what stands before it. The lease is described in begin.lua.
 -- Values are opaque: only integers and the closing bracket of a list are looked at, never decoded. Numbers are
 -- turned into text by format('%d'), which costs a tenth of what Lua does by itself.
 
@@ -313,15 +313,18 @@ if writing then
     call('HDEL', record, unpack(removals, from, math.min(from + CHUNK - 1, #removals)))
   end
   if done and releasing then
-    local last, its_total, others = string.match(tail, '^|(%S+) ([^;]*)(.*)$')
+    local last, its_total, others = string.match(tail, '^|(%S*) ([^;]*)(.*)$')
     -- A process begins no turn before it knows what became of its last one; another may still ask for its answer.
     local asked = others and others ~= '' and string.match(others, '^;%S+ %d+ (%d+)')
     if not asked or tonumber(asked) < now - STILL_ASKED then others = '' end
-    if last and string.sub(last, 1, 8) ~= string.sub(id, 1, 8) then
+    if last and last ~= '' and string.sub(last, 1, 8) ~= string.sub(id, 1, 8) then
       others = ';' .. last .. ' ' .. system .. its_total .. others
       if #others > REMEMBERED then others = string.match(string.sub(others, 1, REMEMBERED), '^(.*);') end
     end
     tail = '|' .. id .. ' ' .. total .. others
+  elseif bar and string.byte(tail, 2) ~= 32 then
+    local last, its_total, others = string.match(tail, '^|(%S+) ([^;]*)(.*)$')
+    tail = '| ;' .. last .. ' ' .. system .. its_total .. others
   end
   sets[2] = answer .. tail
   for from = 1, size, CHUNK do
