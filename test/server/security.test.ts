@@ -34,10 +34,8 @@ const status = async (url: string, headers: Record<string, string>): Promise<num
   (await fetch(`${url}/a2a/jsonrpc`, { method: 'POST', headers })).status;
 const bearer = (token: string): Record<string, string> => ({ Authorization: `Bearer ${token}` });
 const token = (claims: object, secret = SECRET, alg = 'HS256'): Promise<string> =>
-  new SignJWT({ sub: 'ana', ...claims })
+  new SignJWT({ sub: 'ana', iss: 'issuer', aud: 'agent', ...claims })
     .setProtectedHeader({ alg })
-    .setIssuer('issuer')
-    .setAudience('agent')
     .setExpirationTime('5m')
     .sign(new TextEncoder().encode(secret));
 
@@ -170,7 +168,10 @@ describe('bearer tokens', () => {
     for (const bad of [
       await token({ org: 'north' }, `${SECRET}!`),
       await token({ org: 'north' }, SECRET.padEnd(64, '.'), 'HS512'),
-      await token({ org: 'north', iss: 'other' }).then((text) => text.replace(/.$/, 'x')),
+      await token({ org: 'north', iss: 'other' }),
+      await token({ org: 'north', iss: undefined }),
+      await token({ org: 'north', aud: 'other' }),
+      await token({ org: 'north', aud: undefined }),
       await token({}),
       await token({ org: 'north', sub: '' }),
       endless,
