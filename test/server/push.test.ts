@@ -86,7 +86,7 @@ describe('push notifications', () => {
     hook.on('request', (_incoming, response) => {
       if (++asked > 1) response.end();
     });
-    const sender = new PushSender(store, logger, 50);
+    const sender = new PushSender(store, logger, 400);
     const news = {
       payload: {
         $case: 'statusUpdate' as const,
