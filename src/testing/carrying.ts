@@ -65,6 +65,18 @@ export function testCarrying(harness: Harness): void {
       assert.deepEqual([log, logTotal, logDropped], [['7', '8'], 9, 7]);
     });
 
+    harness.test('are brought once by a commit that is sent again', async ({ storage, key, second }) => {
+      const carried = { createdAt: at, updatedAt: at + 1, expiresAt: undefined, ownTtl: undefined };
+      const options = { carried, commitId: 'c-1' };
+      const first = await commit(storage, key(), sets({ a: '1' }), options);
+      await commit(storage, key(), sets({ a: '2' }), { commitId: 'c-2' });
+      assert.deepEqual(await commit(storage, key(), sets({ a: '1' }), options), first);
+      if (harness.backend.reopen) {
+        assert.deepEqual(await commit(await second(), key(), sets({ a: '1' }), options), first);
+      }
+      assert.deepEqual(fieldsOf(await found(storage, key())), [['a', '2']]);
+    });
+
     harness.test('with a life of their own are renewed by that', async ({ storage, key }) => {
       const expiresAt = Date.now() + 100 * 365 * 24 * hour;
       await commit(storage, key(), sets({ a: '1' }), {
