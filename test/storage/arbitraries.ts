@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import type { ModelChange, ModelOptions } from './plain-model.js';
+import type { ModelCarried, ModelChange, ModelOptions, ModelQuery } from './plain-model.js';
 
 /** Any UTF-16 text, lone surrogates included. */
 export const anyText: fc.Arbitrary<string> = fc.oneof(
@@ -79,33 +79,79 @@ const change: fc.Arbitrary<ModelChange> = fc.oneof(
   fc.constant({ op: 'touch' as const }),
 );
 
-/** One call, or time passing, or closing and opening again. `key` is an index into `KEYS`. */
-export type Step =
-  | { do: 'commit'; key: number; changes: ModelChange[]; options: ModelOptions; named: boolean }
-  | { do: 'resend'; key: number }
-  | { do: 'begin'; key: number; token: string; leaseMs: number; log: number; idempotencyKey?: string }
-  | { do: 'readLog'; key: number; limit: number; before: number }
-  | { do: 'delete'; key: number }
-  | { do: 'list'; scope?: string[]; prefix?: string; owner?: string; age?: number }
-  | { do: 'sweep'; scope?: string[]; age: number }
-  | { do: 'advance'; ms: number }
-  | { do: 'reopen' };
+interface ListStep extends Omit<ModelQuery, 'scope' | 'updatedBefore'> {
+  do: 'list';
+  scope?: string[];
+  age?: number;
+}
+
+/** Options of which what depends on the moment is worked out when the commit is sent. */
+export interface DrawnOptions extends Omit<ModelOptions, 'condition' | 'carried'> {
+  /** `current`: whether the version is the present one. */
+  condition?: { exists?: boolean; current?: boolean; fields?: [string, unknown][] | undefined };
+  /** Times are milliseconds from now on. */
+  carried?: ModelCarried;
+}
 
 /**
- * Sequences of steps. Where time is real, nothing expires in them, and only one asks for leases: the place of who was
- * refused lapses when it likes.
+ * One call, or time passing, or closing and opening again. `key` is an index into `KEYS`; `by` says which of the
+ * instances over the one store is called.
  */
-export function sequences(able: { movesTime: boolean; reopens: boolean }): fc.Arbitrary<Step[]> {
-  const { movesTime, reopens } = able;
+export type Step = { by: number } & (
+  | { do: 'commit'; key: number; changes: ModelChange[]; options: DrawnOptions; named: boolean }
+  | { do: 'resend'; key: number; of: number }
+  | { do: 'begin'; key: number; token: string; leaseMs: number; log: number; idempotencyKey?: string }
+  | { do: 'read'; key: number; log: number; fields?: string[]; idempotencyKey?: string; replies?: boolean }
+  | { do: 'readLog'; key: number; limit?: number; before?: number }
+  | { do: 'delete'; key: number }
+  | ListStep
+  | { do: 'sweep'; scope?: string[]; age: number }
+  | { do: 'advance'; ms: number }
+  | { do: 'reopen' }
+);
+
+/** What a storage lets a test do. */
+export interface Ability {
+  /** Time stands still until it is moved. Elsewhere it is real, nothing expires, and leases last. */
+  movesTime: boolean;
+  reopens: boolean;
+  /** How many instances work on the one store. */
+  instances: number;
+}
+
+/** Sequences of steps. */
+export function sequences({ movesTime, reopens, instances }: Ability): fc.Arbitrary<Step[]> {
   // Mostly one record and one token, so that calls meet.
   const key = fc.oneof({ weight: 4, arbitrary: fc.constant(0) }, { weight: 2, arbitrary: fc.nat(KEYS.length - 1) });
-  const token = movesTime ? fc.constantFrom('x', 'x', 'x', 'y', 'z') : fc.constant('x');
+  const by = fc.nat(instances - 1);
+  const token = fc.constantFrom('x', 'x', 'x', 'y', 'z');
   const seconds = fc.constantFrom<number | 'none'>(...(movesTime ? [1, 2, 10] : [1_000, 5_000]), 'none');
   const leaseMs = movesTime ? fc.constantFrom(100, 1_000, 60_000) : fc.constant(60_000);
   const age = movesTime ? fc.constantFrom(-1, 0, 500, 1_500) : fc.constantFrom(-1e9, 1e9);
   const scope = fc.constantFrom<string[]>([], ['t'], ['none']);
-  const lease = fc.oneof(fc.record({ token }), fc.record({ token, keepMs: leaseMs }));
+  const idempotencyKey = fc.constantFrom(...WORKS);
+  const next = fc.record(
+    { token: fc.constantFrom('x', 'y', 'z'), leaseMs, log: fc.nat(3), idempotencyKey },
+    { requiredKeys: ['token', 'leaseMs', 'log'] },
+  );
+  const lease = fc.oneof(
+    fc.record({ token }),
+    fc.record({ token, next }),
+    fc.record({ token, keepMs: leaseMs }),
+    fc.record({ token, keepMs: leaseMs, next }),
+  );
   const expiry = fc.oneof(fc.record({ set: seconds }), fc.record({ renew: seconds }));
+  const carried = fc.record(
+    {
+      createdAt: fc.constantFrom(-9e6, -100_000, -1),
+      updatedAt: fc.constantFrom(-8e6, -90_000, -1, 0),
+      expiresAt: fc.constantFrom(...(movesTime ? [-1, 0, 1, 1_000, 9e6] : [-1, 9e6]), undefined),
+      ownTtl: fc.oneof(seconds, fc.constant(undefined)),
+      logDropped: fc.nat(3),
+      replies: fc.uniqueArray(fc.tuple(idempotencyKey, value), { maxLength: 3, selector: ([name]) => name }),
+    },
+    { requiredKeys: ['createdAt', 'updatedAt', 'expiresAt', 'ownTtl'] },
+  );
   const expected = fc.tuple(field, fc.option(value, { nil: undefined }));
   const condition = fc.oneof(
     fc.record({ exists: fc.boolean() }),
@@ -117,67 +163,76 @@ export function sequences(able: { movesTime: boolean; reopens: boolean }): fc.Ar
       fields: fc.uniqueArray(expected, { maxLength: 2, selector: ([name]) => name }),
     }),
   );
-  const idempotency = fc.record({ key: fc.constantFrom(...WORKS), reply: value, keep: fc.integer({ min: 1, max: 3 }) });
-  const options: fc.Arbitrary<ModelOptions> = fc.oneof(
+  const idempotency = fc.record({ key: idempotencyKey, reply: value, keep: fc.integer({ min: 1, max: 3 }) });
+  const options: fc.Arbitrary<DrawnOptions> = fc.oneof(
     fc.record({ lease }),
     fc.record({ expiry }),
     fc.record({ condition }),
     fc.record({ logMax: fc.nat(4) }),
     fc.record({ maxFields: fc.nat(4) }),
     fc.record({ idempotency }),
+    fc.record({ carried, lease, condition, logMax: fc.nat(4) }, { requiredKeys: ['carried'] }),
     fc.record({ idempotency, lease, condition, expiry, logMax: fc.nat(4), maxFields: fc.nat(4) }, { requiredKeys: [] }),
   );
-  const commit = (given: fc.Arbitrary<ModelOptions>): fc.Arbitrary<Step> =>
+  const commit = (given: fc.Arbitrary<DrawnOptions>) =>
     fc.record({
-      do: fc.constant('commit' as const),
-      key,
-      changes: fc.array(change, { maxLength: 4 }),
-      options: given,
-      named: fc.boolean(),
+      ...{ do: fc.constant('commit' as const), by, key },
+      ...{ changes: fc.array(change, { maxLength: 4 }), options: given, named: fc.boolean() },
     });
   const step = fc.oneof<fc.WeightedArbitrary<Step>[]>(
     { weight: 6, arbitrary: commit(fc.constant({})) },
     { weight: 12, arbitrary: commit(options) },
-    { weight: 2, arbitrary: fc.record({ do: fc.constant('resend' as const), key }) },
+    { weight: 3, arbitrary: fc.record({ do: fc.constant('resend' as const), by, key, of: fc.nat(2) }) },
     {
-      weight: 5,
-      arbitrary: fc.record({
-        do: fc.constant('begin' as const),
-        key,
-        token,
-        leaseMs,
-        log: fc.nat(3),
-        idempotencyKey: fc.constantFrom(...WORKS),
-      }),
-    },
-    {
-      weight: 2,
-      arbitrary: fc.record({ do: fc.constant('readLog' as const), key, limit: fc.nat(3), before: fc.nat(9) }),
-    },
-    { weight: 1, arbitrary: fc.record({ do: fc.constant('delete' as const), key }) },
-    {
-      weight: 4,
+      weight: 6,
       arbitrary: fc.record(
-        {
-          do: fc.constant('list' as const),
-          scope,
-          prefix: fc.constantFrom('', 'a', 'a:', 'A', '*'),
-          owner: fc.constantFrom('ann', 'Ann'),
-          age,
-        },
-        { requiredKeys: ['do'] },
+        { do: fc.constant('begin' as const), by, key, token, leaseMs, log: fc.nat(3), idempotencyKey },
+        { requiredKeys: ['do', 'by', 'key', 'token', 'leaseMs', 'log'] },
       ),
     },
     {
       weight: 1,
-      arbitrary: fc.record({ do: fc.constant('sweep' as const), scope, age }, { requiredKeys: ['do', 'age'] }),
+      arbitrary: fc.record(
+        {
+          ...{ do: fc.constant('read' as const), by, key, log: fc.nat(3), idempotencyKey, replies: fc.boolean() },
+          fields: fc.uniqueArray(field, { maxLength: 2 }),
+        },
+        { requiredKeys: ['do', 'by', 'key', 'log'] },
+      ),
+    },
+    {
+      weight: 2,
+      arbitrary: fc.record(
+        { do: fc.constant('readLog' as const), by, key, limit: fc.nat(3), before: fc.nat(9) },
+        { requiredKeys: ['do', 'by', 'key'] },
+      ),
+    },
+    { weight: 1, arbitrary: fc.record({ do: fc.constant('delete' as const), by, key }) },
+    {
+      weight: 4,
+      arbitrary: fc.record(
+        {
+          ...{ do: fc.constant('list' as const), by, scope, age },
+          ...{ prefix: fc.constantFrom('', 'a', 'a:', 'A', '*'), owner: fc.constantFrom('ann', 'Ann') },
+          ...{ after: fc.constantFrom('A', 'a', 'a:', 'zz'), limit: fc.integer({ min: 1, max: 2 }) },
+          contents: fc.boolean(),
+        },
+        { requiredKeys: ['do', 'by'] },
+      ),
+    },
+    {
+      weight: 1,
+      arbitrary: fc.record(
+        { do: fc.constant('sweep' as const), by, scope, age },
+        { requiredKeys: ['do', 'by', 'age'] },
+      ),
     },
     // Less than a minute in all: for so long a commit id is remembered.
     {
       weight: movesTime ? 3 : 0,
-      arbitrary: fc.record({ do: fc.constant('advance' as const), ms: fc.constantFrom(1, 150, 1_000) }),
+      arbitrary: fc.record({ do: fc.constant('advance' as const), by, ms: fc.constantFrom(1, 150, 1_000) }),
     },
-    { weight: reopens ? 1 : 0, arbitrary: fc.constant({ do: 'reopen' as const }) },
+    { weight: reopens ? 1 : 0, arbitrary: fc.record({ do: fc.constant('reopen' as const), by }) },
   );
   return fc.array(step, { minLength: 1, maxLength: 40, size: 'max' });
 }

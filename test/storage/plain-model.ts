@@ -15,18 +15,48 @@ export type ModelChange =
   | { op: 'touch' };
 
 export interface ModelOptions {
-  lease?: { token: string; keepMs?: number };
-  /** `current`: whether the version is the present one. A field that is `undefined` must be absent. */
-  condition?: { exists?: boolean; current?: boolean; fields?: [string, unknown][] | undefined };
+  lease?: { token: string; keepMs?: number; next?: ModelBegin };
+  /** A field that is `undefined` must be absent. */
+  condition?: { exists?: boolean; version?: number; fields?: [string, unknown][] | undefined };
   expiry?: { set: number | 'none' } | { renew: number | 'none' };
+  carried?: ModelCarried;
   logMax?: number;
   maxFields?: number;
   commitId?: string;
   idempotency?: { key: string; reply: unknown; keep: number };
 }
 
+export interface ModelBegin {
+  token: string;
+  leaseMs: number;
+  log: number;
+  idempotencyKey?: string;
+}
+
+export interface ModelCarried {
+  createdAt: number;
+  updatedAt: number;
+  expiresAt: number | undefined;
+  ownTtl: number | 'none' | undefined;
+  logDropped?: number;
+  replies?: [key: string, reply: unknown][];
+}
+
+export interface ModelQuery {
+  scope?: readonly string[];
+  prefix?: string;
+  owner?: string;
+  updatedBefore?: number;
+  after?: string;
+  limit?: number;
+  contents?: boolean;
+}
+
 interface Entry {
   key: RecordKey;
+  /** Tells a record from one that was there before under the same key. */
+  incarnation: number;
+  version: number;
   fields: Map<string, unknown>;
   /** Every entry since the log began. */
   log: unknown[];
@@ -57,13 +87,14 @@ export class PlainModel {
   #entries: Entry[] = [];
   readonly #leases = new Map<string, Lease>();
   readonly #answers = new Map<string, unknown>();
+  #incarnations = 0;
   readonly #now: () => number;
 
   constructor(now: () => number) {
     this.#now = now;
   }
 
-  begin(key: RecordKey, token: string, leaseMs: number, log: number, idempotencyKey?: string): unknown {
+  begin(key: RecordKey, { token, leaseMs, log, idempotencyKey }: ModelBegin): unknown {
     const now = this.#now();
     const lease = this.#lease(key);
     const held = lease.until > now;
@@ -74,7 +105,25 @@ export class PlainModel {
     }
     if (lease.next === token) lease.nextUntil = 0;
     Object.assign(lease, { token, until: now + leaseMs });
-    return this.read(key, log, idempotencyKey);
+    return this.read(key, { log, idempotencyKey });
+  }
+
+  /** Might a turn begin in the commit that ends this lease? Not while somebody else waits. */
+  passes(key: RecordKey, { lease }: ModelOptions): boolean {
+    return lease?.next !== undefined && lease.keepMs === undefined && this.#lease(key).nextUntil <= this.#now();
+  }
+
+  /** Was this very commit applied before? */
+  knows(key: RecordKey, { commitId }: ModelOptions): boolean {
+    return commitId !== undefined && this.#answers.has(JSON.stringify([key, commitId]));
+  }
+
+  incarnation(key: RecordKey): number | undefined {
+    return this.#find(key)?.incarnation;
+  }
+
+  version(key: RecordKey): number {
+    return this.#find(key)?.version ?? 0;
   }
 
   /** Does this token hold the lease now? */
@@ -83,19 +132,23 @@ export class PlainModel {
     return lease.token === token && lease.until > this.#now();
   }
 
-  read(key: RecordKey, log: number, idempotencyKey?: string): unknown {
+  read(
+    key: RecordKey,
+    asked: { log?: number; fields?: string[]; idempotencyKey?: string | undefined; replies?: boolean } = {},
+  ): unknown {
     const entry = this.#find(key);
     if (!entry) return undefined;
     const kept = entry.log.slice(entry.dropped);
-    const left = replyOf(entry, idempotencyKey);
+    const left = replyOf(entry, asked.idempotencyKey);
     return {
-      ...this.#shape(entry),
-      log: log === 0 ? [] : kept.slice(-log).map(encode),
+      ...this.#shape(entry, asked.fields),
+      log: asked.log ? kept.slice(-asked.log).map(encode) : [],
       ...(left && { reply: encode(left[1]) }),
+      ...(asked.replies && { replies: repliesOf(entry).map(([name, reply]) => [name, encode(reply)]) }),
     };
   }
 
-  readLog(key: RecordKey, limit: number, before: number): unknown {
+  readLog(key: RecordKey, limit = Number.POSITIVE_INFINITY, before = Number.POSITIVE_INFINITY): unknown {
     const entry = this.#find(key);
     if (!entry) return { entries: [], start: 0, total: 0, dropped: 0 };
     const { log, dropped } = entry;
@@ -115,15 +168,16 @@ export class PlainModel {
     const { exists, fields: expected = [] } = options.condition ?? {};
     const unmet =
       (exists !== undefined && exists !== (present !== undefined)) ||
-      options.condition?.current === false ||
+      (options.condition?.version ?? present?.version ?? 0) !== (present?.version ?? 0) ||
       expected.some(([field, value]) => tokenOf(present?.fields.get(field)) !== tokenOf(value));
     const { idempotency } = options;
     const repeated = present && replyOf(present, idempotency?.key) !== undefined;
-    if (unmet || repeated) return { refused: this.read(key, 0, idempotency?.key) };
+    if (unmet || repeated) return { refused: this.read(key, { idempotencyKey: idempotency?.key }) };
 
     const entry: Entry = present
       ? { ...present, fields: new Map(present.fields), log: [...present.log] }
       : {
+          ...{ incarnation: ++this.#incarnations, version: 0 },
           ...{ key, fields: new Map(), log: [], dropped: 0, owner: undefined, createdAt: now, updatedAt: now },
           ...{ expiresAt: undefined, ownTtl: undefined, replies: [], keep: 0 },
         };
@@ -132,10 +186,15 @@ export class PlainModel {
       const error = applyTo(entry, change, incremented);
       if (error) return { error };
     }
+    const { carried } = options;
+    if (carried?.logDropped) {
+      entry.log = Array(carried.logDropped).fill(null);
+      entry.dropped = carried.logDropped;
+    }
     const size = entry.fields.size;
     if (size > (options.maxFields ?? size) && size > (present?.fields.size ?? 0)) return { error: 'LIMIT_EXCEEDED' };
 
-    if (changes.length > 0 || options.expiry || idempotency) {
+    if (changes.length > 0 || options.expiry || idempotency || carried) {
       if (idempotency) {
         entry.replies = [...entry.replies.slice(-entry.keep), [idempotency.key, idempotency.reply]];
         entry.keep = idempotency.keep;
@@ -148,13 +207,19 @@ export class PlainModel {
         entry.expiresAt = ttl === 'none' ? undefined : now + ttl * 1000;
       }
       entry.updatedAt = now;
+      if (carried) {
+        const { createdAt, updatedAt, expiresAt, ownTtl, replies } = carried;
+        Object.assign(entry, { createdAt, updatedAt, expiresAt, ownTtl });
+        if (replies) Object.assign(entry, { replies, keep: replies.length });
+      }
+      entry.version++;
       this.#entries = [...this.#entries.filter((one) => one !== present), entry];
     }
     if (options.lease?.keepMs) lease.until = now + options.lease.keepMs;
     else if (options.lease) lease.until = 0;
 
-    const { updatedAt, expiresAt } = entry;
-    const answer = { updatedAt, expiresAt, incremented: sorted(incremented), logTotal: entry.log.length };
+    const { version, updatedAt, expiresAt } = entry;
+    const answer = { version, updatedAt, expiresAt, incremented: sorted(incremented), logTotal: entry.log.length };
     if (id) this.#answers.set(id, answer);
     return answer;
   }
@@ -165,17 +230,22 @@ export class PlainModel {
     return entry !== undefined;
   }
 
-  list(query: { scope?: readonly string[]; prefix?: string; owner?: string; updatedBefore?: number }): unknown[] {
+  list(query: ModelQuery): unknown[] {
     return this.#alive()
       .filter(
         ({ key, owner, updatedAt }) =>
           (query.scope === undefined || JSON.stringify(key.scope) === JSON.stringify(query.scope)) &&
           key.id.startsWith(query.prefix ?? '') &&
+          (query.after === undefined || encodeName(key.id) > encodeName(query.after)) &&
           (query.owner === undefined || owner === query.owner) &&
           updatedAt < (query.updatedBefore ?? Number.POSITIVE_INFINITY),
       )
       .sort((a, b) => (encodeName(a.key.id) < encodeName(b.key.id) ? -1 : 1))
-      .map(({ key, owner, createdAt, updatedAt, expiresAt }) => ({ key, owner, createdAt, updatedAt, expiresAt }));
+      .slice(0, query.limit)
+      .map(({ key, owner, createdAt, updatedAt, expiresAt }) => {
+        const info = { key, owner, createdAt, updatedAt, expiresAt };
+        return query.contents ? { ...info, record: this.read(key) } : info;
+      });
   }
 
   sweep(query: { scope?: readonly string[]; updatedBefore: number }): number {
@@ -204,9 +274,11 @@ export class PlainModel {
     return lease;
   }
 
-  #shape({ fields, log, dropped, owner, createdAt, updatedAt, expiresAt, ownTtl }: Entry): object {
-    const tokens = new Map([...fields].map(([field, value]) => [field, encode(value)]));
-    const counts = { logTotal: log.length, logDropped: dropped };
+  #shape(entry: Entry, wanted?: readonly string[]): object {
+    const { fields, log, dropped, version, owner, createdAt, updatedAt, expiresAt, ownTtl } = entry;
+    const asked = [...fields].filter(([field]) => wanted?.includes(field) ?? true);
+    const tokens = new Map(asked.map(([field, value]) => [field, encode(value)]));
+    const counts = { version, logTotal: log.length, logDropped: dropped };
     return { fields: sorted(tokens), ...counts, owner, createdAt, updatedAt, expiresAt, ownTtl };
   }
 }
@@ -263,6 +335,10 @@ function applyTo(entry: Entry, change: ModelChange, incremented: Map<string, num
   }
 }
 
-function replyOf({ replies, keep }: Entry, key: string | undefined): [string, unknown] | undefined {
-  return keep === 0 ? undefined : replies.slice(-keep).find(([known]) => known === key);
+function repliesOf({ replies, keep }: Entry): [string, unknown][] {
+  return keep === 0 ? [] : replies.slice(-keep);
+}
+
+function replyOf(entry: Entry, key: string | undefined): [string, unknown] | undefined {
+  return repliesOf(entry).find(([known]) => known === key);
 }

@@ -6,32 +6,24 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, it } from 'vitest';
 import { decode, encode } from '../../src/json.js';
+import { EncryptedStorage } from '../../src/storage/encryption/index.js';
 import { FileStorage } from '../../src/storage/file/file-storage.js';
 import { containerText, decodeName, encodeName, keyText } from '../../src/storage/keys.js';
 import { MemoryStorage } from '../../src/storage/memory-storage.js';
 import { ValkeyStorage } from '../../src/storage/valkey/valkey-storage.js';
 import { valkeyUrl } from '../support/index.js';
 import { TestClock } from '../support/test-clock.js';
-import { anyJson, anyName, anyText, sequences } from './arbitraries.js';
+import { type Ability, anyJson, anyName, anyText, sequences } from './arbitraries.js';
 import { ModelPair, type Subject } from './model-pair.js';
 
 /** How often each property is tried; for a long search set AGENTUP_PROPERTY_RUNS=10000. */
 const RUNS = Number(process.env['AGENTUP_PROPERTY_RUNS'] ?? 60);
 const TIME_LIMIT = Math.max(120_000, RUNS * 500);
 
-async function behavesLikeTheModel(able: Parameters<typeof sequences>[0], subject: Subject, runs: number) {
+async function behavesLikeTheModel(able: Omit<Ability, 'instances'>, subject: Subject, runs: number) {
+  const { instances = 1 } = subject;
   await fc.assert(
-    fc.asyncProperty(sequences(able), async (steps) => {
-      const pair = new ModelPair(subject);
-      try {
-        for (const step of steps) {
-          await pair.step(step);
-          await pair.check();
-        }
-      } finally {
-        await pair.close();
-      }
-    }),
+    fc.asyncProperty(sequences({ ...able, instances }), (steps) => new ModelPair(subject).run(steps)),
     { numRuns: runs },
   );
 }
@@ -43,10 +35,17 @@ describe('any sequence of calls has the answers of a plain model', { timeout: TI
     await behavesLikeTheModel({ movesTime: true, reopens: false }, subject, RUNS * 5);
   });
 
-  it('on FileStorage', async () => {
+  it('on EncryptedStorage', async () => {
+    const clock = new TestClock();
+    const key = randomBytes(32).toString('base64');
+    const subject = { clock, open: () => new EncryptedStorage(new MemoryStorage({ clock }), { key }) };
+    await behavesLikeTheModel({ movesTime: true, reopens: false }, subject, RUNS);
+  });
+
+  it('on two of FileStorage on one directory', async () => {
     const clock = new TestClock();
     const storageDir = mkdtempSync(join(tmpdir(), 'agentup-properties-'));
-    const subject = { clock, open: () => new FileStorage({ storageDir, clock, durability: 'never' }) };
+    const subject = { clock, instances: 2, open: () => new FileStorage({ storageDir, clock, durability: 'never' }) };
     try {
       await behavesLikeTheModel({ movesTime: true, reopens: true }, subject, RUNS);
     } finally {
@@ -54,10 +53,10 @@ describe('any sequence of calls has the answers of a plain model', { timeout: TI
     }
   });
 
-  it('on ValkeyStorage', async () => {
+  it('on two of ValkeyStorage with one prefix', async () => {
     const keyPrefix = `properties:${randomBytes(6).toString('hex')}:`;
     const open = () => new ValkeyStorage({ url: valkeyUrl(), keyPrefix });
-    await behavesLikeTheModel({ movesTime: false, reopens: true }, { open }, RUNS);
+    await behavesLikeTheModel({ movesTime: false, reopens: true }, { open, instances: 2 }, RUNS);
   });
 });
 
