@@ -36,8 +36,6 @@ export class Journal {
   #time = 0;
   #edited = false;
   #damaged = false;
-  /** What earlier commits have answered, from before the file was read again. */
-  #kept: RecordFold | undefined;
 
   /** @param times how exactly the file system keeps them */
   constructor(path: string, logger: Logger, times: { readonly timeSlack: number }) {
@@ -169,20 +167,13 @@ export class Journal {
     return this.#file;
   }
 
-  /** What is in memory has changed, the file has not: it must be read again. */
-  forget(): void {
-    const fold = this.#fold;
-    this.close();
-    this.#kept = fold;
-  }
-
   remove(): void {
     try {
       unlinkSync(this.path);
     } catch (error) {
       if (!isMissing(error)) throw error;
     }
-    this.forget();
+    this.close();
   }
 
   /** Frees the descriptor, and keeps what is known. */
@@ -206,7 +197,6 @@ export class Journal {
   }
 
   #load(how: 'quick' | 'touched' | 'told'): void {
-    const kept = this.#fold ?? this.#kept;
     this.close();
     try {
       this.#file = openJournal(this.path);
@@ -223,8 +213,6 @@ export class Journal {
       else this.#fold = this.#replay(stats, how === 'touched');
       const { agentup } = this.#fold.header ?? { agentup: 0 };
       if (agentup > FORMAT) throw newerFormat(this.path, agentup);
-      if (kept) this.#fold.recent.addAll(kept.recent);
-      this.#kept = undefined;
       this.#see(stats);
     } catch (error) {
       this.close();
@@ -356,7 +344,7 @@ export class Journal {
     } catch {
       // The next writer cuts it off: it is no whole line.
     }
-    this.forget();
+    this.close();
   }
 
   #cutTornTail(): void {

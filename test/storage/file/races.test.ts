@@ -135,23 +135,38 @@ it('a compaction whose process stood still and lost its lock takes the place of 
   expect((await new FileStorage({ storageDir: directory }).read(key))?.fields.get('late')).toBe('1');
 });
 
-it('a commit that fails after its line was written has written nothing', async () => {
+it('a commit that fails after its line was written has written nothing, also for who has read that line', async () => {
   const storage = new FileStorage({ storageDir: directory });
+  const reader = new FileStorage({ storageDir: directory });
+  let seen: ReturnType<FileStorage['read']> | undefined;
   await storage.commit(key, [{ op: 'set', field: 'n', value: '1' }]);
   const { futimesSync } = fs;
   fs.futimesSync = () => {
+    seen ??= reader.read(key);
     throw Object.assign(new Error('EIO: i/o error, futime'), { code: 'EIO' });
   };
   syncBuiltinESMExports();
   try {
-    const failed = storage.commit(key, [{ op: 'set', field: 'n', value: '2' }]);
+    const failed = storage.commit(key, [{ op: 'set', field: 'n', value: '2' }], { commitId: 'c-1' });
     await expect(failed).rejects.toMatchObject({ code: 'STORAGE_UNAVAILABLE' });
   } finally {
     fs.futimesSync = futimesSync;
     syncBuiltinESMExports();
   }
+  expect((await seen)?.fields.get('n')).toBe('2');
   for (const from of [storage, new FileStorage({ storageDir: directory })]) {
     expect((await from.read(key))?.fields.get('n')).toBe('1');
+  }
+  // In the place of that line stands one as long, and one behind it.
+  await storage.commit(key, [{ op: 'set', field: 'n', value: '3' }], { commitId: 'c-1' });
+  await storage.commit(key, [{ op: 'set', field: 'm', value: '1' }]);
+  for (const from of [storage, reader]) {
+    expect((await from.read(key))?.fields).toEqual(
+      new Map([
+        ['n', '3'],
+        ['m', '1'],
+      ]),
+    );
     await from.close();
   }
 });
