@@ -50,6 +50,7 @@ export async function rewrite(
     const first = dropped > 0 ? `{"from":${dropped}}\n` : '';
     write(headerLine(key, nextGeneration(fold), fold.createdAt) + first);
     const log = await copyEntries(journal, fold, write, between);
+    journal.recall(fold.updatedAt);
     const last = fold.checkpointLine(size, { base: true }, log);
     const offset = size;
     const bytes = write(last);
