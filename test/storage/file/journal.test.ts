@@ -118,6 +118,22 @@ describe('a journal', () => {
     }
   });
 
+  it('is not read by a checkpoint that has rotted, neither where it is opened nor where a page is looked for', async () => {
+    await long(fresh());
+    const { mtime } = await stat(file);
+    const text = await readFile(file, 'utf8');
+    const rotten = text.replaceAll(/("log":\{"total":)\d/g, (_, before) => `${before}1`);
+    expect(rotten).not.toBe(text);
+    await writeFile(file, rotten);
+    // Not by a hand: that would have left its time.
+    await utimes(file, mtime, mtime);
+    const page = await fresh().readLog(key, { before: 203, limit: 5 });
+    expect(page).toMatchObject({ total: 400, start: 198 });
+    expect(page.entries.map((entry) => Number.parseInt(JSON.parse(entry).content, 10))).toEqual([
+      198, 199, 200, 201, 202,
+    ]);
+  });
+
   it('whose clock was set back, or whose file was copied, is read all the same', async () => {
     const clock = new TestClock();
     const storage = fresh(clock);
