@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { Redis } from 'iovalkey';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { RecordKey } from '../../../src/storage/keys.js';
+import type { Committed, Expiry } from '../../../src/storage/state-storage.js';
 import type { ValkeyStorage } from '../../../src/storage/valkey/valkey-storage.js';
 import { collect, freshPrefix, keyOf, Storages, startValkey, type ValkeyServer } from './support.js';
 
@@ -259,13 +260,32 @@ describe('the index', () => {
 });
 
 describe('what a record costs', () => {
-  it('ends with it, also a log that was begun later than its time to live', async () => {
+  it('ends with it, also a log and replies that were begun later than its time to live', async () => {
     const { index, storage } = fresh();
-    await storage.commit(keyOf('a'), touch, { expiry: { set: 100 } });
-    await storage.commit(keyOf('a'), [{ op: 'log', entry: '1' }]);
+    const key = keyOf('a');
     const record = `${index.slice(0, -1)}/:a}`;
-    expect(await admin.pexpiretime(`${record}:log`)).toBe(await admin.pexpiretime(record));
-    expect(await admin.pexpiretime(record)).toBeGreaterThan(Date.now());
+    const ends = () => Promise.all(['', ':log', ':replies'].map((part) => admin.pexpiretime(record + part)));
+    const expire = async (expiry: Expiry) => (await storage.commit(key, [], { expiry })) as Committed;
+    await expire({ set: 100 });
+    await storage.commit(key, [{ op: 'log', entry: '1' }]);
+    await storage.commit(key, touch, { idempotency: { key: 'k', reply: '1', keep: 5 } });
+    const { expiresAt } = (await storage.read(key)) ?? {};
+    expect(expiresAt).toBeGreaterThan(Date.now());
+    expect(await ends()).toEqual(Array(3).fill(expiresAt));
+    const longer = await expire({ set: 1_000 });
+    expect(await ends()).toEqual(Array(3).fill(longer.expiresAt));
+    await expire({ set: 'none' });
+    expect(await ends()).toEqual([-1, -1, -1]);
+    const shorter = await expire({ set: 50 });
+    expect(await ends()).toEqual(Array(3).fill(shorter.expiresAt));
+    const expires = Date.now() + 9_000;
+    const carried = { createdAt: 1, updatedAt: 1, ownTtl: undefined, replies: new Map([['k', '1']]) };
+    const changes = [{ op: 'clearLog' }, { op: 'clearFields' }, { op: 'log', entry: '1' }] as const;
+    for (const expiresAt of [expires, expires + 1_000]) {
+      await storage.commit(key, changes, { carried: { ...carried, expiresAt } });
+      expect(await ends()).toEqual(Array(3).fill(expiresAt));
+      await storage.delete(key);
+    }
   });
 
   it('goes with it, also what the server has evicted later than the record', async () => {
