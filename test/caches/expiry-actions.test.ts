@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { expect, it } from 'vitest';
+import { beforeEach, expect, it } from 'vitest';
 import type { ExpiredEntry } from '../../src/caches/index.js';
 import { runWorker, startWorker } from '../support/workers.js';
 import { onEachBackend } from './backends.js';
@@ -176,3 +176,65 @@ onEachBackend('an expiry action', ({ caches, pass, options, storage, now }) => {
     expect(lines.flat()).toEqual(['run x', 'done x']);
   });
 });
+
+onEachBackend(
+  'what is kept of an expiry action',
+  ({ caches, pass, storage }) => {
+    const tenantId = 'tenant';
+    let expiry: ReturnType<typeof caches>['expiry'];
+    beforeEach(() => {
+      ({ expiry } = caches({ tenantId }));
+    });
+    const keyOf = (action: string) => ({ space: 'cache-actions', scope: [tenantId, action], id: 'x' });
+    const isFree = async (action: string) =>
+      !(await storage().begin(keyOf(action), { token: 'asks', leaseMs: 1 })).busy;
+
+    it('does not keep it from being set again when it is done', async () => {
+      await expiry.set('done', 'x', { ttl: 1 });
+      await pass(1_000);
+      expect(await expiry.runDue('done', () => {})).toBe(1);
+      const { expiresAt = 0, updatedAt = 0 } = (await storage().read(keyOf('done'))) ?? {};
+      expect(expiresAt - updatedAt).toBe(1_000);
+      expect(await isFree('done')).toBe(true);
+      await pass(10);
+      await expiry.set('done', 'x', { ttl: 60 });
+      await pass(60_000);
+      expect(await expiry.runDue('done', () => {})).toBe(1);
+    });
+
+    it('that threw is what its handler has set before', async () => {
+      await expiry.set('bad', 'x', { ttl: 1 });
+      await pass(1_000);
+      const handler = async () => {
+        await expiry.set('bad', 'x', { ttl: 60, data: 'new' });
+        throw new Error('not now');
+      };
+      expect(await expiry.runDue('bad', handler, { retryMs: 400 })).toBe(0);
+      expect(await expiry.getTtl('bad', 'x')).toBe(60);
+      expect(await isFree('bad')).toBe(true);
+    });
+
+    it('is held for as long as its handler takes', async () => {
+      const given = storage();
+      const commit = given.commit.bind(given);
+      let renewals = 0;
+      given.commit = async (...args) => {
+        const answer = await commit(...args);
+        if (args[2]?.lease?.keepMs) renewals++;
+        return answer;
+      };
+      await expiry.set('slow', 'x', { ttl: 1 });
+      await pass(1_000);
+      const handler = async () => {
+        for (let n = 0; n < 3; n++) {
+          await pass(20);
+          renewals = 0;
+          await expect.poll(() => renewals, { interval: 1 }).toBeGreaterThan(0);
+          expect(await expiry.runDue('slow', () => expect.unreachable(), { leaseMs: 30 })).toBe(0);
+        }
+      };
+      expect(await expiry.runDue('slow', handler, { leaseMs: 30 })).toBe(1);
+    });
+  },
+  ['memory'],
+);

@@ -292,6 +292,35 @@ describe.each(['memory', 'file', 'valkey'] as const)('the outbox on %s', (backen
     expect(await remote.said('ana')).toEqual(['m0', 'm1', 'm2', 'm5', 'm6', 'm7']);
   });
 
+  it('ends ten minutes after the last of it was sent, and never while something waits', async () => {
+    const sync = syncOf();
+    const life = async () => {
+      const record = await storage.read({ space: 'sync-outbox', scope: ['shop'], id: 'ana' });
+      return record?.expiresAt && record.expiresAt - record.updatedAt;
+    };
+    for (let i = 0; i < 2; i++) {
+      await sync.addMessage('ana', 'user', `m${i}`);
+      expect(await life()).toBeUndefined();
+      await sync.flush();
+      expect(await life()).toBe(600_000);
+    }
+  });
+
+  it('is written so that a storage may send it again when an answer is lost', async () => {
+    const sync = syncOf();
+    const commit = storage.commit.bind(storage);
+    const ids: unknown[] = [];
+    storage.commit = (key, changes, options) => {
+      if (changes.length > 0) ids.push(options?.commitId);
+      return commit(key, changes, options);
+    };
+    await sync.addMessage('ana', 'user', 'a');
+    await sync.flush();
+    expect(ids.length).toBeGreaterThan(2);
+    expect(new Set(ids).size).toBe(ids.length);
+    expect(ids).not.toContain(undefined);
+  });
+
   it('refuses the newest instead, where that is wanted', async () => {
     const sync = syncOf({ outbox: { max: 2, atLimit: 'reject' } });
     const statuses = [];
