@@ -178,6 +178,22 @@ describe('the index', () => {
     expect(await collect(storage.list({ space: 'contexts', owner: 'Bob' }))).toHaveLength(0);
   });
 
+  it('keeps an entry that was set again to the moment at which it was seen', async () => {
+    const { storage, index, due } = fresh();
+    await make(storage, [keyOf('a')]);
+    await expect.poll(async () => Number(await admin.zscore(due, '/:a'))).toBeGreaterThan(Date.now() + 3_600_000);
+    const [put, drop] = await Promise.all(
+      ['put', 'drop'].map((name) => readFile(`src/storage/valkey/lua/index-${name}.lua`, 'utf8')),
+    );
+    const seen = String(await admin.zscore(due, '/:a'));
+    const [names, times, owners, ownersOf] = ['names', 'times', 'owners', 'owners-of'].map((set) => `${index}:${set}`);
+    const sets = [names, times, times, due, owners, ownersOf] as string[];
+    await admin.eval(put as string, 6, ...sets, '/:a', 'Ann', 'announce', seen, '0');
+    const gone = [names, times, due, owners, ownersOf, times] as string[];
+    expect(await admin.eval(drop as string, 6, ...gone, '4000', '/:a', seen)).toBe(0);
+    expect(await collect(storage.list({ space: 'contexts' }))).toHaveLength(1);
+  });
+
   it('keeps the entry of a record that is just being made, whoever finds no record behind it', async () => {
     const { prefix, storage, index, due } = fresh();
     const other = storages.make({ url: server.url, keyPrefix: prefix });

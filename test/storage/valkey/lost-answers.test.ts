@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { Redis } from 'iovalkey';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { CommitOptions } from '../../../src/storage/state-storage.js';
@@ -133,6 +134,35 @@ describe('a lease', () => {
     proxy.lose(1);
     expect(await lossy.begin(key, { token: 't', leaseMs: 5_000 })).toEqual({ busy: false, record: undefined });
     expect(await sound.begin(key, { token: 'other', leaseMs: 5_000 })).toMatchObject({ busy: true });
+  });
+
+  // The place lasts for 200 ms, and a busy machine may take as long between two lines.
+  it('ends before the place of who waits for it, who keeps it by asking again', { retry: 3 }, async () => {
+    const keyPrefix = freshPrefix();
+    const storage = storages.make({ url: server.url, keyPrefix });
+    const admin = new Redis(server.url);
+    const key = keyOf('l4');
+    const asked = () => storage.begin(key, { token: 'b', leaseMs: 60_000 });
+    const place = async () => {
+      const lease = `${keyPrefix}{contexts/:l4}:lease`;
+      const [ends, text] = await Promise.all([admin.pexpiretime(lease), admin.get(lease)]);
+      const [, , next, waits] = String(text).split(' ');
+      expect(next).toBe('b');
+      expect(ends).toBeGreaterThanOrEqual(Number(waits));
+      return Number(waits);
+    };
+    try {
+      await storage.begin(key, { token: 'a', leaseMs: 100 });
+      await asked();
+      const first = await place();
+      await storage.commit(key, [], { lease: { token: 'a', keepMs: 100 } });
+      expect(await place()).toBe(first);
+      await delay(2);
+      await asked();
+      expect(await place()).toBeGreaterThan(first);
+    } finally {
+      admin.disconnect();
+    }
   });
 
   it('that nobody knows of is given back when the server answers again', async () => {
