@@ -37,7 +37,7 @@ export class Turn implements Access {
   readonly #subject: TurnSubject;
   readonly #lease: Lease | undefined;
   readonly #parent: Turn | undefined;
-  readonly #copy: WorkingCopy;
+  #copy: WorkingCopy;
   readonly #commits: TurnCommits;
   readonly #reply: Token | undefined;
   #newReply: Token | undefined;
@@ -302,7 +302,10 @@ export class Turn implements Access {
     else await parent.apply(copy.changes());
     if (copy.expiry) await parent.expire(copy.expiry);
     copy.settle();
-    if (save) await parent.save();
+    if (!save) return;
+    await parent.save();
+    // As the outer one, it sees what the storage came to.
+    this.#copy = parent.fork();
   }
 
   /** Keeps the lease while the handler runs on. @internal */

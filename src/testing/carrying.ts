@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { Carried, Change } from '../storage/state-storage.js';
 import type { Harness } from './harness.js';
-import { commit, fails, fieldsOf, found, idsOf, logs, pageOf, sets } from './steps.js';
+import { commit, fails, fieldsOf, found, idsOf, logs, pageOf, refused, sets } from './steps.js';
 
 /** What moving a record from one storage to another needs: to be found, and to stay what it was. */
 export function testCarrying(harness: Harness): void {
@@ -63,6 +63,26 @@ export function testCarrying(harness: Harness): void {
       await commit(storage, key(), [{ op: 'clearLog' }, ...logs(...entries)], { carried, logMax: 2 });
       const { log, logTotal, logDropped } = await found(storage, key(), 9);
       assert.deepEqual([log, logTotal, logDropped], [['7', '8'], 9, 7]);
+    });
+
+    harness.test('are brought once by a commit that is sent again', async ({ storage, key, second }) => {
+      const carried = { createdAt: at, updatedAt: at + 1, expiresAt: undefined, ownTtl: undefined };
+      const options = { carried, commitId: 'c-1' };
+      const first = await commit(storage, key(), sets({ a: '1' }), options);
+      await commit(storage, key(), sets({ a: '2' }), { commitId: 'c-2' });
+      assert.deepEqual(await commit(storage, key(), sets({ a: '1' }), options), first);
+      if (harness.backend.reopen) {
+        assert.deepEqual(await commit(await second(), key(), sets({ a: '1' }), options), first);
+      }
+      assert.deepEqual(fieldsOf(await found(storage, key())), [['a', '2']]);
+    });
+
+    harness.test('are refused where a field is not as it was', async ({ storage, key }) => {
+      await commit(storage, key(), sets({ a: '1' }));
+      const carried = { createdAt: at, updatedAt: at + 1, expiresAt: undefined, ownTtl: undefined, logDropped: 3 };
+      const condition = { fields: new Map([['a', '2']]) };
+      await refused(storage, key(), clear, { carried, condition });
+      assert.deepEqual(fieldsOf(await found(storage, key())), [['a', '1']]);
     });
 
     harness.test('with a life of their own are renewed by that', async ({ storage, key }) => {

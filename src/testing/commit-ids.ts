@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { Change } from '../storage/state-storage.js';
 import type { Harness } from './harness.js';
-import { commit, fails, found, logs, sets, take } from './steps.js';
+import { commit, fails, fieldsOf, found, logs, sets, take } from './steps.js';
 
 const ONCE: readonly Change[] = [
   { op: 'increment', field: 'n', by: 1 },
@@ -32,6 +32,14 @@ export function testCommitIds(harness: Harness): void {
       assert.deepEqual(await commit(storage, key(), changes, { commitId: 'c-1' }), first);
       const other = harness.backend.reopen ? await second() : storage;
       assert.deepEqual(await commit(other, key(), changes, { commitId: 'c-1' }), first);
+    });
+
+    harness.test('also where its own later changes cleared what it incremented', async ({ storage, key }) => {
+      const changes: Change[] = [{ op: 'increment', field: 'n', by: 1 }, { op: 'clearFields' }, ...sets({ x: '1' })];
+      const first = await commit(storage, key(), changes, { commitId: 'c-1' });
+      assert.deepEqual(first.incremented, new Map([['n', 1]]));
+      assert.deepEqual(fieldsOf(await found(storage, key())), [['x', '1']]);
+      assert.deepEqual(await commit(storage, key(), changes, { commitId: 'c-1' }), first);
     });
 
     harness.test('also after others have written', async ({ storage, key }) => {

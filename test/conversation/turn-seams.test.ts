@@ -159,6 +159,25 @@ describe('the time to live in a turn', () => {
   });
 });
 
+describe('a turn that joins another one and saves', () => {
+  it('sees what the storage came to, as the outer one does', async () => {
+    const { context, turn } = setup({ ttl: 100 });
+    await turn(async (inside) => {
+      await turn(async (joined) => {
+        await joined.incrementVariable('c', 'n');
+        await joined.setTtl('c', 7);
+        await outside(() => context.incrementVariable('c', 'n', 10));
+        await joined.save('c');
+        expect(await joined.getTtl('c')).toBe(7);
+        expect(await joined.incrementVariable('c', 'n')).toBe(12);
+        expect(await joined.getOrCreate('c')).toMatchObject({ userId: 'ada' });
+      });
+      expect(await inside.getVariable('c', 'n')).toBe(12);
+    }, 'ada');
+    expect(await context.getVariables('c')).toEqual({ n: 12 });
+  });
+});
+
 describe('the owner', () => {
   it('is the user of the turn that joined and wrote first', async () => {
     const { context, turn } = setup();

@@ -74,7 +74,8 @@ export class FoldedCommit {
       // How many fields there are only the storage knows.
       const planned = plan(current, this.#changes);
       const sums = this.#options.commitId === undefined ? [] : this.#sums(planned);
-      const changes = [...(planned.clearFields ? [CLEAR] : []), ...sums, ...this.#stored(planned)];
+      // A field that is cleared after it was added to keeps nothing of its sum.
+      const changes = [...sums, ...(planned.clearFields ? [CLEAR] : []), ...this.#stored(planned)];
       const incremented = ({ incremented: answered }: Committed) =>
         sums.length === 0 ? planned.incremented : this.#revealed(answered);
       return { changes, condition: { ...condition, fields: seen }, seen, incremented };
@@ -91,7 +92,9 @@ export class FoldedCommit {
   /** Nothing of it can apply. One that did before is answered with what it came to then. */
   #refused(seen: Attempt['seen']): Attempt {
     const sums = this.#options.commitId === undefined ? [] : this.#sums(undefined);
-    const changes = [...sums, ...this.#changes.filter(({ op }) => op === 'touch')];
+    // Without what the options rest on they would be refused as wrong.
+    const needed = this.#changes.filter(({ op }) => op === 'touch' || op === 'clearLog');
+    const changes = [...sums, ...needed];
     const incremented = ({ incremented: answered }: Committed) => this.#revealed(answered);
     return { changes, condition: { ...this.#options.condition, fields: NEVER }, seen, incremented };
   }

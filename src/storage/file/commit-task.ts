@@ -219,7 +219,7 @@ function settingsOf(
   const total = (clearLog ? 0 : fold.logTotal) + log.length;
   const dropped = clearLog ? 0 : fold.logDropped;
   const from = logMax !== undefined && total - dropped > logMax ? total - logMax : undefined;
-  if (carried) return carriedSettings(fold, carried, from, commitId, idempotency);
+  if (carried) return { ...carriedSettings(fold, carried, from, idempotency), id: commitId, sentAt: now };
   const settings = { at: now, version: fold.version + 1, from, id: commitId, idempotency };
   if (!expiry) return settings;
   const seconds = 'set' in expiry ? expiry.set : (fold.ownTtl ?? expiry.renew);
@@ -236,7 +236,6 @@ function carriedSettings(
   fold: RecordFold,
   { createdAt, updatedAt, expiresAt, ownTtl, logDropped = 0, replies }: Carried,
   capped: number | undefined,
-  id: string | undefined,
   idempotency: Idempotency | undefined,
 ): LineSettings {
   return {
@@ -246,7 +245,6 @@ function carriedSettings(
     expiresAt: expiresAt ?? null,
     ownTtl: ownTtl ?? null,
     from: capped ?? (logDropped > 0 ? logDropped : undefined),
-    id,
     idempotency,
     replies,
   };
@@ -268,12 +266,15 @@ function nothing(now: number): Committed {
   };
 }
 
-function answerAgain({ at, version, expiresAt, logTotal, ints }: RecentCommit, changes: readonly Change[]): Committed {
+function answerAgain(
+  { updatedAt, version, expiresAt, logTotal, ints }: RecentCommit,
+  changes: readonly Change[],
+): Committed {
   const incremented = new Map<string, number>();
   for (const change of changes) {
     if (change.op === 'increment') incremented.set(change.field, ints.get(change.field) ?? 0);
   }
-  return { committed: true, version, updatedAt: at, expiresAt, incremented, logTotal };
+  return { committed: true, version, updatedAt, expiresAt, incremented, logTotal };
 }
 
 function leaseLost({ id, space }: RecordKey): AgentUpError {

@@ -30,6 +30,8 @@ export interface Stamp {
   readonly created?: string;
   /** Of the commit, so that the same one is not applied again. */
   readonly id?: string;
+  /** When one with an id was made, where `at` comes from another storage. */
+  readonly sent?: string;
   /** What increments came to, where a later change of the same commit hides it. */
   readonly inc?: Readonly<Record<string, number>>;
 }
@@ -79,6 +81,8 @@ export interface Checkpoint {
 /** A commit that may be sent again, in a checkpoint. */
 export interface RecentText {
   readonly at: string;
+  /** What it said when the record was written, where that is another moment. */
+  readonly updated?: string;
   readonly v: number;
   readonly total: number;
   readonly expires: string | null;
@@ -97,6 +101,8 @@ export interface LineSettings {
   readonly from?: number | undefined;
   /** Of the commit. */
   readonly id?: string | undefined;
+  /** Absent: `at`. */
+  readonly sentAt?: number | undefined;
   readonly idempotency?: Idempotency | undefined;
   /** Instead of those that are kept. */
   readonly replies?: ReadonlyMap<string, Token> | undefined;
@@ -120,12 +126,13 @@ export function headerLine(key: Pick<RecordKey, 'id' | 'scope'>, gen: string, cr
 
 /** The line of one commit: values as they are now, lists as what was added to them. */
 export function commitLine(planned: Plan, changes: readonly Change[], settings: LineSettings): string {
-  const { at, version, expiresAt, ownTtl, createdAt, from, id, idempotency, replies } = settings;
+  const { at, version, expiresAt, ownTtl, createdAt, from, id, sentAt, idempotency, replies } = settings;
   let line = `[{"at":"${toIso(at)}","v":${version}`;
   if (expiresAt !== undefined) line += `,"expires":${isoOrNull(expiresAt ?? undefined)}`;
   if (ownTtl !== undefined) line += `,"ttl":${JSON.stringify(ownTtl)}`;
   if (createdAt !== undefined) line += `,"created":"${toIso(createdAt)}"`;
   if (id !== undefined) line += `,"id":${JSON.stringify(id)}`;
+  if (id !== undefined && sentAt !== undefined) line += `,"sent":"${toIso(sentAt)}"`;
   if (id !== undefined && planned.incremented.size > 0) line += hiddenIncrements(planned);
   line += '}';
   if (planned.clearFields) line += ',{"clear":"fields"}';

@@ -4,7 +4,7 @@ import { BEGINNING, CHECKPOINT, type Checkpoint, type Stamp, type Step } from '.
 
 /** What a commit line may say. A word that is not among them is a damaged one, or a slip of the hand. */
 const WORDS: ReadonlySet<string> = new Set([
-  ...(['at', 'v', 'expires', 'ttl', 'created', 'id', 'inc'] satisfies (keyof Stamp)[]),
+  ...(['at', 'v', 'expires', 'ttl', 'created', 'id', 'sent', 'inc'] satisfies (keyof Stamp)[]),
   ...(['clear', 'owner', 'set', 'append', 'remove', 'm', 'reply', 'from'] satisfies (keyof Step)[]),
 ]);
 /** Stands for a line that is no text: it cannot be parsed. */
@@ -91,7 +91,7 @@ export function isStep(element: unknown): boolean {
   for (const word in element) if (!WORDS.has(word)) return false;
   const { set = {}, append = {}, remove = [], from = 0, owner = null, clear = 'log' } = element as Step;
   const { reply = NO_REPLY } = element as Step;
-  const { at, created, expires = null } = element as Partial<Stamp>;
+  const { at, created, sent, expires = null } = element as Partial<Stamp>;
   return (
     typeof set === 'object' &&
     set !== null &&
@@ -106,6 +106,7 @@ export function isStep(element: unknown): boolean {
     (clear === 'log' || clear === 'fields' || clear === 'replies') &&
     (at === undefined || momentOf(at) !== undefined) &&
     (created === undefined || momentOf(created) !== undefined) &&
+    (sent === undefined || momentOf(sent) !== undefined) &&
     // One that cannot be read would mean never.
     (expires === null || momentOf(expires) !== undefined)
   );

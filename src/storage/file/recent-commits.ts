@@ -10,6 +10,8 @@ const IN_CHECKPOINT = 32;
 /** What a commit came to, for as long as it may be sent again. */
 export interface RecentCommit {
   readonly at: number;
+  /** What it said when the record was written: another moment where that was brought from elsewhere. */
+  readonly updatedAt: number;
   readonly version: number;
   readonly expiresAt: number | undefined;
   readonly logTotal: number;
@@ -66,9 +68,10 @@ export class RecentCommits {
   }
 }
 
-function toText({ at, version, logTotal, expiresAt, ints }: RecentCommit): RecentText {
+function toText({ at, updatedAt, version, logTotal, expiresAt, ints }: RecentCommit): RecentText {
   return {
     at: toIso(at),
+    ...(updatedAt !== at && { updated: toIso(updatedAt) }),
     v: version,
     total: logTotal,
     expires: expiresAt === undefined ? null : toIso(expiresAt),
@@ -76,9 +79,10 @@ function toText({ at, version, logTotal, expiresAt, ints }: RecentCommit): Recen
   };
 }
 
-function fromText({ at, v, total, expires, ints }: RecentText): RecentCommit {
+function fromText({ at, updated, v, total, expires, ints }: RecentText): RecentCommit {
   return {
     at: Date.parse(at),
+    updatedAt: Date.parse(updated ?? at),
     version: v,
     logTotal: total,
     expiresAt: momentOf(expires),

@@ -117,7 +117,7 @@ export class RecordFold {
     if (settings.expiresAt !== undefined) this.expiresAt = settings.expiresAt ?? undefined;
     if (settings.ownTtl !== undefined) this.ownTtl = settings.ownTtl ?? undefined;
     if (settings.createdAt !== undefined) this.createdAt = settings.createdAt;
-    if (settings.id !== undefined) this.#remember(settings.id, new Map(planned.incremented));
+    if (settings.id !== undefined) this.#remember(settings.id, new Map(planned.incremented), settings.sentAt);
   }
 
   /** The line that hands everything on to readers, as it would stand at `offset`. */
@@ -161,7 +161,7 @@ export class RecordFold {
     if (stamp.ttl !== undefined) this.ownTtl = stamp.ttl ?? undefined;
     if (stamp.created !== undefined) this.createdAt = Date.parse(stamp.created);
     for (const [field, value] of Object.entries(stamp.inc ?? {})) ints.set(field, value);
-    if (stamp.id !== undefined) this.#remember(stamp.id, ints);
+    if (stamp.id !== undefined) this.#remember(stamp.id, ints, momentOf(stamp.sent));
     return true;
   }
 
@@ -251,9 +251,9 @@ export class RecordFold {
     if (length > kept || length > 2 * TAIL) this.tail = kept === 0 ? [] : this.tail.slice(-Math.min(TAIL, kept));
   }
 
-  #remember(id: string, ints: ReadonlyMap<string, number>): void {
-    const { updatedAt: at, version, expiresAt, logTotal } = this;
-    this.recent.add(id, { at, version, expiresAt, logTotal, ints });
+  #remember(id: string, ints: ReadonlyMap<string, number>, sentAt: number | undefined): void {
+    const { updatedAt, version, expiresAt, logTotal } = this;
+    this.recent.add(id, { at: sentAt ?? updatedAt, updatedAt, version, expiresAt, logTotal, ints });
   }
 }
 
