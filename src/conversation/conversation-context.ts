@@ -4,7 +4,8 @@ import { AgentUpError } from '../errors.js';
 import type { JsonValue } from '../json.js';
 import { type Logger, silentLogger } from '../logger.js';
 import type { OutputOf, StandardSchema } from '../standard-schema.js';
-import { checkCount, checkTtl } from '../storage/changes.js';
+import { checkCount, checkTtl, shownValue } from '../storage/changes.js';
+import { checkStorage } from '../storage/check-storage.js';
 import { checkId, keyText, type RecordKey } from '../storage/keys.js';
 import type { StateStorage } from '../storage/state-storage.js';
 import type { Access } from './access.js';
@@ -121,6 +122,7 @@ export class ConversationContext {
     /** @internal */
     derived?: Derived,
   ) {
+    if (!derived) checkStorage(storage, 'a ConversationContext');
     this.storage = storage;
     this.options = options;
     this.#common = derived?.common ?? commonOf(storage, options);
@@ -344,7 +346,7 @@ export class ConversationContext {
    */
   async cleanupOldContexts({ maxAgeHours }: { readonly maxAgeHours: number }): Promise<number> {
     if (typeof maxAgeHours !== 'number' || !Number.isFinite(maxAgeHours) || maxAgeHours < 0) {
-      throw new AgentUpError('INVALID_ARGUMENT', `maxAgeHours is ${String(maxAgeHours)}; a number from 0 on`, {
+      throw new AgentUpError('INVALID_ARGUMENT', `maxAgeHours is ${shownValue(maxAgeHours)}; a number from 0 on`, {
         argument: 'maxAgeHours',
       });
     }

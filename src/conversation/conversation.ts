@@ -3,7 +3,7 @@ import { type Clock, toIso } from '../clock.js';
 import { AgentUpError, isAgentUpError } from '../errors.js';
 import { decode, encode, type JsonValue, type Token } from '../json.js';
 import { isStandardSchema, type OutputOf, type StandardSchema, validate } from '../standard-schema.js';
-import { checkCount, checkTtl } from '../storage/changes.js';
+import { checkCount, checkTtl, shownValue } from '../storage/changes.js';
 import { checkId } from '../storage/keys.js';
 import type { LogPage } from '../storage/state-storage.js';
 import type { Access, Answer, Attributes } from './access.js';
@@ -119,7 +119,7 @@ export class Conversation {
   async incrementVariable(name: string, by = 1): Promise<number> {
     const field = this.#field('var:', name);
     if (!Number.isSafeInteger(by)) {
-      throw new AgentUpError('INVALID_ARGUMENT', `by is ${String(by)}; only whole numbers are added`, {
+      throw new AgentUpError('INVALID_ARGUMENT', `by is ${shownValue(by)}; only whole numbers are added`, {
         argument: 'by',
       });
     }
