@@ -106,12 +106,20 @@ describe('agentup init', () => {
     expect(await readFile(join(cwd, '.gitignore'), 'utf8')).toMatch(/^\*\.log\nnode_modules\//);
   });
 
+  it.each([[[]], [['--force']]])('leaves the README.md of a repository alone: %j', async (flags) => {
+    await writeFile(join(cwd, 'README.md'), 'mine');
+    const { status, stdout } = await runCli(['init', '--yes', ...flags], { cwd });
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/unchanged +README\.md/);
+    expect(await readFile(join(cwd, 'README.md'), 'utf8')).toBe('mine');
+  });
+
   it('does not take --yes for --force', async () => {
     await runCli(['init', '--yes'], { cwd });
-    await writeFile(join(cwd, 'README.md'), 'mine');
+    await writeFile(join(cwd, 'vitest.config.ts'), 'mine');
     expect((await runCli(['init', '--yes'], { cwd })).status).toBe(4);
-    expect(await readFile(join(cwd, 'README.md'), 'utf8')).toBe('mine');
-    expect((await runCli(['init', '--yes', '--force'], { cwd })).stdout).toMatch(/overwritten +README\.md/);
+    expect(await readFile(join(cwd, 'vitest.config.ts'), 'utf8')).toBe('mine');
+    expect((await runCli(['init', '--yes', '--force'], { cwd })).stdout).toMatch(/overwritten +vitest\.config\.ts/);
   });
 
   it.each([
