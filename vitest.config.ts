@@ -19,6 +19,8 @@ export default defineConfig({
     testTimeout: 60_000,
     hookTimeout: 120_000,
     pool: 'forks',
+    // What is built runs as Node loads it, and is the module that the projects of tests import.
+    server: { deps: { external: [/\/dist\//] } },
     maxWorkers: 2,
     passWithNoTests: false,
     projects: [
