@@ -19,7 +19,10 @@ export default defineConfig({
     testTimeout: 60_000,
     hookTimeout: 120_000,
     pool: 'forks',
-    maxWorkers: 2,
+    // What is built runs as Node loads it, and is the module that the projects of tests import.
+    server: { deps: { external: [/\/dist\//] } },
+    // One more than the processors of a small machine: a third of the time tests wait, for processes, disks and leases.
+    maxWorkers: 3,
     passWithNoTests: false,
     projects: [
       {

@@ -178,6 +178,6 @@ test('its command runs there', async () => {
   const help = await run('npx', ['agentup', '--help'], consumer);
   expect(help.code, help.stderr).toBe(0);
   expect(help.stdout).toContain('Usage: agentup');
-  const version = await run('npx', ['agentup', '--version'], consumer);
+  const version = await run(join(consumer, 'node_modules/.bin/agentup'), ['--version'], consumer);
   expect(version.stdout.trim()).toBe(manifest.version);
 });
