@@ -7,7 +7,7 @@ ownTemporaryDirectory();
 const INSIDE = 'agent|caches|config|conversation|lifecycle|operations|server|skill|storage|sync|tools';
 /** But these change what all files of a process share, and count what all do: the calls of `node:fs`. */
 const ALONE = [
-  'test/storage/file/{faults,leases,races}.test.ts',
+  'test/storage/file/{durability,faults,leases,races}.test.ts',
   'test/storage/many.test.ts',
   'test/caches/many-rows.test.ts',
 ];
@@ -19,7 +19,10 @@ export default defineConfig({
     testTimeout: 60_000,
     hookTimeout: 120_000,
     pool: 'forks',
-    maxWorkers: 2,
+    // What is built runs as Node loads it, and is the module that the projects of tests import.
+    server: { deps: { external: [/\/dist\//] } },
+    // One more than the processors of a small machine: a third of the time tests wait, for processes, disks and leases.
+    maxWorkers: 3,
     passWithNoTests: false,
     projects: [
       {

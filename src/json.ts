@@ -17,13 +17,26 @@ export type Token = string;
 
 const IDENTIFIER = /^[A-Za-z_$][\w$]*$/;
 
-function refuse(path: readonly (string | number)[], what: string): never {
+/** What to store in place of what is no JSON, by its class. */
+const STAND_INS: Readonly<Record<string, string>> = {
+  Date: 'store what its toISOString() gives',
+  Map: 'store Object.fromEntries() of it',
+  Set: 'store an array of its values',
+  Promise: 'await it first',
+  Buffer: "store what its toString('base64') gives",
+  URL: 'store its href',
+};
+
+function refuse(path: readonly (string | number)[], what: string, fix?: string): never {
   const where = `$${path
     .map((step) =>
       typeof step === 'number' ? `[${step}]` : IDENTIFIER.test(step) ? `.${step}` : `[${JSON.stringify(step)}]`,
     )
     .join('')}`;
-  throw new AgentUpError('VALUE_NOT_JSON', `${where} is ${what}, which JSON cannot hold`, { path: where });
+  throw new AgentUpError('VALUE_NOT_JSON', `${where} is ${what}, which JSON cannot hold`, {
+    path: where,
+    ...(fix !== undefined && { fix }),
+  });
 }
 
 /** Texts without anything to escape, which most are: to see that costs half of what `JSON.stringify` does. */
@@ -44,7 +57,8 @@ function inspect(value: unknown, path: (string | number)[], above: object[]): bo
     case 'object':
       break;
     default:
-      return refuse(path, value === undefined ? 'undefined' : `a ${typeof value}`);
+      if (value === undefined) return refuse(path, 'undefined', 'leave it out, or store null');
+      return refuse(path, `a ${typeof value}`, typeof value === 'bigint' ? 'store String() of it' : undefined);
   }
   if (value === null) return false;
   if (above.includes(value)) refuse(path, 'a cycle');
@@ -77,7 +91,9 @@ function inspect(value: unknown, path: (string | number)[], above: object[]): bo
 function refuseInstance(value: object, plain: boolean, path: readonly (string | number)[]): void {
   if (plain) return;
   const name: unknown = (value as { constructor?: { name?: unknown } }).constructor?.name;
-  refuse(path, `an instance of ${typeof name === 'string' && name !== '' ? name : 'a class'}`);
+  const known = typeof name === 'string' && name !== '' ? name : undefined;
+  const standIn = known !== undefined && Object.hasOwn(STAND_INS, known) ? STAND_INS[known] : undefined;
+  refuse(path, `an instance of ${known ?? 'a class'}`, standIn ?? 'store a plain object with its fields');
 }
 
 // An object of another realm (vm, worker) has foreign prototypes, so they are told by their own prototypes.

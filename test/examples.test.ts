@@ -15,11 +15,10 @@ afterEach(() => project.remove());
 
 describe('the examples', () => {
   it('conversation memory: a second process remembers the first', async () => {
-    const run = () => project.tsx('examples/conversation-memory/main.ts');
-    const first = await run();
+    const first = await project.tsx('examples/conversation-memory/main.ts');
     expect(first).toMatchObject({ code: 0, stderr: '' });
     expect(first.stdout).toContain('agent  Nice to meet you, Alice.');
-    const second = await run();
+    const second = await project.compiled('examples/conversation-memory/main.ts');
     expect(second).toMatchObject({ code: 0, stderr: '' });
     expect(second.stdout).toContain('This is message 4 of our conversation: your name is Alice, you like jasmine tea');
     expect(
@@ -47,7 +46,7 @@ describe('the examples', () => {
       expect(stdout).toContain(said);
     }
     expect(stdout).toMatch(/sold out pizza_large +Coke \$1\.99 \(1 pizza\)/);
-    expect((await project.tsx('examples/caches/main.ts')).stdout).toContain('Order 2 is being prepared.');
+    expect((await project.compiled('examples/caches/main.ts')).stdout).toContain('Order 2 is being prepared.');
   });
 
   it('workflow: steps come in their order, a load is shared', async () => {
@@ -129,10 +128,11 @@ describe('the examples', () => {
   });
 
   it('multi-session task: each session is a process and a conversation of its own, the task goes on to its end', async () => {
-    const run = () => project.tsx('examples/multi-session-task/main.ts');
     const said: string[] = [];
     for (let session = 0; session < 5; session++) {
-      const { code, stdout, stderr } = await run();
+      const { code, stdout, stderr } = await project[session === 0 ? 'tsx' : 'compiled'](
+        'examples/multi-session-task/main.ts',
+      );
       expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
       said.push(stdout);
     }

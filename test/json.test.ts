@@ -1,15 +1,16 @@
 import { strict as assert } from 'node:assert';
+import { inspect } from 'node:util';
 import { runInNewContext } from 'node:vm';
 import { describe, it } from 'vitest';
 import { AgentUpError } from '../src/errors.js';
 import { appendToken, decode, encode, integerOf } from '../src/json.js';
 
-function refusal(value: unknown): { path: string | undefined; message: string } {
+function refusal(value: unknown): { path: string | undefined; fix: string | undefined; message: string } {
   try {
     encode(value);
   } catch (error) {
     assert.ok(error instanceof AgentUpError && error.code === 'VALUE_NOT_JSON', String(error));
-    return { path: error.details.path, message: error.message };
+    return { path: error.details.path, fix: error.details.fix, message: error.message };
   }
   assert.fail('the value was not refused');
 }
@@ -119,6 +120,22 @@ describe('encode refuses, and says where', () => {
       assert.match(refused.message, message);
       assert.ok(refused.message.startsWith(path));
     });
+  }
+
+  const INSTEAD: readonly [value: unknown, fix: string | undefined][] = [
+    [{ at: new Date(0) }, 'store what its toISOString() gives'],
+    [new Map(), 'store Object.fromEntries() of it'],
+    [new Set(), 'store an array of its values'],
+    [10n, 'store String() of it'],
+    [Promise.resolve(1), 'await it first'],
+    [Buffer.from('a'), "store what its toString('base64') gives"],
+    [new URL('http://h'), 'store its href'],
+    [{ a: undefined }, 'leave it out, or store null'],
+    [new Point(), 'store a plain object with its fields'],
+    [Number.NaN, undefined],
+  ];
+  for (const [value, fix] of INSTEAD) {
+    it(`what to store instead of ${inspect(value)}`, () => assert.equal(refusal(value).fix, fix));
   }
 });
 

@@ -11,7 +11,7 @@ import { contextIdOf, conversationOf } from '../skill/invoke-stateful.js';
 import { type CallNotes, withRuntime } from '../skill/state-runtime.js';
 import type { StatefulOptions } from '../skill/stateful-options.js';
 import { drain, drainWebStream, isReplyStream, isWebStream } from '../skill/stream-turn.js';
-import type { Task } from '../skill/task.js';
+import { checkTask, type Task } from '../skill/task.js';
 import { type CallRunner, ToolBox } from '../skill/tool-box.js';
 import { AgentConversations } from './agent-conversations.js';
 import type { ConfigRuntime } from './config-runtime.js';
@@ -91,9 +91,11 @@ export class Agent {
   /**
    * Routes a task to a skill, runs its turn, and returns the reply once everything is committed. A task whose
    * `messageId` was handled before gets the reply of then.
-   * @throws SKILL_NOT_FOUND, AGENT_CLOSED, whatever the turn fails with, and what the handler threw
+   * @throws SKILL_NOT_FOUND, AGENT_CLOSED, INVALID_ARGUMENT for what is no task or no option, whatever the turn fails with, and what the handler threw
    */
   async handle(task: Task, options: HandleOptions = {}): Promise<Reply> {
+    checkTask(task);
+    checkHandleOptions(options);
     const skill = this.#router.route(task.text, options.skill);
     const { kind, options: stateful } = skill.handler;
     const contextId = kind === 'stateful' ? contextIdOf(stateful, task, options.scope) : (task.contextId ?? task.id);
@@ -146,6 +148,19 @@ export class Agent {
     } finally {
       this.#running.delete(running);
     }
+  }
+}
+
+const HANDLE_OPTIONS: Readonly<Record<keyof HandleOptions, true>> = { skill: true, scope: true, onChunk: true };
+
+/** An option that is spelled wrong would send the message to another skill without a word. */
+function checkHandleOptions(options: object): void {
+  for (const name in options) {
+    if (Object.hasOwn(HANDLE_OPTIONS, name)) continue;
+    throw new AgentUpError('INVALID_ARGUMENT', `handle() has no option ${JSON.stringify(name)}`, {
+      argument: name,
+      fix: `use one of ${Object.keys(HANDLE_OPTIONS).join(', ')}`,
+    });
   }
 }
 

@@ -2,10 +2,11 @@ import { readdirSync, statSync } from 'node:fs';
 import { basename, dirname, join, relative, resolve } from 'node:path';
 import type { AgentConfig, ConfigDocument, Finding, Problem, SkillConfig, StateConfig } from '../config/index.js';
 import { closest } from '../config/suggest.js';
-import { AgentUpError, isAgentUpError, messageOf } from '../errors.js';
+import { AgentUpError, messageOf } from '../errors.js';
 import { redactText } from '../redact.js';
 import { checkStateOptions } from './check-state-options.js';
 import { importModule } from './import-module.js';
+import { loadFix } from './load-fix.js';
 import { type LoadedSkill, loadSkill } from './load-skill.js';
 import { placeOf } from './place-of.js';
 
@@ -97,8 +98,7 @@ function failed(skill: SkillConfig, directory: string, what: string, error: unkn
   const cause = error instanceof AgentUpError && error.cause !== undefined ? error.cause : error;
   const { file, line, column, message } = placeOf(cause, directory);
   const where = file === undefined ? '' : ` (${relative(directory, file)}:${line}:${column})`;
-  // Of what our own decorators refuse.
-  const ownFix = isAgentUpError(cause) ? cause.details.fix : undefined;
+  const ownFix = loadFix(cause, resolve(directory, skill.handler.split('#')[0] ?? ''));
   const sentence = what === '' ? messageOf(error).replace(/^skill [^:]*: /, '') : `${what}: ${message}`;
   return {
     code: 'HANDLER_LOAD_FAILED',

@@ -22,7 +22,7 @@ export interface CreateAgentOptions {
 /**
  * Makes an agent from a configuration: the path of an `agent_config.yaml`, the configuration as an object, or nothing:
  * then the file in the working directory or above it. Opens the storage, loads every skill.
- * @throws CONFIG_NOT_FOUND, CONFIG_INVALID with all findings, SKILL_LOAD_FAILED
+ * @throws CONFIG_NOT_FOUND, CONFIG_INVALID with all findings, SKILL_LOAD_FAILED; INVALID_ARGUMENT for `skills` that are no list
  */
 export async function createAgent(
   source?: string | AgentConfigInput,
@@ -31,11 +31,19 @@ export async function createAgent(
   const { config, directory } = await configOf(source, options);
   const skills: LoadedSkill[] = [];
   for (const skill of config.skills) skills.push(await loadSkill(skill, directory));
-  for (const target of options.skills ?? []) skills.push(register(target, skills));
+  for (const target of listed(options.skills ?? [])) skills.push(register(target, skills));
   refuseSharedTools(skills);
   const { logger, clock } = options;
   const runtime = new ConfigRuntime({ state: config.state, caches: config, directory, logger, clock, skills });
   return new Agent({ config, skills, runtime, context: await runtime.contextFor({}) });
+}
+
+function listed(targets: readonly SkillTarget[]): readonly SkillTarget[] {
+  if (Array.isArray(targets)) return targets;
+  throw new AgentUpError('INVALID_ARGUMENT', `skills is a list of classes and functions, not a ${typeof targets}`, {
+    argument: 'skills',
+    fix: 'put it in brackets: { skills: [MySkill] }',
+  });
 }
 
 function refuseSharedTools(skills: readonly LoadedSkill[]): void {

@@ -14,6 +14,7 @@ import type { Task } from '../skill/task.js';
 import { ToolBox } from '../skill/tool-box.js';
 import { type BoundTool, toolsOn } from '../skill/tool-metadata.js';
 import { importModule } from './import-module.js';
+import { loadFix } from './load-fix.js';
 import { placeOf } from './place-of.js';
 
 /** A skill the agent can call. */
@@ -59,7 +60,7 @@ export async function loadSkill(config: SkillConfig, directory: string): Promise
   } catch (error) {
     const { line, message, file: at } = placeOf(error, directory);
     const where = at === undefined ? '' : ` (${relative(directory, at)}:${line})`;
-    throw fail(`${path} cannot be loaded: ${message}${where}`, 'correct the file', error);
+    throw fail(`${path} cannot be loaded: ${message}${where}`, loadFix(error, file) ?? 'correct the file', error);
   }
   const target = pick(module, exportName, config.id);
   if (target === undefined) {

@@ -21,6 +21,9 @@ interface CompileError {
 const COMPILE_MESSAGE = /^Transform failed with \d+ errors?:\n(.+?):(\d+):(\d+): ERROR: (.+)/;
 const FRAME = /(file:\/\/\/[^\s()]+?|\/[^\s():]+|[A-Za-z]:\\[^\s():]+):(\d+)(?::(\d+))?/g;
 
+/** The compiler's own functions stand in the user's file too, at no place of the source. */
+const HELPER = /^ +at (?:__decorate|__runInitializers).*$/gm;
+
 /** The place of an error in a project: of a compile error that of the first mistake, else the innermost own line. */
 export function placeOf(error: unknown, directory: string): Place {
   const compile = (error as CompileError | null | undefined)?.errors?.[0];
@@ -33,7 +36,7 @@ export function placeOf(error: unknown, directory: string): Place {
   if (row !== undefined) return { file: at, line: Number(row), column: Number(column1) + 1, message: mistake };
   const message = messageOf(error).split('\n')[0] ?? '';
   const stack = error instanceof Error ? (error.stack ?? '') : '';
-  for (const [, written = '', line, column] of stack.matchAll(FRAME)) {
+  for (const [, written = '', line, column] of stack.replace(HELPER, '').matchAll(FRAME)) {
     const file = pathOf(written);
     if (!file.startsWith(directory + sep) || file.includes(`${sep}node_modules${sep}`)) continue;
     return { file, line: Number(line), column: Number(column ?? 1), message };

@@ -40,7 +40,10 @@ export class Router {
     const skill = rule?.skill ?? this.#fallback;
     if (skill) return skill;
     throw new AgentUpError('SKILL_NOT_FOUND', 'no skill matches this message, and there is no default skill', {
-      fix: this.#skills.length === 0 ? 'create one: npx agentup skill create' : 'set agent.default_skill',
+      fix:
+        this.#skills.length === 0
+          ? 'create one (npx agentup skill create), or give createAgent some: { skills: [MySkill] }'
+          : 'set agent.default_skill',
     });
   }
 }

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { AgentUpError } from '../errors.js';
 import { decode, encode, type Token } from '../json.js';
 import { type OutputOf, type StandardSchema, validate } from '../standard-schema.js';
-import { meets } from '../storage/changes.js';
+import { meets, shownValue } from '../storage/changes.js';
 import type { RecordKey } from '../storage/keys.js';
 import type { Change, CommitCondition, Expiry, StateRecord } from '../storage/state-storage.js';
 import { uniqueId } from '../unique-id.js';
@@ -131,7 +131,7 @@ export class CacheEntry {
   async incrementField(field: string, by = 1, options: WriteOptions = {}): Promise<number> {
     checkField(field);
     if (!Number.isSafeInteger(by))
-      throw this.#errors.invalid('by', `by is ${String(by)}; only whole numbers are added`);
+      throw this.#errors.invalid('by', `by is ${shownValue(by)}; only whole numbers are added`);
     const add = (row: Record<string, unknown>): Record<string, unknown> => {
       const before = row[field] ?? 0;
       if (typeof before !== 'number' || !Number.isSafeInteger(before))

@@ -1,6 +1,7 @@
 import { type Clock, systemClock } from '../clock.js';
 import { AgentUpError } from '../errors.js';
 import { type Logger, silentLogger } from '../logger.js';
+import { checkStorage } from '../storage/check-storage.js';
 import type { StateStorage } from '../storage/state-storage.js';
 import { checkName } from './cache-keys.js';
 import type { CacheParts } from './cache-options.js';
@@ -37,9 +38,10 @@ export interface Caches {
 
 const shared = new WeakMap<StateStorage, SingleFlight>();
 
-/** @throws INVALID_ARGUMENT, LIMIT_EXCEEDED for a tenant or user that is no name */
+/** @throws INVALID_ARGUMENT for what is no storage; INVALID_ARGUMENT, LIMIT_EXCEEDED for a tenant or user that is no name */
 export function createCaches(options: CachesOptions): Caches {
   const { storage, tenantId, userId, warnBytes = 65_536, logger = silentLogger, clock = systemClock } = options;
+  checkStorage(storage, 'createCaches()');
   checkName(tenantId, 'tenantId');
   if (userId !== undefined) checkName(userId, 'userId');
   let loads = shared.get(storage);

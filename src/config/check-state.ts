@@ -127,6 +127,12 @@ function storageDirProblems(
   const path = ['state', 'storage_dir'];
   const written = valueAt(value, path) ?? defaultOf('storage_dir');
   if (typeof written !== 'string' || written === '' || isUnknown(path)) return [];
+  if (/^~(?:[\\/]|$)/.test(written)) {
+    const message = `state.storage_dir, ${written}, would be a directory called ~: only a shell puts the home directory there`;
+    return [
+      { code: 'INVALID_VALUE', path, message, fix: `write \`"\${HOME}${written.slice(1)}"\`, or the whole path` },
+    ];
+  }
   const resolved = directory === undefined ? written : resolve(directory, written);
   if (directory === undefined && resolve(written) !== written) return [];
   const problem = storageDirProblem(resolved);

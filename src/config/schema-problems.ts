@@ -2,7 +2,7 @@ import type { z } from 'zod';
 import { redactUrl } from '../redact.js';
 import { suggestSkillId } from '../skill-id.js';
 import { type Path, type Problem, pathText } from './finding.js';
-import { choicesOf, expectsOf, kindsOf, noteOf, schemaAt, shapeOf } from './inspect-schema.js';
+import { childOf, choicesOf, expectsOf, kindsOf, noteOf, schemaAt, shapeOf } from './inspect-schema.js';
 import { configSchema } from './schema.js';
 import { closest, didYouMean } from './suggest.js';
 
@@ -98,6 +98,7 @@ function fixFor(schema: z.core.$ZodType, path: Path, value: unknown, source: str
   const { unit, secret } = noteOf(schema);
   if (path.length === 0) return 'begin with `agent:`, and `name:` indented under it';
   if (value === null) return 'give it a value, or remove the line';
+  if (value === '' && choices.length === 0) return 'give it a value that is not empty';
   if (path[0] === 'skills' && path.at(-1) === 'id' && typeof value === 'string') {
     const id = suggestSkillId(value);
     return id === undefined ? 'give it an id such as `my_skill`' : `write \`${id}\``;
@@ -109,17 +110,43 @@ function fixFor(schema: z.core.$ZodType, path: Path, value: unknown, source: str
     if (duration && factor !== undefined) {
       return `write it in ${unit}: ${Math.round(Number(duration[1]) * factor * (unit === 'milliseconds' ? 1000 : 1))}`;
     }
-    if (kinds.includes('array')) return 'write a list: [one, two]';
+    if (kinds.includes('array')) return listFix(schema);
     const meant = didYouMean(value, choices);
     if (meant !== undefined) return meant;
   }
   if (choices.includes('none') && kinds.includes('number')) return 'write `none` to keep conversations for ever';
-  if (kinds.includes('object')) return `write ${expectsOf(schema)}`;
+  if (kinds.includes('object')) return mapFix(schema, path, value);
   if (choices.length > 0) return `use one of ${choices.join(', ')}`;
-  if (kinds.includes('array')) return 'write a list: [one, two]';
+  if (kinds.includes('array')) return listFix(schema);
   if (secret) return `write ${expectsOf(schema)}`;
   if (kinds.includes('string') && typeof value !== 'object') return `put it in quotes: "${source ?? String(value)}"`;
   return `write ${expectsOf(schema)}`;
+}
+
+function listFix(schema: z.core.$ZodType): string {
+  const element = childOf(schema, 0);
+  const [first] = element ? Object.keys(shapeOf(element)) : [];
+  return first === undefined
+    ? 'write a list: [one, two]'
+    : `write a list of maps, each one beginning with \`- ${first}:\``;
+}
+
+/** `state: file` means its backend, `agent: Ada` its name. */
+function mapFix(schema: z.core.$ZodType, path: Path, value: unknown): string {
+  const shape = shapeOf(schema);
+  const keys = Object.keys(shape);
+  if (keys.length === 0) return `write ${expectsOf(schema)}`;
+  if (path[0] === 'skills' && path.length === 2) {
+    return 'write a map: { id: my_skill, handler: ./src/skills/my_skill.ts }';
+  }
+  if (typeof value === 'string' && typeof path.at(-1) === 'string') {
+    for (const [key, inner] of Object.entries(shape)) {
+      const meant = closest(value, choicesOf(inner));
+      if (meant !== undefined) return `write \`${path.at(-1)}: { ${key}: ${meant} }\``;
+    }
+    if (keys.includes('name')) return `write \`${path.at(-1)}: { name: ${quote(value)} }\``;
+  }
+  return `write a map; its keys are ${keys.join(', ')}`;
 }
 
 /** A value in a sentence; never a secret. */

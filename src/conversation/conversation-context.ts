@@ -4,7 +4,8 @@ import { AgentUpError } from '../errors.js';
 import type { JsonValue } from '../json.js';
 import { type Logger, silentLogger } from '../logger.js';
 import type { OutputOf, StandardSchema } from '../standard-schema.js';
-import { checkCount, checkTtl } from '../storage/changes.js';
+import { checkCount, checkTtl, shownValue } from '../storage/changes.js';
+import { checkStorage } from '../storage/check-storage.js';
 import { checkId, keyText, type RecordKey } from '../storage/keys.js';
 import type { StateStorage } from '../storage/state-storage.js';
 import type { Access } from './access.js';
@@ -121,6 +122,7 @@ export class ConversationContext {
     /** @internal */
     derived?: Derived,
   ) {
+    if (!derived) checkStorage(storage, 'a ConversationContext');
     this.storage = storage;
     this.options = options;
     this.#common = derived?.common ?? commonOf(storage, options);
@@ -206,33 +208,57 @@ export class ConversationContext {
     return bound.handle;
   }
 
+  /**
+   * The variable as `options.schema` puts it out, or `options.default` where there is none.
+   * @throws SCHEMA_INVALID
+   */
   getVariable<S extends StandardSchema, D = undefined>(
     contextId: string,
     name: string,
     options: SchemaOptions<S, D>,
   ): Promise<OutputOf<S> | D>;
+  /** The variable, a copy; `undefined` where there is none. A stored `null` is `null`. */
   getVariable<T = unknown>(contextId: string, name: string): Promise<T | undefined>;
+  /** The variable, a copy; `fallback` where there is none. A stored `null` is `null`, not the fallback. */
   getVariable<T>(contextId: string, name: string, fallback: T): Promise<T>;
   getVariable(contextId: string, name: string, fallback?: unknown): Promise<unknown> {
     return this.conversation(contextId).getVariable(name, fallback);
   }
 
+  /**
+   * Sets the variable to any JSON; what was there goes.
+   * @throws VALUE_NOT_JSON for a date, a Map, `undefined` and the like, with what to store instead; LIMIT_EXCEEDED
+   */
   setVariable(contextId: string, name: string, value: unknown): Promise<void> {
     return this.conversation(contextId).setVariable(name, value);
   }
 
+  /** Removes the variable. @returns whether there was one */
   deleteVariable(contextId: string, name: string): Promise<boolean> {
     return this.conversation(contextId).deleteVariable(name);
   }
 
+  /**
+   * Adds a whole number and returns the sum; a missing variable counts as 0. Concurrent increments all count.
+   * @throws WRONG_TYPE when the variable holds anything but an integer, INTEGER_OVERFLOW past 2^53−1
+   */
   incrementVariable(contextId: string, name: string, by = 1): Promise<number> {
     return this.conversation(contextId).incrementVariable(name, by);
   }
 
+  /**
+   * Appends to a list; a missing variable becomes one. Concurrent appends all count.
+   * @throws WRONG_TYPE when it holds anything but a list, VALUE_NOT_JSON
+   */
   appendToVariable(contextId: string, name: string, item: unknown): Promise<void> {
     return this.conversation(contextId).appendToVariable(name, item);
   }
 
+  /**
+   * Replaces the variable by what `update` makes of it, and returns that. Outside a turn `update` is called again when
+   * somebody else wrote meanwhile, so it must not have effects of its own.
+   * @throws CONFLICT when others keep writing
+   */
   updateVariable<T = unknown>(
     contextId: string,
     name: string,
@@ -241,29 +267,42 @@ export class ConversationContext {
     return this.conversation(contextId).updateVariable(name, update);
   }
 
+  /** All variables by their names, copies. */
   getVariables(contextId: string): Promise<Record<string, unknown>> {
     return this.conversation(contextId).getVariables();
   }
 
+  /**
+   * The entry of the metadata as `options.schema` puts it out, or `options.default` where there is none.
+   * @throws SCHEMA_INVALID
+   */
   getMetadata<S extends StandardSchema, D = undefined>(
     contextId: string,
     name: string,
     options: SchemaOptions<S, D>,
   ): Promise<OutputOf<S> | D>;
+  /** The entry of the metadata, a copy; `undefined` where there is none. A stored `null` is `null`. */
   getMetadata<T = unknown>(contextId: string, name: string): Promise<T | undefined>;
+  /** The entry of the metadata, a copy; `fallback` where there is none. A stored `null` is `null`, not the fallback. */
   getMetadata<T>(contextId: string, name: string, fallback: T): Promise<T>;
   getMetadata(contextId: string, name: string, fallback?: unknown): Promise<unknown> {
     return this.conversation(contextId).getMetadata(name, fallback);
   }
 
+  /** Sets an entry of the metadata, what is about the conversation and not in it: a channel. As `setVariable`. */
   setMetadata(contextId: string, name: string, value: unknown): Promise<void> {
     return this.conversation(contextId).setMetadata(name, value);
   }
 
+  /** Removes the entry. @returns whether there was one */
   deleteMetadata(contextId: string, name: string): Promise<boolean> {
     return this.conversation(contextId).deleteMetadata(name);
   }
 
+  /**
+   * Adds a message, with the time of now. `agent` and `bot` are stored as `assistant`.
+   * @throws INVALID_ARGUMENT for an unknown role, VALUE_NOT_JSON, LIMIT_EXCEEDED
+   */
   addToHistory(
     contextId: string,
     role: RoleInput,
@@ -273,34 +312,49 @@ export class ConversationContext {
     return this.conversation(contextId).addToHistory(role, content, metadata);
   }
 
+  /** The newest messages, oldest first: all, or `limit` of them, or those that fit into `maxTokens`. */
   getHistory<Content = string>(contextId: string, options?: BudgetedHistoryOptions): Promise<Message<Content>[]> {
     return this.conversation(contextId).getHistory<Content>(options);
   }
 
+  /** Messages with their place in the whole: the `start` of one page is the `before` of the one behind it. */
   getHistoryPage<Content = string>(contextId: string, options?: HistoryOptions): Promise<HistoryPage<Content>> {
     return this.conversation(contextId).getHistoryPage<Content>(options);
   }
 
+  /** Removes all messages; variables and metadata stay. */
   clearHistory(contextId: string): Promise<void> {
     return this.conversation(contextId).clearHistory();
   }
 
+  /**
+   * The conversation with all it holds, created for `userId` where it is missing.
+   * @throws CONTEXT_FORBIDDEN when it belongs to somebody else
+   */
   async getOrCreate(contextId: string, options?: { readonly userId?: string }): Promise<ConversationState> {
     return this.conversation(contextId).getOrCreate(options);
   }
 
+  /** In a turn: commits what is there so far and goes on. Outside one everything has been written already. */
   save(contextId: string): Promise<void> {
     return this.conversation(contextId).save();
   }
 
+  /** Removes the conversation with all it holds. @returns whether there was one */
   clearContext(contextId: string): Promise<boolean> {
     return this.conversation(contextId).clearContext();
   }
 
+  /** Seconds until it expires; `null` never; `undefined` where there is no conversation. */
   getTtl(contextId: string): Promise<number | null | undefined> {
     return this.conversation(contextId).getTtl();
   }
 
+  /**
+   * Gives this conversation a time to live of its own, in seconds, renewed by every write; `'none'`: it never expires.
+   * @returns whether there is a conversation
+   * @throws TTL_INVALID
+   */
   setTtl(contextId: string, ttl: number | 'none'): Promise<boolean> {
     return this.conversation(contextId).setTtl(ttl);
   }
@@ -344,7 +398,7 @@ export class ConversationContext {
    */
   async cleanupOldContexts({ maxAgeHours }: { readonly maxAgeHours: number }): Promise<number> {
     if (typeof maxAgeHours !== 'number' || !Number.isFinite(maxAgeHours) || maxAgeHours < 0) {
-      throw new AgentUpError('INVALID_ARGUMENT', `maxAgeHours is ${String(maxAgeHours)}; a number from 0 on`, {
+      throw new AgentUpError('INVALID_ARGUMENT', `maxAgeHours is ${shownValue(maxAgeHours)}; a number from 0 on`, {
         argument: 'maxAgeHours',
       });
     }

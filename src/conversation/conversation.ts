@@ -3,7 +3,7 @@ import { type Clock, toIso } from '../clock.js';
 import { AgentUpError, isAgentUpError } from '../errors.js';
 import { decode, encode, type JsonValue, type Token } from '../json.js';
 import { isStandardSchema, type OutputOf, type StandardSchema, validate } from '../standard-schema.js';
-import { checkCount, checkTtl } from '../storage/changes.js';
+import { checkCount, checkTtl, shownValue } from '../storage/changes.js';
 import { checkId } from '../storage/keys.js';
 import type { LogPage } from '../storage/state-storage.js';
 import type { Access, Answer, Attributes } from './access.js';
@@ -91,23 +91,25 @@ export class Conversation {
     return this.#parts.contextId;
   }
 
-  /** The variable, or the default where there is none. A stored `null` is `null`, not the default. */
+  /** The variable as `options.schema` puts it out, or `options.default` where there is none. @throws SCHEMA_INVALID */
   getVariable<S extends StandardSchema, D = undefined>(
     name: string,
     options: SchemaOptions<S, D>,
   ): Promise<OutputOf<S> | D>;
+  /** The variable, a copy; `undefined` where there is none. A stored `null` is `null`. */
   getVariable<T = unknown>(name: string): Promise<T | undefined>;
+  /** The variable, a copy; `fallback` where there is none. A stored `null` is `null`, not the fallback. */
   getVariable<T>(name: string, fallback: T): Promise<T>;
   getVariable(name: string, fallback?: unknown): Promise<unknown> {
     return this.#get('var:', name, fallback);
   }
 
-  /** @throws VALUE_NOT_JSON, LIMIT_EXCEEDED */
+  /** Sets it to any JSON. @throws VALUE_NOT_JSON, LIMIT_EXCEEDED */
   setVariable(name: string, value: unknown): Promise<void> {
     return this.#set('var:', name, value);
   }
 
-  /** @returns whether there was one */
+  /** Removes it. @returns whether there was one */
   deleteVariable(name: string): Promise<boolean> {
     return this.#delete('var:', name);
   }
@@ -119,7 +121,7 @@ export class Conversation {
   async incrementVariable(name: string, by = 1): Promise<number> {
     const field = this.#field('var:', name);
     if (!Number.isSafeInteger(by)) {
-      throw new AgentUpError('INVALID_ARGUMENT', `by is ${String(by)}; only whole numbers are added`, {
+      throw new AgentUpError('INVALID_ARGUMENT', `by is ${shownValue(by)}; only whole numbers are added`, {
         argument: 'by',
       });
     }
@@ -156,24 +158,30 @@ export class Conversation {
     });
   }
 
+  /** All variables by their names, copies. */
   async getVariables(): Promise<Record<string, unknown>> {
     return entries(await this.#access().fields(), 'var:');
   }
 
+  /** The entry of the metadata as `options.schema` puts it out, or `options.default` where there is none. @throws SCHEMA_INVALID */
   getMetadata<S extends StandardSchema, D = undefined>(
     name: string,
     options: SchemaOptions<S, D>,
   ): Promise<OutputOf<S> | D>;
+  /** The entry of the metadata, a copy; `undefined` where there is none. A stored `null` is `null`. */
   getMetadata<T = unknown>(name: string): Promise<T | undefined>;
+  /** The entry of the metadata, a copy; `fallback` where there is none. A stored `null` is `null`, not the fallback. */
   getMetadata<T>(name: string, fallback: T): Promise<T>;
   getMetadata(name: string, fallback?: unknown): Promise<unknown> {
     return this.#get('meta:', name, fallback);
   }
 
+  /** Sets it to any JSON. @throws VALUE_NOT_JSON, LIMIT_EXCEEDED */
   setMetadata(name: string, value: unknown): Promise<void> {
     return this.#set('meta:', name, value);
   }
 
+  /** Removes it. @returns whether there was one */
   deleteMetadata(name: string): Promise<boolean> {
     return this.#delete('meta:', name);
   }
@@ -206,6 +214,7 @@ export class Conversation {
     return { messages: decodeMessages<Content>(tokens), start, total, dropped };
   }
 
+  /** Removes all messages; variables and metadata stay. */
   async clearHistory(): Promise<void> {
     const access = this.#access();
     if (await access.attributes()) await access.apply([{ op: 'clearLog' }]);

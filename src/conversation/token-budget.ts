@@ -1,4 +1,5 @@
 import { AgentUpError } from '../errors.js';
+import { shownValue } from '../storage/changes.js';
 import type { HistoryOptions, HistoryPage } from './conversation.js';
 import type { Message } from './message.js';
 
@@ -58,5 +59,5 @@ interface BudgetOptions extends HistoryOptions {
 
 function checkTokens(value: unknown, argument: string): void {
   if (typeof value === 'number' && value >= 0) return;
-  throw new AgentUpError('INVALID_ARGUMENT', `${argument} is ${String(value)}; a number from 0 on`, { argument });
+  throw new AgentUpError('INVALID_ARGUMENT', `${argument} is ${shownValue(value)}; a number from 0 on`, { argument });
 }

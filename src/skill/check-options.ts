@@ -1,6 +1,7 @@
 import { AgentUpError } from '../errors.js';
 import { redactUrl } from '../redact.js';
 import { checkTtl } from '../storage/changes.js';
+import { isStorage } from '../storage/check-storage.js';
 import type { StatefulOptions } from './stateful-options.js';
 
 /** What a value of an option has to be, and whether it is. */
@@ -70,10 +71,6 @@ function oneOf(...values: string[]): Rule {
 
 function isOneOf(values: readonly string[]): (value: unknown) => boolean {
   return (value) => typeof value === 'string' && values.includes(value);
-}
-
-function isStorage(value: unknown): boolean {
-  return typeof value === 'object' && value !== null && typeof (value as { begin?: unknown }).begin === 'function';
 }
 
 function text(wanted: string): Rule {

@@ -1,5 +1,5 @@
 import { recordHandler } from './handler-metadata.js';
-import { decorateMethod } from './method-decorator.js';
+import { decorateMethod, refuseBare } from './method-decorator.js';
 import type { Task } from './task.js';
 
 /** Works as a legacy decorator and as a TC39 one. */
@@ -17,6 +17,8 @@ export interface HandlerDecorator {
  * @throws DECORATOR_MISUSE at decoration, on anything but a method
  */
 export function handler(): HandlerDecorator {
+  // biome-ignore lint/complexity/noArguments: what it is given without parentheses is in no signature
+  refuseBare('handler', arguments);
   return ((...args: unknown[]) =>
     decorateMethod('handler', args, (method) => {
       function call(this: unknown, ...given: unknown[]): unknown {

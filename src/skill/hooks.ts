@@ -2,7 +2,7 @@ import 'reflect-metadata';
 import type { ConversationContext } from '../conversation/conversation-context.js';
 import { classOf, methodsWith } from './handler-metadata.js';
 import { ownerName } from './handler-name.js';
-import { decorateMethod } from './method-decorator.js';
+import { decorateMethod, refuseBare } from './method-decorator.js';
 import type { Task } from './task.js';
 
 /** Whom a hook is told about. */
@@ -101,13 +101,15 @@ export const onError = hookDecorator('error', 'onError');
 const HOOKS = 'agentup:hooks';
 
 function hookDecorator<K extends HookKind>(kind: K, decorator: string): () => HookDecorator<HookEvents[K]> {
-  return () =>
-    ((...args: unknown[]) =>
+  return (...given: unknown[]) => {
+    refuseBare(decorator, given);
+    return ((...args: unknown[]) =>
       decorateMethod(decorator, args, (method) => {
         const kinds = (Reflect.getOwnMetadata(HOOKS, method) as readonly HookKind[] | undefined) ?? [];
         Reflect.defineMetadata(HOOKS, [...kinds, kind], method);
         return method;
       })) as HookDecorator<HookEvents[K]>;
+  };
 }
 
 /** The hooks of one skill. */

@@ -14,7 +14,7 @@ import { currentNotes, currentRuntime, currentScope } from './state-runtime.js';
 import type { StatefulOptions } from './stateful-options.js';
 import { decodeReply, encodeReply, isKept } from './stored-reply.js';
 import { drainWebStream, isWebStream } from './stream-turn.js';
-import type { Task } from './task.js';
+import { checkTask, type Task } from './task.js';
 import { cancellable, throwIfCancelled } from './turn-signal.js';
 
 type Handler<T, R> = (task: T, context: ConversationContext, contextId: string) => R | Promise<R>;
@@ -169,6 +169,7 @@ function place<T extends Task>(
   task: T,
   otherwise: StatefulOptions['scope'],
 ): { kind: 'conversation' | 'user' | 'session'; contextId: string } {
+  checkTask(task);
   const kind = options.scope ?? otherwise ?? 'conversation';
   const [contextId, wanted] =
     kind === 'user'

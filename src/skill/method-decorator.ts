@@ -25,6 +25,16 @@ export function decorateMethod(
   return { ...property, value: dressed(wrap, property.value as AnyMethod) };
 }
 
+/**
+ * Refuses `@stateful` where `@stateful()` is meant: it is then called as the decorator itself, with the method or class
+ * in the place of its options. A compiler refuses that, but tsx and esbuild look at no types.
+ * @throws DECORATOR_MISUSE
+ */
+export function refuseBare(decorator: string, given: ArrayLike<unknown>, written = `@${decorator}()`): void {
+  if (typeof given[0] !== 'function' && given.length <= 2) return;
+  throw new AgentUpError('DECORATOR_MISUSE', `@${decorator} lacks its parentheses`, { fix: `write ${written}` });
+}
+
 /** The wrapper under the name and length of what it wraps. */
 export function dressed(wrap: (method: AnyMethod) => AnyMethod, method: AnyMethod): AnyMethod {
   const wrapper = wrap(method);

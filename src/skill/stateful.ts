@@ -4,7 +4,7 @@ import { recordHandler } from './handler-metadata.js';
 import { methodName } from './handler-name.js';
 import { hooksOf } from './hooks.js';
 import { invokeStateful } from './invoke-stateful.js';
-import { decorateMethod } from './method-decorator.js';
+import { decorateMethod, refuseBare } from './method-decorator.js';
 import type { StatefulOptions } from './stateful-options.js';
 import { drain, type Emit, isReplyStream, isStreaming, streamOf } from './stream-turn.js';
 import type { Task } from './task.js';
@@ -38,6 +38,8 @@ export interface StatefulDecorator<T extends Task = Task> {
  * @throws DECORATOR_MISUSE at decoration, on anything but a method; INVALID_ARGUMENT, TTL_INVALID for a wrong option
  */
 export function stateful<T extends Task = Task>(options: StatefulOptions<T> = {}): StatefulDecorator<T> {
+  // biome-ignore lint/complexity/noArguments: what it is given without parentheses is in no signature
+  refuseBare('stateful', arguments);
   checkOptions(options, '@stateful()');
   return ((...args: unknown[]) =>
     decorateMethod('stateful', args, (method) => {

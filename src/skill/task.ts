@@ -1,3 +1,5 @@
+import { AgentUpError } from '../errors.js';
+
 /** One message to an agent. */
 export interface Task {
   /** Names the piece of work; several messages may belong to one. */
@@ -17,6 +19,15 @@ export interface Task {
    * `TURN_CANCELLED`, keeps nothing, and lets the next one in, whether the handler listens or not.
    */
   readonly signal?: AbortSignal | undefined;
+}
+
+/** @throws INVALID_ARGUMENT for what is no object: a text, or nothing */
+export function checkTask(task: unknown): void {
+  if (typeof task === 'object' && task !== null) return;
+  throw new AgentUpError('INVALID_ARGUMENT', `a task is an object, not ${task === null ? 'null' : typeof task}`, {
+    argument: 'task',
+    fix: 'write { id, contextId, text }',
+  });
 }
 
 /** A part of a message: text, or anything else that a protocol carries (A2A: file, data). */

@@ -3,7 +3,7 @@ import { AgentUpError } from '../errors.js';
 import type { OutputOf, StandardSchema } from '../standard-schema.js';
 import { checkOptions } from './check-options.js';
 import { invokeTool } from './invoke-tool.js';
-import { decorateMethod } from './method-decorator.js';
+import { decorateMethod, refuseBare } from './method-decorator.js';
 import { recordTool, type ToolMetadata, type ToolOptions, type ToolStateOptions } from './tool-metadata.js';
 
 /** A method that `@tool()` may stand on: the injected parameters have defaults (`= injected()`). */
@@ -47,6 +47,8 @@ export function tool<Schema extends StandardSchema<any, any> | undefined = undef
   options: Omit<ToolOptions, 'input'> & { readonly input?: Schema },
   // biome-ignore lint/suspicious/noExplicitAny: as above
 ): ToolDecorator<Schema extends StandardSchema<any, any> ? OutputOf<Schema> : any> {
+  // biome-ignore lint/complexity/noArguments: what it is given without parentheses is in no signature
+  refuseBare('tool', arguments, "@tool({ description: '…' })");
   const { description, name: given, input, inputSchema, timeout = DEFAULT_TIMEOUT, ...rest } = options;
   if (typeof description !== 'string' || description.trim() === '') throw invalid('description', 'a text');
   if (typeof timeout !== 'number' || !(timeout > 0) || timeout > MAX_TIMEOUT) {

@@ -6,14 +6,17 @@ import type { BeginOptions, Carried, Change, CommitCondition, CommitOptions, Exp
 /** Longest time to live: 100 years, in seconds. */
 export const MAX_TTL = 3_153_600_000;
 
+/** A wrong value in a sentence: a text in quotes, or `"5"` would look like what is wanted. */
+export function shownValue(value: unknown): string {
+  return typeof value === 'string' ? JSON.stringify(value) : String(value);
+}
+
 /** Refuses a time to live that is not a whole number of seconds from 1 on. */
 export function checkTtl(ttl: unknown, argument = 'ttl'): asserts ttl is number | 'none' {
   if (ttl === 'none') return;
   if (typeof ttl !== 'number' || !Number.isInteger(ttl) || ttl < 1 || ttl > MAX_TTL) {
-    const shown = typeof ttl === 'string' ? JSON.stringify(ttl) : String(ttl);
-    throw new AgentUpError('TTL_INVALID', `${argument} is ${shown}; a whole number of seconds from 1 on, or 'none'`, {
-      argument,
-    });
+    const message = `${argument} is ${shownValue(ttl)}; a whole number of seconds from 1 on, or 'none'`;
+    throw new AgentUpError('TTL_INVALID', message, { argument });
   }
 }
 
@@ -41,7 +44,7 @@ export function checkBegin(key: RecordKey, { token, leaseMs, log = 0, idempotenc
 /** Refuses a number that is not whole or below `min`. */
 export function checkCount(value: unknown, argument: string, min: number): void {
   if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < min) {
-    throw new AgentUpError('INVALID_ARGUMENT', `${argument} is ${String(value)}; a whole number from ${min} on`, {
+    throw new AgentUpError('INVALID_ARGUMENT', `${argument} is ${shownValue(value)}; a whole number from ${min} on`, {
       argument,
     });
   }

@@ -1,5 +1,5 @@
 import { AgentUpError } from '../errors.js';
-import { checkCount, checkKey } from './changes.js';
+import { checkCount, checkKey, shownValue } from './changes.js';
 import { checkId, checkSpace, type RecordKey } from './keys.js';
 import type { ListQuery, LogOptions, ReadOptions, SweepQuery } from './state-storage.js';
 
@@ -45,8 +45,12 @@ function checkContainer({ space, scope }: Pick<ListQuery, 'space' | 'scope'>): v
 
 function checkMoment(moment: unknown): void {
   if (typeof moment !== 'number' || !Number.isFinite(moment)) {
-    throw new AgentUpError('INVALID_ARGUMENT', `updatedBefore is ${String(moment)}; a moment in epoch milliseconds`, {
-      argument: 'updatedBefore',
-    });
+    throw new AgentUpError(
+      'INVALID_ARGUMENT',
+      `updatedBefore is ${shownValue(moment)}; a moment in epoch milliseconds`,
+      {
+        argument: 'updatedBefore',
+      },
+    );
   }
 }

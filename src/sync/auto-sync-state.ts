@@ -1,4 +1,4 @@
-import { decorateMethod } from '../skill/method-decorator.js';
+import { decorateMethod, refuseBare } from '../skill/method-decorator.js';
 import { isReplyStream, isStreaming } from '../skill/stream-turn.js';
 import type { Task } from '../skill/task.js';
 import { contextIn, refuseAbove, type SyncDecorator, type SyncDecoratorOptions, targetOf } from './decorator-target.js';
@@ -14,6 +14,8 @@ export interface AutoSyncOptions extends SyncDecoratorOptions {
  * @throws DECORATOR_MISUSE at decoration, above `@stateful()` or on anything but a method
  */
 export function autoSyncState(options: AutoSyncOptions = {}): SyncDecorator {
+  // biome-ignore lint/complexity/noArguments: what it is given without parentheses is in no signature
+  refuseBare('autoSyncState', arguments);
   const note = async (args: readonly unknown[], result: unknown): Promise<void> => {
     const target = targetOf(options, args);
     if (!target) return;

@@ -1,6 +1,6 @@
 import { inspect } from 'node:util';
 import { isInputRequired } from '../skill/input-required.js';
-import { decorateMethod } from '../skill/method-decorator.js';
+import { decorateMethod, refuseBare } from '../skill/method-decorator.js';
 import { isReplyStream, isStreaming } from '../skill/stream-turn.js';
 import { type Task, textOf } from '../skill/task.js';
 import { refuseAbove, type SyncDecorator, type SyncDecoratorOptions, targetOf } from './decorator-target.js';
@@ -15,6 +15,8 @@ export type TrackedRole = 'user' | 'assistant';
  * @throws DECORATOR_MISUSE at decoration, above `@stateful()` or on anything but a method
  */
 export function trackMessages(role?: TrackedRole, options: SyncDecoratorOptions = {}): SyncDecorator {
+  // biome-ignore lint/complexity/noArguments: what it is given without parentheses is in no signature
+  refuseBare('trackMessages', arguments);
   const note = async (as: TrackedRole, args: readonly unknown[], text: string): Promise<void> => {
     if ((role !== undefined && role !== as) || text === '') return;
     const target = targetOf(options, args);

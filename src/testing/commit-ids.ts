@@ -87,7 +87,21 @@ export function testCommitIds(harness: Harness): void {
       const last = await commit(storage, key(), ONCE, { lease: { token: 'b' }, commitId: 'c-3' });
       assert.deepEqual(await commit(storage, key(), ONCE, options), first);
       assert.deepEqual(await commit(storage, key(), ONCE, { lease: { token: 'b' }, commitId: 'c-3' }), last);
-      assert.equal((await found(storage, key())).fields.get('n'), '3');
+      await take(storage, key(), 'c');
+      await commit(storage, key(), ONCE, { lease: { token: 'c' }, commitId: 'c-4' });
+      assert.deepEqual(await commit(storage, key(), ONCE, options), first);
+      assert.deepEqual(await commit(storage, key(), ONCE, { lease: { token: 'b' }, commitId: 'c-3' }), last);
+      assert.equal((await found(storage, key())).fields.get('n'), '4');
+    });
+
+    harness.testOverTime('also when its record has expired, and another has taken its place', async (bench) => {
+      const { storage, key, pass } = bench;
+      const options = { commitId: 'c-1', expiry: { set: 1 } };
+      const first = await commit(storage, key(), ONCE, options);
+      await pass(1_100);
+      await commit(storage, key(), ONCE, { commitId: 'c-2' });
+      assert.deepEqual(await commit(storage, key(), ONCE, options), first);
+      assert.equal((await found(storage, key())).fields.get('n'), '1');
     });
 
     harness.test('also when its condition no longer holds because of it', async ({ storage, key }) => {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import type { ListQuery, RecordInfo } from '../storage/state-storage.js';
+import type { ListQuery, RecordInfo, StateStorage } from '../storage/state-storage.js';
 import type { Harness } from './harness.js';
 import { commit, fails, found, idsOf, sets } from './steps.js';
 
@@ -223,6 +223,38 @@ export function testListing(harness: Harness): void {
       for (const updatedBefore of [Number.NaN, Number.POSITIVE_INFINITY, '2025' as unknown as number]) {
         await fails('INVALID_ARGUMENT', () => idsOf(storage, { space, updatedBefore }));
       }
+    });
+
+    harness.testAcross('of what another instance has changed since it was last listed', async (bench) => {
+      const { storage, key, space, pass } = bench;
+      const other = await bench.second();
+      for (const id of ['a', 'b', 'c', 'd', 'e']) {
+        await commit(storage, key(id), [...sets({ n: '1' }), { op: 'owner', owner: 'ann' }]);
+      }
+      const listed = async (of: StateStorage): Promise<RecordInfo[]> => {
+        const infos: RecordInfo[] = [];
+        for (const owner of ['ann', 'ben']) for await (const info of of.list({ space, owner })) infos.push(info);
+        return infos;
+      };
+      assert.deepEqual(await listed(other), await listed(storage));
+      // In the same moment as what it was before, perhaps.
+      await commit(storage, key('b'), [{ op: 'owner', owner: 'ben' }]);
+      await pass(5);
+      await commit(storage, key('a'), sets({ n: '2' }));
+      await commit(storage, key('c'), sets({ n: '2' }), { expiry: { set: 60 } });
+      await storage.delete(key('d'));
+      await storage.delete(key('e'));
+      await commit(storage, key('e'), [...sets({ n: '1' }), { op: 'owner', owner: 'ann' }]);
+      const infos = await listed(other);
+      assert.deepEqual(infos, await listed(storage));
+      assert.deepEqual(
+        infos.map(({ key: { id }, owner }) => [id, owner]),
+        [...['a', 'c', 'e'].map((id) => [id, 'ann']), ['b', 'ben']],
+      );
+      const before = infos[0]?.updatedAt;
+      assert.ok(before !== undefined && before === (await found(storage, key('a'))).updatedAt);
+      assert.equal(await other.sweep({ space, updatedBefore: before }), 1);
+      assert.equal((await listed(other)).length, 3);
     });
 
     harness.testAcross('of what another instance has written', async ({ storage, key, space, second }) => {

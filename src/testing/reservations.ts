@@ -32,6 +32,21 @@ export function testReservations(harness: Harness): void {
       });
     });
 
+    harness.test('nor where the holder has asked for its lease once more, and kept it', async ({ storage, key }) => {
+      await inTime(async (attempt) => {
+        const record = key(`record-${attempt}`);
+        await take(storage, record, 'a');
+        const since = Date.now();
+        await refusedLease(storage, record, 'b');
+        await take(storage, record, 'a');
+        await commit(storage, record, [], { lease: { token: 'a', keepMs: 60_000 } });
+        await commit(storage, record, [], { lease: { token: 'a' } });
+        const c = await storage.begin(record, { token: 'c', leaseMs: 60_000 });
+        const b = await storage.begin(record, { token: 'b', leaseMs: 60_000 });
+        return { since, held: c.busy && !b.busy };
+      });
+    });
+
     harness.test('who was served gives the next place to another', async ({ storage, key }) => {
       await inTime(async (attempt) => {
         const record = key(`record-${attempt}`);

@@ -149,6 +149,24 @@ describe('an agent', () => {
     await agent.close({ timeoutMs: 20 });
   });
 
+  it('refuses what JavaScript lets pass: skills that are no list, a text for a task, an option that is none', async () => {
+    const config = { state: { backend: 'memory' as const } };
+    await expect(createAgent(config, { skills: Counter as never })).rejects.toMatchObject({
+      code: 'INVALID_ARGUMENT',
+      details: { argument: 'skills', fix: 'put it in brackets: { skills: [MySkill] }' },
+    });
+    await using agent = await createAgent(config, { skills: [Counter, Echo] });
+    for (const odd of ['hi', undefined, null]) {
+      const refused = { code: 'INVALID_ARGUMENT', details: { argument: 'task' } };
+      await expect(agent.handle(odd as never)).rejects.toMatchObject(refused);
+      await expect(new Counter().handle(odd as never)).rejects.toMatchObject(refused);
+    }
+    await expect(agent.handle(task(), { skillId: 'echo' } as never)).rejects.toMatchObject({
+      code: 'INVALID_ARGUMENT',
+      details: { argument: 'skillId', fix: 'use one of skill, scope, onChunk' },
+    });
+  });
+
   it('refuses two skills with one id, and a class without decorated methods', async () => {
     const config = { state: { backend: 'memory' as const } };
     await expect(createAgent(config, { skills: [Counter, Counter] })).rejects.toMatchObject({

@@ -113,6 +113,14 @@ describe('checkSkills', () => {
     expect(JSON.stringify(findings)).not.toContain('s3cret');
   });
 
+  it.each([
+    ["import { a } from 'not-installed/deep';", 'run: npm install not-installed'],
+    ["import { a } from '@not/installed';", 'run: npm install @not/installed'],
+  ])('says how to get a package that is not installed: %s', async (line, fix) => {
+    await write('a.mjs', `${line}\nexport default a;\n`);
+    expect(await check(one('./a.mjs'))).toMatchObject([{ code: 'HANDLER_LOAD_FAILED', fix }]);
+  });
+
   it('reports tools of one name in two skills, and one that no model could be told of', async () => {
     const toolFile = (id: string, options: string) =>
       `import { tool } from ${source('tool.js')};\nimport { z } from ${zod};\n${handlerFile('', id).replace(

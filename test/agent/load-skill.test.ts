@@ -99,4 +99,16 @@ describe('a handler file', () => {
       expect(await ask('./x.ts')).toContain('skill one: ./x.ts cannot be loaded: at load (x.ts:3) | correct the file');
     },
   );
+
+  it('with a decorator that is refused is reported with the line of that, and what to write', async () => {
+    await write({ 'package.json': '{ "type": "module" }', 'x.ts': CLASS.replace('@stateful()', '@stateful') });
+    expect(await ask('./x.ts')).toMatch(/@stateful lacks its parentheses \(x\.ts:[34]\) \| write @stateful\(\)/);
+  });
+
+  it('in JavaScript with decorators is told that Node has none', async () => {
+    await write({ 'package.json': '{ "type": "module" }', 'x.js': "@skill({ id: 'one' })\nexport class One {}\n" });
+    expect(await ask('./x.js')).toMatch(
+      /\| Node runs no decorators in JavaScript: make it a \.ts file, or export withState/,
+    );
+  });
 });

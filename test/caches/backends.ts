@@ -29,13 +29,19 @@ let tenants = 0;
 
 const ALL = ['memory', 'file', 'valkey'] as const;
 
+interface Choice {
+  readonly backends?: readonly CacheBench['backend'][];
+  /** Tests that touch nothing but caches of their own wait for time together, where it is the server's. */
+  readonly sideBySide?: boolean;
+}
+
 /** Runs the tests on each backend. */
 export function onEachBackend(
   name: string,
   body: (bench: CacheBench) => void,
-  backends: readonly CacheBench['backend'][] = ALL,
+  { backends = ALL, sideBySide = false }: Choice = {},
 ): void {
-  describe.each(backends)(`${name}, on %s`, (backend) => {
+  const testsOn = (backend: CacheBench['backend']): void => {
     const clock = new TestClock();
     const storageDir = mkdtempSync(join(tmpdir(), 'agentup-caches-'));
     const keyPrefix = `caches-${randomBytes(5).toString('hex')}:`;
@@ -71,5 +77,9 @@ export function onEachBackend(
       await opening?.close();
       rmSync(storageDir, { recursive: true, force: true });
     });
-  });
+  };
+  for (const backend of backends) {
+    const concurrent = sideBySide && backend === 'valkey';
+    describe(`${name}, on ${backend}`, { concurrent }, () => testsOn(backend));
+  }
 }

@@ -31,5 +31,5 @@ onEachBackend(
       expect(rows.every(({ row: job }) => (job as { status: string }).status === 'taken')).toBe(true);
     });
   },
-  ['file', 'valkey'],
+  { backends: ['file', 'valkey'] },
 );

@@ -131,6 +131,31 @@ describe('an index entry', () => {
     expect(await entriesIn(storage)).toBe(0);
   });
 
+  it('is kept for a row that is about to be written, where it is there for another, also from who shortens it', async () => {
+    class EnteredMeanwhile extends MemoryStorage {
+      override async commit(key: RecordKey, changes: readonly Change[], options?: CommitOptions) {
+        if (options?.carried) await new RowIndex(this, ['who']).enter(row, undefined, fields, undefined);
+        return super.commit(key, changes, options);
+      }
+    }
+    const storage = new EnteredMeanwhile({ clock });
+    const index = new RowIndex(storage, ['who']);
+    const row = { space: 'cache-tables', scope: ['t', 'rows'], id: 'k' };
+    const fields = new Map([['.who', '"x"']]);
+    const ends = async () => {
+      for await (const { expiresAt } of storage.list({ space: 'cache-index' })) return expiresAt;
+      return 0;
+    };
+    await index.enter(row, undefined, fields, 60);
+    expect(await ends()).toBeGreaterThan(0);
+    // Whoever does this may die when the row is written, and not come to make the entry once more.
+    await index.enter(row, undefined, fields, undefined);
+    expect(await ends()).toBeUndefined();
+    await storage.commit(row, [{ op: 'set', field: '.who', value: '"x"' }], { expiry: { set: 60 } });
+    await index.correct(row, 'who', 'x');
+    expect(await ends()).toBeUndefined();
+  });
+
   it('of no row ends, also where it is found again and again', async () => {
     const storage = new MemoryStorage({ clock });
     const rows = open(storage);

@@ -54,5 +54,5 @@ onEachBackend(
     });
   },
   // Valkey's clock is its server's.
-  ['memory', 'file'],
+  { backends: ['memory', 'file'] },
 );

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startValkey } from '../support/index.js';
 import { freshProject } from './project.js';
-import { KEYS, runCli, Typist } from './run-cli.js';
+import { KEYS, runCli, runHere, Typist } from './run-cli.js';
 
 let cwd: string;
 
@@ -75,14 +75,14 @@ describe('agentup chat --once', () => {
   });
 
   it('begins a new conversation without --context, and says how to come back', async () => {
-    const { stdout, stderr } = await runCli(['chat', '--once', 'hello'], { cwd });
+    const { stdout, stderr } = await runHere(['chat', '--once', 'hello'], { cwd });
     expect(stdout).toContain('message 1');
     const id = /--context (\S+)/.exec(stderr)?.[1] ?? '';
-    expect((await runCli(['chat', '--once', 'hello', '--context', id], { cwd })).stdout).toContain('message 2');
+    expect((await runHere(['chat', '--once', 'hello', '--context', id], { cwd })).stdout).toContain('message 2');
   });
 
   it('answers as JSON', async () => {
-    const ran = await runCli(['chat', '--json', '--once', 'hello', '--context', 'json'], { cwd });
+    const ran = await runHere(['chat', '--json', '--once', 'hello', '--context', 'json'], { cwd });
     expect(ran.stderr).toBe('');
     expect(JSON.parse(ran.stdout)).toEqual({
       skillId: 'assistant',
@@ -97,13 +97,13 @@ describe('agentup chat --once', () => {
     expect(failed).toMatchObject({ status: 1, stdout: '' });
     expect(failed.stderr).toContain('told to fail');
     expect(failed.stderr).not.toContain('s3cret');
-    const next = await runCli(['chat', '--once', 'ok', '--skill', 'fragile', '--context', 'failing'], { cwd });
+    const next = await runHere(['chat', '--once', 'ok', '--skill', 'fragile', '--context', 'failing'], { cwd });
     expect(next.stdout).toBe('seen 1\n');
   });
 
   it('hands the conversation of one user to no other', async () => {
     const chat = (user: string) =>
-      runCli(['chat', '--once', 'hello', '--context', 'owned', '--user', user, '--json'], { cwd });
+      runHere(['chat', '--once', 'hello', '--context', 'owned', '--user', user, '--json'], { cwd });
     expect((await chat('ana')).status).toBe(0);
     const ben = await chat('ben');
     expect(ben.status).toBe(1);
@@ -113,7 +113,7 @@ describe('agentup chat --once', () => {
   });
 
   it('prints as text what JSON cannot hold', async () => {
-    const { status, stdout } = await runCli(['chat', '--once', 'fail not', '--context', 'big', '--json'], { cwd });
+    const { status, stdout } = await runHere(['chat', '--once', 'fail not', '--context', 'big', '--json'], { cwd });
     expect(status).toBe(0);
     expect(JSON.parse(stdout)).toEqual({ skillId: 'fragile', contextId: 'big', text: '{ big: 1n }' });
   });
@@ -131,13 +131,13 @@ describe('agentup chat --once', () => {
     [['--skill', 'nobody'], 1],
     [['--config', 'gone.yaml'], 3],
   ])('ends with the right status for %j', async (args, status) => {
-    expect((await runCli(['chat', '--once', 'hello', ...args], { cwd })).status).toBe(status);
+    expect((await runHere(['chat', '--once', 'hello', ...args], { cwd })).status).toBe(status);
   });
 
   it('takes ids of any characters, and leaves the directory of the conversations', async () => {
     const before = await readdir(cwd);
     for (const id of ['../../escape', 'a/b:*[\u0001', 'Ünï🤖']) {
-      expect((await runCli(['chat', '--once', 'hello', `--context=${id}`], { cwd })).status).toBe(0);
+      expect((await runHere(['chat', '--once', 'hello', `--context=${id}`], { cwd })).status).toBe(0);
     }
     expect(await readdir(cwd)).toEqual(before);
   });
@@ -157,7 +157,7 @@ describe('agentup chat with a pipe', () => {
   });
 
   it('prints a line of JSON for each, errors included', async () => {
-    const ran = await runCli(['chat', '--json', '--context', 'piped-json'], { cwd, input: 'hello\nfail\n' });
+    const ran = await runHere(['chat', '--json', '--context', 'piped-json'], { cwd, input: 'hello\nfail\n' });
     const lines = ran.stdout
       .trim()
       .split('\n')
@@ -169,7 +169,7 @@ describe('agentup chat with a pipe', () => {
   });
 
   it('does nothing with nothing', async () => {
-    expect(await runCli(['chat'], { cwd, input: '' })).toMatchObject({ status: 0, stdout: '' });
+    expect(await runHere(['chat'], { cwd, input: '' })).toMatchObject({ status: 0, stdout: '' });
   });
 });
 
@@ -276,7 +276,7 @@ describe('agentup chat at a terminal', () => {
       await typist.sees('left before the answer came');
     });
     expect(status).toBe(130);
-    const next = await runCli(['chat', '--once', 'ok', '--skill', 'fragile', '--context', 'tty-hang'], { cwd });
+    const next = await runHere(['chat', '--once', 'ok', '--skill', 'fragile', '--context', 'tty-hang'], { cwd });
     expect(next.stdout).toBe('seen 1\n');
   });
 

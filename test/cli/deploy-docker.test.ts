@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { validate } from 'dockerfile-utils';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { runCli } from './run-cli.js';
+import { runHere } from './run-cli.js';
 
 let cwd: string;
 
@@ -25,7 +25,7 @@ security:
 
 const deploy = async (config: string, args: readonly string[] = []) => {
   await writeFile(join(cwd, 'agent_config.yaml'), config);
-  return runCli(['deploy', 'docker', ...args], { cwd });
+  return runHere(['deploy', 'docker', ...args], { cwd });
 };
 const text = (name: string): Promise<string> => readFile(join(cwd, name), 'utf8');
 
@@ -118,6 +118,6 @@ describe('agentup deploy docker', () => {
     expect(await deploy('state: { backend: valkey, url: "valkey://here", key_prefix: "p:" }\n')).toMatchObject({
       stderr: expect.stringContaining('state.url is fixed'),
     });
-    expect(await runCli(['deploy', 'docker', '--cwd', tmpdir()], { cwd })).toMatchObject({ status: 3 });
+    expect(await runHere(['deploy', 'docker', '--cwd', tmpdir()], { cwd })).toMatchObject({ status: 3 });
   });
 });

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startValkey } from '../support/index.js';
 import { freshProject } from './project.js';
-import { runCli } from './run-cli.js';
+import { runCli, runHere } from './run-cli.js';
 
 interface Report {
   healthy: boolean;
@@ -22,7 +22,7 @@ afterAll(async () => {
 });
 
 async function doctor(...args: string[]): Promise<Report & { status: number | null; of: Record<string, string> }> {
-  const { status, stdout } = await runCli(['doctor', '--json', ...args], { cwd });
+  const { status, stdout } = await runHere(['doctor', '--json', ...args], { cwd });
   const report = JSON.parse(stdout) as Report;
   return { ...report, status, of: Object.fromEntries(report.checks.map((check) => [check.name, check.status])) };
 }
@@ -50,7 +50,7 @@ describe('agentup doctor', () => {
     try {
       const { of } = await doctor(...(await config('fast.yaml', yaml(server.port))));
       expect(of).toMatchObject({ storage: 'ok', caches: 'ok' });
-      const connected = await runCli(['validate-config', 'fast.yaml', '--connect'], { cwd });
+      const connected = await runHere(['validate-config', 'fast.yaml', '--connect'], { cwd });
       expect(connected).toMatchObject({
         status: 0,
         stdout: expect.stringMatching(/connected file: [\s\S]*connected valkey: /),
@@ -64,7 +64,7 @@ describe('agentup doctor', () => {
       status: 'fail',
       fix: 'start the server, or correct services.fast in the configuration',
     });
-    const failed = await runCli(['validate-config', 'fast.yaml', '--connect', '--json'], { cwd });
+    const failed = await runHere(['validate-config', 'fast.yaml', '--connect', '--json'], { cwd });
     expect(failed.status).toBe(1);
     expect(JSON.parse(failed.stdout)).toMatchObject({
       findings: [
@@ -129,7 +129,7 @@ describe('agentup doctor', () => {
     const project = await freshProject();
     try {
       const check = async (): Promise<Report['checks'][number] | undefined> => {
-        const { stdout } = await runCli(['doctor', '--json'], { cwd: project });
+        const { stdout } = await runHere(['doctor', '--json'], { cwd: project });
         return (JSON.parse(stdout) as Report).checks.find(({ name }) => name === 'TypeScript');
       };
       await writeFile(join(project, 'base.json'), '{ "compilerOptions": { "strict": true, } } // strict');

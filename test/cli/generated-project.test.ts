@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { NASTY_NAMES } from './nasty-names.js';
 import { emptyProject, runTool } from './project.js';
-import { runCli } from './run-cli.js';
+import { runHere } from './run-cli.js';
 
 const FLAVOURS = ['memory', 'tasks', 'plain'] as const;
 /** Tests in the template of each flavour. */
@@ -17,7 +17,7 @@ beforeAll(async () => {
   cwd = await emptyProject();
   const [first, ...others] = skills;
   if (!first) throw new Error('no names');
-  const made = await runCli(
+  const made = await runHere(
     [
       'init',
       '--yes',
@@ -35,7 +35,7 @@ beforeAll(async () => {
   expect(made, made.stderr).toMatchObject({ status: 0 });
   for (const { name, flavour } of others) {
     const keyword = `say ${name.trim()}`;
-    const ran = await runCli(
+    const ran = await runHere(
       ['skill', 'create', '--yes', '--template', flavour, '--description', name, '--keyword', keyword, '--', name],
       { cwd },
     );
@@ -49,7 +49,7 @@ afterAll(async () => {
 
 describe('a generated project, with names that break generators', () => {
   it('keeps every name as it was given', async () => {
-    const { stdout } = await runCli(['skill', 'list', '--json'], { cwd });
+    const { stdout } = await runHere(['skill', 'list', '--json'], { cwd });
     const listed = (JSON.parse(stdout) as { skills: { name: string; description: string; keywords: string[] }[] })
       .skills;
     expect(listed.map(({ name }) => name)).toEqual(skills.map(({ name }) => name.trim()));
@@ -69,7 +69,7 @@ describe('a generated project, with names that break generators', () => {
   });
 
   it('validates clean, warnings included', async () => {
-    const ran = await runCli(['validate-config', '--strict', '--connect', '--json'], { cwd });
+    const ran = await runHere(['validate-config', '--strict', '--connect', '--json'], { cwd });
     expect(JSON.parse(ran.stdout)).toEqual({ valid: true, findings: [] });
     expect(ran.status).toBe(0);
   }, 60_000);
@@ -81,7 +81,8 @@ describe('a generated project, with names that break generators', () => {
   }, 60_000);
 
   it('passes its own tests', async () => {
-    const ran = await runTool(cwd, 'vitest/vitest.mjs', 'run', '--reporter=json');
+    // Not a process for each of the files: they load the same package.
+    const ran = await runTool(cwd, 'vitest/vitest.mjs', 'run', '--reporter=json', '--no-isolate');
     const { testResults } = JSON.parse(ran.stdout) as {
       testResults: { assertionResults: { fullName: string; status: string; failureMessages: string[] }[] }[];
     };

@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { interruptCli, KEYS, runCli, Typist } from './run-cli.js';
+import { interruptCli, KEYS, runCli, runHere, Typist } from './run-cli.js';
 
 let cwd: string;
 
@@ -39,7 +39,7 @@ describe('agentup init', () => {
     expect(first).toMatchObject({ status: 0 });
     expect(first.stderr).toContain('npm install');
     expect(await filesIn(join(cwd, 'my agent'))).toEqual(FILES);
-    const second = await runCli(['init', 'my agent'], { cwd });
+    const second = await runHere(['init', 'my agent'], { cwd });
     expect(second.status).toBe(0);
     expect(
       second.stdout
@@ -50,7 +50,7 @@ describe('agentup init', () => {
   });
 
   it('reports as JSON, and takes every answer as a flag', async () => {
-    const ran = await runCli(
+    const ran = await runHere(
       [
         'init',
         '--json',
@@ -81,7 +81,7 @@ describe('agentup init', () => {
   });
 
   it('writes nothing in a dry run', async () => {
-    const ran = await runCli(['init', '--dry-run'], { cwd });
+    const ran = await runHere(['init', '--dry-run'], { cwd });
     expect(ran.status).toBe(0);
     expect(ran.stdout).toContain('would be created');
     expect(await readdir(cwd)).toEqual([]);
@@ -92,26 +92,34 @@ describe('agentup init', () => {
     await writeFile(join(cwd, '.gitignore'), '*.log\n');
     await writeFile(join(cwd, 'tsconfig.json'), '{}');
     const before = await readFile(join(cwd, 'package.json'), 'utf8');
-    const refused = await runCli(['init', '--yes'], { cwd });
+    const refused = await runHere(['init', '--yes'], { cwd });
     expect(refused.status).toBe(4);
     expect(refused.stderr).toContain('tsconfig.json exists already');
     expect(await filesIn(cwd)).toEqual(['.gitignore', 'package.json', 'tsconfig.json']);
     expect(await readFile(join(cwd, 'package.json'), 'utf8')).toBe(before);
 
     await rm(join(cwd, 'tsconfig.json'));
-    expect((await runCli(['init', '--yes'], { cwd })).status).toBe(0);
+    expect((await runHere(['init', '--yes'], { cwd })).status).toBe(0);
     expect(JSON.parse(await readFile(join(cwd, 'package.json'), 'utf8'))).toMatchObject({
       name: 'mine',
     });
     expect(await readFile(join(cwd, '.gitignore'), 'utf8')).toMatch(/^\*\.log\nnode_modules\//);
   });
 
-  it('does not take --yes for --force', async () => {
-    await runCli(['init', '--yes'], { cwd });
+  it.each([[[]], [['--force']]])('leaves the README.md of a repository alone: %j', async (flags) => {
     await writeFile(join(cwd, 'README.md'), 'mine');
-    expect((await runCli(['init', '--yes'], { cwd })).status).toBe(4);
+    const { status, stdout } = await runHere(['init', '--yes', ...flags], { cwd });
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/unchanged +README\.md/);
     expect(await readFile(join(cwd, 'README.md'), 'utf8')).toBe('mine');
-    expect((await runCli(['init', '--yes', '--force'], { cwd })).stdout).toMatch(/overwritten +README\.md/);
+  });
+
+  it('does not take --yes for --force', async () => {
+    await runHere(['init', '--yes'], { cwd });
+    await writeFile(join(cwd, 'vitest.config.ts'), 'mine');
+    expect((await runHere(['init', '--yes'], { cwd })).status).toBe(4);
+    expect(await readFile(join(cwd, 'vitest.config.ts'), 'utf8')).toBe('mine');
+    expect((await runHere(['init', '--yes', '--force'], { cwd })).stdout).toMatch(/overwritten +vitest\.config\.ts/);
   });
 
   it.each([
@@ -124,7 +132,7 @@ describe('agentup init', () => {
     [['--storage', 'file', '--url', 'valkey://x'], '--url'],
     [['--cwd', 'nowhere'], '--cwd'],
   ])('ends with 2 and names the flag for %j', async (args, flag) => {
-    const ran = await runCli(['init', ...args], { cwd });
+    const ran = await runHere(['init', ...args], { cwd });
     expect(ran.status).toBe(2);
     expect(ran.stderr).toContain(flag);
     expect(await readdir(cwd)).toEqual([]);
@@ -132,7 +140,7 @@ describe('agentup init', () => {
 
   it('ends with 1 and writes nothing where a file stands in the place of the directory', async () => {
     await writeFile(join(cwd, 'taken'), '');
-    const ran = await runCli(['init', 'taken/deep'], { cwd });
+    const ran = await runHere(['init', 'taken/deep'], { cwd });
     expect([1, 4]).toContain(ran.status);
     expect(await filesIn(cwd)).toEqual(['taken']);
   });

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
-import { runCli } from './run-cli.js';
+import { runCli, runHere } from './run-cli.js';
 
 const cwd = tmpdir();
 const COMMANDS = [
@@ -21,21 +21,23 @@ const COMMANDS = [
 
 describe('agentup', () => {
   it('lists its commands and exit codes', async () => {
-    const { status, stdout } = await runCli(['--help'], { cwd });
+    const { status, stdout } = await runHere(['--help'], { cwd });
     expect(status).toBe(0);
     for (const [name] of COMMANDS) expect(stdout).toContain(name);
     expect(stdout).toContain('130 cancelled');
   });
 
   it.each(COMMANDS)('%s %s has help with examples', async (...command) => {
-    const { status, stdout } = await runCli([...command.filter((word) => typeof word === 'string'), '--help'], { cwd });
+    const { status, stdout } = await runHere([...command.filter((word) => typeof word === 'string'), '--help'], {
+      cwd,
+    });
     expect(status).toBe(0);
     expect(stdout).toContain('Examples:');
     expect(stdout).toContain(`$ agentup ${command.filter((word) => typeof word === 'string').join(' ')}`);
   });
 
   it('puts its own name only before its own words', async () => {
-    const { stdout } = await runCli(['state', 'import', '--help'], { cwd });
+    const { stdout } = await runHere(['state', 'import', '--help'], { cwd });
     expect(stdout).toContain('  $ gunzip < backup.ndjson.gz | agentup state import\n');
   });
 
@@ -54,13 +56,13 @@ describe('agentup', () => {
     [['chat', '--once'], 'argument missing'],
     [['init', 'a', 'b'], 'too many arguments'],
   ])('ends with 2 for %j', async (args, sentence) => {
-    const { status, stdout, stderr } = await runCli(args, { cwd });
+    const { status, stdout, stderr } = await runHere(args, { cwd });
     expect({ status, stdout }).toEqual({ status: 2, stdout: '' });
     expect(stderr).toContain(sentence);
   });
 
   it.each([[[]], [['skill']], [['state']]])('ends with 2 and shows the help for %j', async (args) => {
-    const { status, stdout, stderr } = await runCli(args, { cwd });
+    const { status, stdout, stderr } = await runHere(args, { cwd });
     expect({ status, stdout }).toEqual({ status: 2, stdout: '' });
     expect(stderr).toContain('Usage:');
   });

@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type Ran, run, runCli } from './run-cli.js';
+import { type Ran, run, runHere } from './run-cli.js';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const PACKAGES = ['@types/node', 'reflect-metadata', 'tsx', 'typescript', 'vite', 'vitest'];
@@ -22,7 +22,7 @@ export async function emptyProject(): Promise<string> {
 /** A project made by `agentup init`. */
 export async function freshProject(...args: string[]): Promise<string> {
   const cwd = await emptyProject();
-  const ran = await runCli(['init', '--yes', ...args], { cwd });
+  const ran = await runHere(['init', '--yes', ...args], { cwd });
   if (ran.status !== 0) throw new Error(ran.stderr);
   return cwd;
 }

@@ -1,9 +1,12 @@
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { type IPty, spawn as spawnPty } from '@lydell/node-pty';
+import type { TerminalOptions } from '../../src/cli/terminal.js';
 
 const BIN = fileURLToPath(new URL('../../bin/agentup.js', import.meta.url));
+const BUILT = new URL('../../dist/cli/', import.meta.url);
 
 /** What a run of the built command line left behind. */
 export interface Ran {
@@ -29,6 +32,46 @@ export function cleanEnv(extra: Readonly<Record<string, string>> = {}): Record<s
 export function runCli(args: readonly string[], { cwd, env, input = '' }: RunOptions): Promise<Ran> {
   requireBuild();
   return run(process.execPath, [BIN, ...args], { cwd, env: env ?? {}, input });
+}
+
+/**
+ * Runs the built command line in the process of the test: the same program in a tenth of the time, where what is asked
+ * has nothing to do with a process, its start, its signals or its end. Modules of a project that it has loaded stay
+ * loaded; a test that changes one needs `runCli`.
+ */
+export async function runHere(args: readonly string[], { cwd, env = {}, input = '' }: RunOptions): Promise<Ran> {
+  requireBuild();
+  const { runProgram } = (await import(new URL('program.js', BUILT).href)) as typeof import('../../src/cli/program.js');
+  const { Terminal } = (await import(new URL('terminal.js', BUILT).href)) as typeof import('../../src/cli/terminal.js');
+  const [stdin, stdout, stderr] = [Readable.from(input === '' ? [] : [input]), new Written(), new Written()];
+  // What a process takes with it when it ends.
+  const before = ENDINGS.map((event) => [event, process.listeners(event)] as const);
+  try {
+    const streams = { stdin, stdout, stderr } as unknown as Pick<TerminalOptions, 'stdin' | 'stdout' | 'stderr'>;
+    const status = await runProgram(args, new Terminal({ ...streams, env: cleanEnv(env), cwd }));
+    return { status, stdout: stdout.text, stderr: stderr.text };
+  } finally {
+    for (const [event, listeners] of before) {
+      for (const listener of process.listeners(event)) {
+        if (!listeners.includes(listener)) process.off(event, listener);
+      }
+    }
+  }
+}
+
+const ENDINGS: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP'];
+
+class Written extends Writable {
+  text = '';
+
+  constructor() {
+    super({ decodeStrings: false });
+  }
+
+  override _write(chunk: string | Buffer, _encoding: string, done: () => void): void {
+    this.text += chunk;
+    done();
+  }
 }
 
 /** Runs any program with a clean environment. */

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { KEYS, runCli, Typist } from './run-cli.js';
+import { KEYS, runHere, Typist } from './run-cli.js';
 
 const CONFIG = `# My agent.
 agent:
@@ -45,7 +45,7 @@ async function config(): Promise<Config> {
 
 describe('agentup skill create', () => {
   it('writes handler, test and entry, and keeps every comment and the order', async () => {
-    const ran = await runCli(['skill', 'create', 'Memory helper', '--description', 'Helps', '--yes'], { cwd });
+    const ran = await runHere(['skill', 'create', 'Memory helper', '--description', 'Helps', '--yes'], { cwd });
     expect(ran).toMatchObject({ status: 0 });
     expect(await readdir(cwd, { recursive: true })).toEqual(
       expect.arrayContaining(['src/skills/memory_helper.ts', 'test/skills/memory_helper.test.ts']),
@@ -63,7 +63,7 @@ describe('agentup skill create', () => {
 
   it('says "unchanged" the second time', async () => {
     const create = () =>
-      runCli(['skill', 'create', 'Planner', '--template', 'tasks', '--keyword', 'plan', '--default', '--json'], {
+      runHere(['skill', 'create', 'Planner', '--template', 'tasks', '--keyword', 'plan', '--default', '--json'], {
         cwd,
       });
     expect((await create()).status).toBe(0);
@@ -76,7 +76,7 @@ describe('agentup skill create', () => {
   });
 
   it('takes every answer as a flag', async () => {
-    const ran = await runCli(
+    const ran = await runHere(
       [
         'skill',
         'create',
@@ -101,13 +101,13 @@ describe('agentup skill create', () => {
 
   it('refuses to change where all skills keep their conversations without --force', async () => {
     const args = ['skill', 'create', 'Shared', '--storage', 'valkey', '--ttl', '60', '--yes'];
-    const refused = await runCli(args, { cwd });
+    const refused = await runHere(args, { cwd });
     expect(refused.status).toBe(4);
     expect(refused.stderr).toContain('--force');
     expect(await text()).toBe(CONFIG);
     expect(await readdir(cwd)).toEqual(['agent_config.yaml']);
 
-    expect((await runCli([...args, '--force'], { cwd })).status).toBe(0);
+    expect((await runHere([...args, '--force'], { cwd })).status).toBe(0);
     expect((await config()).state).toEqual({
       backend: 'valkey',
       url: '${VALKEY_URL:valkey://localhost:6379}',
@@ -119,13 +119,13 @@ describe('agentup skill create', () => {
 
   it('adds a state section where there is none', async () => {
     await writeFile(join(cwd, 'agent_config.yaml'), 'agent: { name: x }\n');
-    const ran = await runCli(['skill', 'create', 'A', '--storage', 'memory', '--yes'], { cwd });
+    const ran = await runHere(['skill', 'create', 'A', '--storage', 'memory', '--yes'], { cwd });
     expect(ran.status).toBe(0);
     expect((await config()).state).toEqual({ backend: 'memory' });
   });
 
   it('leaves the state section alone where the answers say the same', async () => {
-    const ran = await runCli(['skill', 'create', 'A', '--storage', 'file', '--storage-dir', './kept', '--yes'], {
+    const ran = await runHere(['skill', 'create', 'A', '--storage', 'file', '--storage-dir', './kept', '--yes'], {
       cwd,
     });
     expect(ran.status).toBe(0);
@@ -133,25 +133,27 @@ describe('agentup skill create', () => {
   });
 
   it('writes nothing when a file or an entry is in the way', async () => {
-    await runCli(['skill', 'create', 'Second', '--yes'], { cwd });
+    await runHere(['skill', 'create', 'Second', '--yes'], { cwd });
     await writeFile(join(cwd, 'src/skills/second.ts'), '// mine\n');
     const before = await text();
-    const file = await runCli(['skill', 'create', 'Second', '--yes'], { cwd });
+    const file = await runHere(['skill', 'create', 'Second', '--yes'], { cwd });
     expect(file.status).toBe(4);
     expect(file.stderr).toContain('src/skills/second.ts');
-    const entry = await runCli(['skill', 'create', 'Another', '--id', 'first', '--yes'], { cwd });
+    const entry = await runHere(['skill', 'create', 'Another', '--id', 'first', '--yes'], { cwd });
     expect(entry.status).toBe(4);
     expect(entry.stderr).toContain('first');
     expect(await text()).toBe(before);
     // Settings that somebody wrote are not replaced, whatever is forced.
-    expect((await runCli(['skill', 'create', 'Another', '--id', 'first', '--yes', '--force'], { cwd })).status).toBe(4);
+    expect((await runHere(['skill', 'create', 'Another', '--id', 'first', '--yes', '--force'], { cwd })).status).toBe(
+      4,
+    );
     expect(await text()).toBe(before);
-    expect((await runCli(['skill', 'create', 'Second', '--yes', '--force'], { cwd })).status).toBe(0);
+    expect((await runHere(['skill', 'create', 'Second', '--yes', '--force'], { cwd })).status).toBe(0);
     expect(await readFile(join(cwd, 'src/skills/second.ts'), 'utf8')).toContain('class SecondSkill');
   });
 
   it('writes nothing in a dry run', async () => {
-    const ran = await runCli(['skill', 'create', 'X', '--dry-run'], { cwd });
+    const ran = await runHere(['skill', 'create', 'X', '--dry-run'], { cwd });
     expect(ran.status).toBe(0);
     expect(ran.stdout).toMatch(/would be updated +agent_config.yaml/);
     expect(await text()).toBe(CONFIG);
@@ -172,7 +174,7 @@ describe('agentup skill create', () => {
     [['X', '--no-stateful', '--storage', 'file'], '--storage'],
     [['X', '--storage', 'file', '--key-prefix', 'x'], '--key-prefix'],
   ])('ends with 2 and names what is wrong for %j', async (args, named) => {
-    const ran = await runCli(['skill', 'create', ...args], { cwd });
+    const ran = await runHere(['skill', 'create', ...args], { cwd });
     expect(ran.status).toBe(2);
     expect(ran.stderr).toContain(named);
     expect(await readdir(cwd)).toEqual(['agent_config.yaml']);
@@ -180,9 +182,9 @@ describe('agentup skill create', () => {
 
   it('ends with 3 without a configuration, and with 1 where it is no YAML', async () => {
     await rm(join(cwd, 'agent_config.yaml'));
-    expect((await runCli(['skill', 'create', 'X', '--yes'], { cwd })).status).toBe(3);
+    expect((await runHere(['skill', 'create', 'X', '--yes'], { cwd })).status).toBe(3);
     await writeFile(join(cwd, 'agent_config.yaml'), 'skills: [\n');
-    const ran = await runCli(['skill', 'create', 'X', '--yes'], { cwd });
+    const ran = await runHere(['skill', 'create', 'X', '--yes'], { cwd });
     expect(ran.status).toBe(1);
     expect(await readdir(cwd)).toEqual(['agent_config.yaml']);
     expect(await text()).toBe('skills: [\n');

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ConversationContext } from '../../src/index.js';
 import { FileStorage } from '../../src/storage/file/file-storage.js';
-import { cleanEnv, runCli } from './run-cli.js';
+import { cleanEnv, runHere } from './run-cli.js';
 
 let cwd: string;
 const KEY = randomBytes(32).toString('base64');
@@ -13,7 +13,7 @@ const OTHER = randomBytes(32).toString('base64');
 const config = (encryption: string): Promise<void> =>
   writeFile(join(cwd, 'agent_config.yaml'), `state:\n  backend: file\n  storage_dir: ./kept\n${encryption}\n`);
 const state = (...args: string[]) =>
-  runCli(['state', ...args], { cwd, env: cleanEnv({ STATE_KEY: KEY, OTHER_KEY: OTHER }) });
+  runHere(['state', ...args], { cwd, env: cleanEnv({ STATE_KEY: KEY, OTHER_KEY: OTHER }) });
 
 beforeEach(async () => {
   cwd = await mkdtemp(join(tmpdir(), 'cli-reencrypt-'));

@@ -13,7 +13,7 @@ import { ValkeyStorage } from '../../src/storage/valkey/valkey-storage.js';
 import { caches, conversations, digestOf } from '../operations/records.js';
 import { startValkey, valkeyUrl } from '../support/index.js';
 import { TestClock } from '../support/test-clock.js';
-import { cleanEnv, KEYS, type Ran, runCli, Typist } from './run-cli.js';
+import { cleanEnv, KEYS, type Ran, runCli, runHere, Typist } from './run-cli.js';
 
 const BIN = new URL('../../bin/agentup.js', import.meta.url).pathname;
 let cwd: string;
@@ -37,7 +37,7 @@ beforeEach(async () => {
 afterEach(() => rm(cwd, { recursive: true, force: true }));
 
 const config = (text: string): Promise<void> => writeFile(join(cwd, 'agent_config.yaml'), text);
-const state = (...args: string[]): Promise<Ran> => runCli(['state', ...args], { cwd });
+const state = (...args: string[]): Promise<Ran> => runHere(['state', ...args], { cwd });
 
 async function json<T = Record<string, unknown>>(...args: string[]): Promise<T> {
   const { stdout, stderr } = await state(...args, '--json');
@@ -190,8 +190,10 @@ describe('agentup state clear and cleanup', () => {
 
   it('clear removes also what can no longer be read', async () => {
     await writeFile(join(cwd, 'kept/contexts/ada.jsonl'), '\u0000 nothing of this can be read\n'.repeat(3));
-    expect((await state('show', 'ada')).status).toBe(1);
-    expect(await json('clear', 'ada', '--yes')).toMatchObject({ removed: true, contextId: 'ada' });
+    const processOf = (...args: string[]): Promise<Ran> => runCli(['state', ...args], { cwd });
+    expect((await processOf('show', 'ada')).status).toBe(1);
+    const { stdout } = await processOf('clear', 'ada', '--yes', '--json');
+    expect(JSON.parse(stdout)).toMatchObject({ removed: true, contextId: 'ada' });
     expect(existsSync(join(cwd, 'kept/contexts/ada.jsonl'))).toBe(false);
   });
 
@@ -257,12 +259,12 @@ describe('agentup state export and import', () => {
     await config('state: { backend: file, storage_dir: ./other }\n');
     expect(await json('import', 'backup.ndjson', '--dry-run')).toMatchObject({ records: 4, written: 4 });
     expect(existsSync(join(cwd, 'other/contexts'))).toBe(false);
-    const imported = await runCli(['state', 'import', '--json'], { cwd, input: piped.stdout });
+    const imported = await runHere(['state', 'import', '--json'], { cwd, input: piped.stdout });
     expect(JSON.parse(imported.stdout)).toEqual({ records: 4, written: 4, kept: 0, expired: 0, replies: true });
     const other = open('other');
     expect(await digestOf(other)).toEqual(digest);
     await other.close();
-    const damaged = await runCli(['state', 'import'], { cwd, input: piped.stdout.replace('Hello', 'Hallo') });
+    const damaged = await runHere(['state', 'import'], { cwd, input: piped.stdout.replace('Hello', 'Hallo') });
     expect(damaged.status).toBe(1);
     expect(damaged.stderr).toMatch(/line \d+: the record ada is damaged/);
     expect((await state('import', 'nowhere.ndjson')).stderr).toContain('cannot be read');
@@ -314,7 +316,7 @@ describe('agentup state migrate', () => {
   });
 
   it('is interrupted by Ctrl-C with 130, and goes on where it was', async () => {
-    const many = open('many');
+    const many = new FileStorage({ storageDir: join(cwd, 'many'), durability: 'never' });
     await migrate(await conversations(800, Date.now() - 60_000), many);
     await many.close();
     const flags = [
@@ -335,7 +337,7 @@ describe('agentup state migrate', () => {
     while (!existsSync(join(cwd, 'copy/contexts'))) await delay(10);
     child.kill('SIGINT');
     expect((await once(child, 'close'))[0]).toBe(130);
-    const { stdout } = await runCli([...flags, '--json'], { cwd });
+    const { stdout } = await runHere([...flags, '--json'], { cwd });
     const report = JSON.parse(stdout) as { copied: number; same: number };
     expect(report.copied + report.same).toBe(800);
     expect(report.same).toBeGreaterThan(0);

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { valkeyUrl } from '../support/index.js';
 import { freshProject } from './project.js';
-import { runCli, Typist } from './run-cli.js';
+import { runCli, runHere, Typist } from './run-cli.js';
 
 interface Findings {
   valid: boolean;
@@ -38,7 +38,7 @@ describe('agentup validate-config on a project', () => {
   });
 
   it('writes, reads and deletes with --connect, and leaves nothing behind', async () => {
-    const ran = await runCli(['validate-config', '--connect'], { cwd });
+    const ran = await runHere(['validate-config', '--connect'], { cwd });
     expect(ran.stdout).toMatch(/connected file: open [\d.]+ ms, write [\d.]+ ms, read [\d.]+ ms, delete [\d.]+ ms/);
     expect(ran.status).toBe(0);
   });
@@ -48,13 +48,13 @@ describe('agentup validate-config on a project', () => {
       join(cwd, 'both.yaml'),
       'agent: { nam: x }\nskills:\n  - { id: gone, handler: ./gone.ts }\nstate: { backend: file }\n',
     );
-    const ran = await runCli(['validate-config', 'both.yaml', '--json'], { cwd });
+    const ran = await runHere(['validate-config', 'both.yaml', '--json'], { cwd });
     const { findings } = JSON.parse(ran.stdout) as Findings;
     expect(findings.map(({ code, line }) => [code, line])).toEqual([
       ['UNKNOWN_KEY', 1],
       ['HANDLER_NOT_FOUND', 3],
     ]);
-    expect((await runCli(['validate-config', 'both.yaml', '--connect'], { cwd })).stdout).toContain('connected file');
+    expect((await runHere(['validate-config', 'both.yaml', '--connect'], { cwd })).stdout).toContain('connected file');
   });
 
   it('finds what is wrong with a handler', async () => {
@@ -63,7 +63,7 @@ describe('agentup validate-config on a project', () => {
       join(cwd, 'broken.yaml'),
       'skills:\n  - { id: bare, handler: ./src/skills/bare.ts }\n  - { id: gone, handler: ./src/skills/gone.ts }\n',
     );
-    const ran = await runCli(['validate-config', 'broken.yaml', '--json'], { cwd });
+    const ran = await runHere(['validate-config', 'broken.yaml', '--json'], { cwd });
     const { valid, findings } = JSON.parse(ran.stdout) as Findings;
     expect(valid).toBe(false);
     expect(findings.map(({ code, line }) => [code, line])).toEqual([
@@ -86,7 +86,7 @@ describe('agentup validate-config on a file', () => {
 
   async function check(yaml: string, ...args: string[]): Promise<Findings & { status: number | null }> {
     await writeFile(join(cwd, 'agent_config.yaml'), yaml);
-    const { status, stdout } = await runCli(['validate-config', '--json', ...args], { cwd });
+    const { status, stdout } = await runHere(['validate-config', '--json', ...args], { cwd });
     return { ...(JSON.parse(stdout) as Findings), status };
   }
 
@@ -106,7 +106,7 @@ describe('agentup validate-config on a file', () => {
 
   it('shows people the lines, the place and the fix, readable without colour', async () => {
     await writeFile(join(cwd, 'agent_config.yaml'), 'state:\n  backend: valkye\n');
-    const { status, stdout, stderr } = await runCli(['validate-config'], { cwd });
+    const { status, stdout, stderr } = await runHere(['validate-config'], { cwd });
     expect(status).toBe(1);
     expect(stderr).toBe('');
     expect(stdout).not.toContain('\u001b');
@@ -121,7 +121,7 @@ describe('agentup validate-config on a file', () => {
     const typist = new Typist(['validate-config'], { cwd, env: { NO_COLOR: '' } });
     expect(await typist.exited).toBe(1);
     expect(typist.shown).toContain('\u001b[31m');
-    const forced = await runCli(['validate-config'], { cwd, env: { FORCE_COLOR: '1' } });
+    const forced = await runHere(['validate-config'], { cwd, env: { FORCE_COLOR: '1' } });
     expect(forced.stdout).toContain('\u001b[31m');
   });
 
@@ -135,16 +135,16 @@ describe('agentup validate-config on a file', () => {
     await mkdir(join(cwd, 'other'));
     await writeFile(join(cwd, 'other/custom.yaml'), 'agent: { name: x }\n');
     for (const args of [['other/custom.yaml'], ['--config', 'other/custom.yaml'], ['custom.yaml', '--cwd', 'other']]) {
-      expect((await runCli(['validate-config', ...args], { cwd })).status).toBe(0);
+      expect((await runHere(['validate-config', ...args], { cwd })).status).toBe(0);
     }
-    expect((await runCli(['validate-config', 'a', '--config', 'b'], { cwd })).status).toBe(2);
+    expect((await runHere(['validate-config', 'a', '--config', 'b'], { cwd })).status).toBe(2);
   });
 
   it('ends with 3 when there is no configuration', async () => {
-    const ran = await runCli(['validate-config', 'gone.yaml', '--json'], { cwd });
+    const ran = await runHere(['validate-config', 'gone.yaml', '--json'], { cwd });
     expect(ran.status).toBe(3);
     expect(JSON.parse(ran.stdout)).toMatchObject({ error: { code: 'CONFIG_NOT_FOUND' } });
-    expect((await runCli(['validate-config', '--cwd', '/'], { cwd })).status).toBe(3);
+    expect((await runHere(['validate-config', '--cwd', '/'], { cwd })).status).toBe(3);
   });
 
   it('connects to Valkey, and hides its password', async () => {
@@ -156,7 +156,7 @@ describe('agentup validate-config on a file', () => {
     const state = '{ backend: valkey, url: "valkey://ana:s3cret@127.0.0.1:1", key_prefix: "x:" }';
     const started = performance.now();
     await writeFile(join(cwd, 'agent_config.yaml'), `state: ${state}\n`);
-    const ran = await runCli(['validate-config', '--connect'], { cwd });
+    const ran = await runHere(['validate-config', '--connect'], { cwd });
     expect(ran.status).toBe(1);
     expect(ran.stdout).toContain('STORAGE_UNAVAILABLE');
     expect(ran.stdout + ran.stderr).not.toContain('s3cret');

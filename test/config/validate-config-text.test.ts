@@ -444,6 +444,22 @@ describe('values', () => {
     expect(found).toMatchObject([{ code, path }]);
   });
 
+  it.each([
+    ['state: file', 'write `state: { backend: file }`'],
+    ['state: valky', 'write `state: { backend: valkey }`'],
+    ['state: 5', expect.stringMatching(/^write a map; its keys are backend, url, /)],
+    ['security: apikey', 'write `security: { auth: api_key }`'],
+    ['agent: My bot', 'write `agent: { name: "My bot" }`'],
+    ['skills: { one: ./one.ts }', 'write a list of maps, each one beginning with `- id:`'],
+    ['skills: [./one.ts]', 'write a map: { id: my_skill, handler: ./src/skills/my_skill.ts }'],
+    ['skills: [{ id: a, handler: x, keywords: hi }]', 'write a list: [one, two]'],
+    ['agent: { name: "" }', 'give it a value that is not empty'],
+    ['state: { storage_dir: ~/states }', 'write `"${HOME}/states"`, or the whole path'],
+  ])('%s is told what to write', (text, fix) => {
+    const found = check(text).findings.filter(({ severity }) => severity === 'error');
+    expect(found).toMatchObject([{ fix }]);
+  });
+
   it.each(['0', '-1', '1.5', '.nan', '.inf', '"60"', '60s', 'never', 'true', '[60]', '99999999999999', '~', '""'])(
     'ttl: %s is refused',
     (ttl) => {

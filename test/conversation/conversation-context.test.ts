@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { z } from 'zod';
+import { createCaches } from '../../src/caches/create-caches.js';
 import { ConversationContext } from '../../src/conversation/conversation-context.js';
 import { MemoryStorage } from '../../src/storage/memory-storage.js';
 import { RecordingStorage } from '../support/recording-storage.js';
@@ -287,6 +288,23 @@ describe('the conversation', () => {
     expect(handle.contextId).toBe('c');
     expect(await context.getVariable('c', 'x')).toBe(1);
     expect(await handle.getHistory()).toHaveLength(1);
+  });
+
+  it('needs a storage, and so do caches', () => {
+    for (const odd of [undefined, null, 'memory', { backend: 'memory' }]) {
+      const refused = expect.objectContaining({
+        code: 'INVALID_ARGUMENT',
+        details: expect.objectContaining({ argument: 'storage' }),
+      });
+      expect(() => new ConversationContext(odd as never)).toThrowError(refused);
+      expect(() => createCaches({ storage: odd as never, tenantId: 't' })).toThrowError(refused);
+    }
+  });
+
+  it('shows a text where a number belongs as one', async () => {
+    const context = new ConversationContext(new MemoryStorage());
+    await expect(context.incrementVariable('c1', 'n', '2' as never)).rejects.toThrowError(/^by is "2"/);
+    await expect(context.getHistory('c1', { limit: '5' as never })).rejects.toThrowError(/^limit is "5"/);
   });
 
   it('has no operation without an id', async () => {

@@ -31,7 +31,7 @@ describe('docs/bots.md', async () => {
       }
       await agent.close();`;
     await project.write({ 'main.ts': telegram?.replace('await bot.start();', play) ?? '' });
-    const { code, stdout, stderr } = await project.tsx('main.ts', { env: { BOT_TOKEN: '1:nobody' } });
+    const { code, stdout, stderr } = await project.compiled('main.ts', { env: { BOT_TOKEN: '1:nobody' } });
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     const said = ['Message 1', 'Message 2', 'Message 2'];
     expect(stdout.trim().split('\n')).toEqual(
@@ -59,7 +59,7 @@ describe('docs/bots.md', async () => {
         server.closeAllConnections();
       });`;
     await project.write({ 'main.ts': `${webhook?.replace('app.listen(3000)', "app.listen(0, '127.0.0.1')")}${play}` });
-    const { code, stdout, stderr } = await project.tsx('main.ts');
+    const { code, stdout, stderr } = await project.compiled('main.ts');
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     const lines = ['51999 1 items', '200', '51999 1 items', '51999 2 items', '200', '200', '500'];
     expect(stdout.trim().split('\n')).toEqual(lines);

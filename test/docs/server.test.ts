@@ -32,7 +32,7 @@ describe('docs/server.md', async () => {
         `{ ${ask('hungry')} }\n{ ${ask('dragons')} }\nawait server.stop();`,
       ),
     });
-    const { code, stderr, stdout } = await project.tsx('main.ts');
+    const { code, stderr, stdout } = await project.compiled('main.ts');
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     const [url, asked, told] = stdout.trim().split('\n');
     expect(url).toMatch(/^http:\/\/127\.0\.0\.1:\d+$/);

@@ -103,7 +103,7 @@ describe.each([
 
   it.each(snippets)('runs the snippet at line $line', async ({ code }) => {
     await project.write({ 'snippet.ts': code });
-    const { code: exit, stdout, stderr } = await project.tsx('snippet.ts', { env: { STATE_KEY: SECRET } });
+    const { code: exit, stdout, stderr } = await project.compiled('snippet.ts', { env: { STATE_KEY: SECRET } });
     expect({ exit, stderr }).toEqual({ exit: 0, stderr: '' });
     for (const line of promised(code)) expect(stdout.split('\n')).toContain(line);
   });

@@ -115,7 +115,7 @@ afterEach(async () => {
 });
 
 const run = () =>
-  project.tsx('chat/main.ts', {
+  project.compiled('chat/main.ts', {
     env: {
       MODEL_BASE_URL: `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1/`,
       MODEL_API_KEY: 'sk-test',

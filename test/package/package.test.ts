@@ -111,6 +111,22 @@ console.log(JSON.stringify({ counts, visits, conformance: typeof storageConforma
   expect(used).toEqual({ visits: 2, conformance: 'function', version: manifest.version });
 });
 
+test('CommonJS can require every subpath export', async () => {
+  const specifiers = Object.keys(manifest.exports).map((path) => `agentup${path.slice(1)}`);
+  await writeFile(
+    join(consumer, 'use.cjs'),
+    `const { withState } = require('agentup');
+const { MemoryStorage } = require('agentup/storage');
+const greet = withState(async (task, context, id) => context.incrementVariable(id, 'visits'), { storage: new MemoryStorage() });
+const empty = ${JSON.stringify(specifiers)}.filter((specifier) => Object.keys(require(specifier)).length === 0);
+greet({ id: 't1', contextId: 'c1', text: 'hi' }).then((visits) => console.log(JSON.stringify({ empty, visits })));
+`,
+  );
+  const { code, stdout, stderr } = await run(process.execPath, ['use.cjs'], consumer);
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  expect(JSON.parse(stdout)).toEqual({ empty: [], visits: 1 });
+});
+
 test('its types compile under strict nodenext', async () => {
   const subpaths = Object.keys(manifest.exports).filter((path) => path !== './package.json');
   const imports = subpaths.map((path, n) => `import * as all${n} from 'agentup${path.slice(1)}';\nexport { all${n} };`);
@@ -136,6 +152,7 @@ export const wrong = new Counter().handle('hi');
 export const agent = await createAgent({ state: { backend: 'memory' } }, { skills: [Counter] });
 `,
   );
+  await writeFile(join(consumer, 'common.cts'), "export { createAgent } from 'agentup';\n");
   const compilerOptions = {
     target: 'es2022',
     module: 'nodenext',
@@ -147,7 +164,10 @@ export const agent = await createAgent({ state: { backend: 'memory' } }, { skill
     types: ['node'],
     typeRoots: [join(process.cwd(), 'node_modules/@types')],
   };
-  await writeFile(join(consumer, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['use.ts'] }));
+  await writeFile(
+    join(consumer, 'tsconfig.json'),
+    JSON.stringify({ compilerOptions, files: ['use.ts', 'common.cts'] }),
+  );
   const tsc = join(process.cwd(), 'node_modules/typescript/bin/tsc');
   const { code, stdout } = await run(process.execPath, [tsc, '-p', '.'], consumer);
   expect(stdout).toBe('');
@@ -158,6 +178,6 @@ test('its command runs there', async () => {
   const help = await run('npx', ['agentup', '--help'], consumer);
   expect(help.code, help.stderr).toBe(0);
   expect(help.stdout).toContain('Usage: agentup');
-  const version = await run('npx', ['agentup', '--version'], consumer);
+  const version = await run(join(consumer, 'node_modules/.bin/agentup'), ['--version'], consumer);
   expect(version.stdout.trim()).toBe(manifest.version);
 });

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { resolve } from 'node:path';
+import { rm } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { TaskState } from '@a2a-js/sdk';
 import { LegacyJsonRpcTransport } from '@a2a-js/sdk/compat/v0_3/client';
@@ -152,7 +153,7 @@ describe.each(['file', 'valkey'])('agentup run, on %s', (backend) => {
     const after = await a2aClient(second.url);
     const again = [say(after, 'hang', message), say(after, 'hang', message)];
     await second.said('hanging');
-    await project.node(['-e', 'require("fs").rmSync("hang")']);
+    await rm(join(project.directory, 'hang'));
     // What the killed turn had changed is gone, and the one that counts ran once.
     expect((await Promise.all(again)).map(textIn)).toEqual(['hung 1', 'hung 1']);
     expect(textIn(await say(after, 'hang', message))).toBe('hung 1');
@@ -179,7 +180,7 @@ describe.each(['file', 'valkey'])('agentup run, on %s', (backend) => {
     const again = { contextId, messageId: 'm1', taskId: task.id };
     const answers = [say(after, 'hang', again), say(after, 'hang', again)];
     await second.said('hanging');
-    await project.node(['-e', 'require("fs").rmSync("hang")']);
+    await rm(join(project.directory, 'hang'));
     expect((await Promise.all(answers)).map(textIn)).toEqual(['hung 1', 'hung 1']);
     expect(await seen()).toEqual([TaskState.TASK_STATE_COMPLETED, undefined]);
   });
@@ -222,7 +223,7 @@ describe.each(['file', 'valkey'])('agentup run, on %s', (backend) => {
     first.child.kill('SIGTERM');
     await first.said('stopping');
     await expect(say(client, 'count')).rejects.toThrow();
-    await project.node(['-e', 'require("fs").rmSync("hang")']);
+    await rm(join(project.directory, 'hang'));
     expect(textIn(await running)).toBe('hung 1');
     expect(await first.ended()).toBe(0);
     const second = await start(backend);

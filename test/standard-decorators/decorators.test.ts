@@ -83,5 +83,21 @@ describe('standard decorators', () => {
         return Wrong;
       },
     },
+    bare: {
+      // biome-ignore lint/suspicious/noExplicitAny: no types allow this
+      method: (decorator: any) => {
+        class Wrong {
+          @decorator
+          method(): void {}
+        }
+        return Wrong;
+      },
+      // biome-ignore lint/suspicious/noExplicitAny: no types allow this
+      class: (decorator: any) => {
+        @decorator
+        class Wrong {}
+        return Wrong;
+      },
+    },
   });
 });

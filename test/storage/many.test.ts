@@ -127,6 +127,9 @@ describe('cleanup and listing cost what they find, on', () => {
     try {
       expect(await listed(context(storage, clock), lastUser(MANY_FILES))).toEqual(idsOfLast(MANY_FILES));
       expect(spent().all).toBeLessThan(20 * OWN);
+      // What has not changed since is not opened again.
+      expect(await listed(context(storage, clock), lastUser(MANY_FILES))).toEqual(idsOfLast(MANY_FILES));
+      expect(spent()).toMatchObject({ opened: 0 });
       expect(await page(context(storage, clock))).toEqual(idsOfPage(MANY_FILES));
       expect(spent().opened).toBeLessThan(10);
       const day = { maxAgeHours: 24 };

@@ -1,10 +1,16 @@
 import { expect, it } from 'vitest';
 import { ConversationContext } from '../../src/conversation/conversation-context.js';
+import { handler } from '../../src/skill/handler.js';
 import { handlerMetadata, handlersOf, skillMetadata } from '../../src/skill/handler-metadata.js';
-import { hooksOf } from '../../src/skill/hooks.js';
+import { hooksOf, onError } from '../../src/skill/hooks.js';
+import { skill } from '../../src/skill/skill.js';
+import { stateful } from '../../src/skill/stateful.js';
 import type { Task } from '../../src/skill/task.js';
+import { tool } from '../../src/skill/tool.js';
 import { toolsOf } from '../../src/skill/tool-box.js';
 import { MemoryStorage } from '../../src/storage/memory-storage.js';
+import { autoSyncState } from '../../src/sync/auto-sync-state.js';
+import { trackMessages } from '../../src/sync/track-messages.js';
 
 interface CounterSkill {
   handle(task: Task, context?: ConversationContext): Promise<string>;
@@ -22,10 +28,12 @@ export interface Dialect {
   /** With a tool `price`, and hooks for a start and for that tool. */
   Shop: new () => ShopSkill;
   misuse: Record<'class' | 'field' | 'accessor' | 'getter', () => unknown>;
+  /** A class or method under a decorator that lacks its parentheses. */
+  bare: Record<'method' | 'class', (decorator: unknown) => unknown>;
 }
 
 /** The cases that must hold in both dialects. */
-export function decoratorCases({ Counter, Child, Shop, misuse }: Dialect): void {
+export function decoratorCases({ Counter, Child, Shop, misuse, bare }: Dialect): void {
   const fresh = () => new ConversationContext(new MemoryStorage());
   const task = { id: 't1', contextId: 'c1', text: 'hi' };
 
@@ -70,5 +78,19 @@ export function decoratorCases({ Counter, Child, Shop, misuse }: Dialect): void 
 
   it.each(['class', 'field', 'accessor', 'getter'] as const)('refuses to stand on a %s', (kind) => {
     expect(misuse[kind]).toThrowError(expect.objectContaining({ code: 'DECORATOR_MISUSE' }));
+  });
+
+  it.each([
+    ['method', stateful, 'write @stateful()'],
+    ['method', handler, 'write @handler()'],
+    ['method', tool, "write @tool({ description: '…' })"],
+    ['method', onError, 'write @onError()'],
+    ['method', trackMessages, 'write @trackMessages()'],
+    ['method', autoSyncState, 'write @autoSyncState()'],
+    ['class', skill, "write @skill({ id: 'my_skill' })"],
+  ] as const)('says that the parentheses are missing on a %s: %o', (kind, decorator, fix) => {
+    expect(() => bare[kind](decorator)).toThrowError(
+      expect.objectContaining({ code: 'DECORATOR_MISUSE', details: { fix } }),
+    );
   });
 }

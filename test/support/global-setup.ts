@@ -13,11 +13,11 @@ declare module 'vitest' {
 
 /** What processes of the tests run is built from what is here now. One real Valkey for the run: the one `AGENTUP_TEST_VALKEY_URL` names, or a private one. */
 export default async function setup(project: TestProject): Promise<(() => Promise<void>) | undefined> {
+  const given = process.env['AGENTUP_TEST_VALKEY_URL'];
+  if (given) await ping(given);
   if ((await build()) !== 0) throw new Error('the project does not compile');
   await compileWorkers();
-  const given = process.env['AGENTUP_TEST_VALKEY_URL'];
   if (given) {
-    await ping(given);
     project.provide('valkeyUrl', given);
     return undefined;
   }

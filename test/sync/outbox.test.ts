@@ -6,6 +6,7 @@ import { openStorage } from '../../src/storage/open-storage.js';
 import type { StateStorage } from '../../src/storage/state-storage.js';
 import { ConversationClient } from '../../src/sync/conversation-client.js';
 import { ConversationSync } from '../../src/sync/conversation-sync.js';
+import { Outbox } from '../../src/sync/outbox.js';
 import type { SyncEvents } from '../../src/sync/sync-events.js';
 import type { ConversationSyncOptions } from '../../src/sync/sync-types.js';
 import { ConversationRemote } from '../support/conversation-remote.js';
@@ -290,6 +291,43 @@ describe.each(['memory', 'file', 'valkey'] as const)('the outbox on %s', (backen
     remote.mood = () => 'up';
     await sync.flush();
     expect(await remote.said('ana')).toEqual(['m0', 'm1', 'm2', 'm5', 'm6', 'm7']);
+  });
+
+  it('is looked through from where the bound has come to, also past all that was looked for', async () => {
+    const outbox = new Outbox(storage, { max: 3 });
+    const target = { subDomain: 'shop', userId: 'ana' };
+    for (let i = 0; i < 10; i++) await outbox.add({ id: `e${i}`, at: i, target, work: { op: 'open' } });
+    const found = await outbox.waiting(outbox.keyOf(target), 0, 2);
+    expect(found).toMatchObject({ next: 9, dropped: 7, total: 10, entries: [{ id: 'e7' }, { id: 'e8' }] });
+  });
+
+  it('ends ten minutes after the last of it was sent, and never while something waits', async () => {
+    const sync = syncOf();
+    const life = async () => {
+      const record = await storage.read({ space: 'sync-outbox', scope: ['shop'], id: 'ana' });
+      return record?.expiresAt && record.expiresAt - record.updatedAt;
+    };
+    for (let i = 0; i < 2; i++) {
+      await sync.addMessage('ana', 'user', `m${i}`);
+      expect(await life()).toBeUndefined();
+      await sync.flush();
+      expect(await life()).toBe(600_000);
+    }
+  });
+
+  it('is written so that a storage may send it again when an answer is lost', async () => {
+    const sync = syncOf();
+    const commit = storage.commit.bind(storage);
+    const ids: unknown[] = [];
+    storage.commit = (key, changes, options) => {
+      if (changes.length > 0) ids.push(options?.commitId);
+      return commit(key, changes, options);
+    };
+    await sync.addMessage('ana', 'user', 'a');
+    await sync.flush();
+    expect(ids.length).toBeGreaterThan(2);
+    expect(new Set(ids).size).toBe(ids.length);
+    expect(ids).not.toContain(undefined);
   });
 
   it('refuses the newest instead, where that is wanted', async () => {

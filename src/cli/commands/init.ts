@@ -15,6 +15,9 @@ import { readProjectTemplates } from '../scaffold/read-templates.js';
 import type { Terminal } from '../terminal.js';
 import { conflict, writePlan } from '../write-plan.js';
 
+/** Files that are there already in most directories an agent begins in. */
+const MERGED: readonly string[] = ['package.json', '.gitignore', 'README.md'];
+
 export interface InitOptions extends PlaceFlags, InterviewMode, StateFlags {
   readonly dir?: string;
   readonly name?: string;
@@ -76,7 +79,7 @@ export async function run(options: InitOptions, terminal: Terminal): Promise<Exi
   return EXIT.done;
 }
 
-/** A package.json and a .gitignore that are there keep what they say; what is missing is added. */
+/** A package.json and a .gitignore that are there keep what they say, and get what is missing. A README.md is somebody's own. */
 async function mergeWithExisting(
   directory: string,
   files: readonly PlannedFile[],
@@ -84,9 +87,10 @@ async function mergeWithExisting(
 ): Promise<PlannedFile[]> {
   return Promise.all(
     files.map(async (file) => {
-      if (file.path !== 'package.json' && file.path !== '.gitignore') return file;
+      if (!MERGED.includes(file.path)) return file;
       const existing = await readFile(join(directory, file.path), 'utf8').catch(() => undefined);
       if (existing === undefined) return file;
+      if (file.path === 'README.md') return { ...file, content: existing, replaces: existing };
       if (file.path === '.gitignore') {
         return { ...file, content: mergeGitignore(existing, file.content), replaces: existing };
       }

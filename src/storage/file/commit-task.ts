@@ -59,7 +59,8 @@ export class CommitTask implements Task {
     if (commitId !== undefined) desk.journal.recall(now);
     const recent = commitId === undefined ? undefined : there?.recent.get(commitId, now);
     if (recent) {
-      this.#afterStaged(desk, () => this.#acknowledge(answerAgain(recent, this.#changes), false));
+      // Whether the name of its file was brought to the disk the first time is not known.
+      this.#afterStaged(desk, () => this.#acknowledge(answerAgain(recent, this.#changes), true));
       return;
     }
     const lease = asked && leases.heldBy(path, asked.token, now);

@@ -4,6 +4,9 @@ import { codeOf } from './file-errors.js';
 const APPEND = constants.O_RDWR | constants.O_APPEND;
 const CREATE = APPEND | constants.O_CREAT | constants.O_TRUNC;
 
+/** A file has the time of its last line. One that differs by more has been touched by somebody else. */
+export const ROUNDING_MS = 0.1;
+
 /** Opens a journal to append to. Reading is enough where writing is not allowed. */
 export function openJournal(path: string): number {
   try {

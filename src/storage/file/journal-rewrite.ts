@@ -50,6 +50,7 @@ export async function rewrite(
     const first = dropped > 0 ? `{"from":${dropped}}\n` : '';
     write(headerLine(key, nextGeneration(fold), fold.createdAt) + first);
     const log = await copyEntries(journal, fold, write, between);
+    journal.recall(fold.updatedAt);
     const last = fold.checkpointLine(size, { base: true }, log);
     const offset = size;
     const bytes = write(last);
@@ -81,10 +82,9 @@ async function copyEntries(
   let bytes = 0;
   for (let stretch = STRETCH; offset < end; ) {
     let text = '';
-    const next = eachLine(journal.file, offset, Math.min(end, offset + stretch), (line, at) => {
+    const next = eachLine(journal.file, offset, Math.min(end, offset + stretch), (line) => {
       // One that cannot be read has been set aside.
       const { entries, from } = entriesOf(line) ?? { entries: [], from: undefined };
-      if (at === fold.logOffset) position = 0;
       for (const entry of entries) {
         if (position++ < dropped) continue;
         text += `{"m":${entry}}\n`;

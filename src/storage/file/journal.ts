@@ -3,16 +3,15 @@ import type { Token } from '../../json.js';
 import type { Logger } from '../../logger.js';
 import { reportDamage, reportTorn, unreadable } from './damage.js';
 import { isMissing } from './file-errors.js';
-import { createJournal, openJournal, stamp, writeAll } from './journal-file.js';
+import { createJournal, openJournal, ROUNDING_MS, stamp, writeAll } from './journal-file.js';
 import { BEGINNING, CHECKPOINT, FORMAT, NEWLINE } from './line-format.js';
 import { eachLine, readEntries } from './log-pages.js';
 import { newerFormat, statOf } from './process-files.js';
 import { quickFold } from './quick-fold.js';
 import { RECENT_MS } from './recent-commits.js';
 import { RecordFold } from './record-fold.js';
+import type { Glimpse } from './record-glimpses.js';
 
-/** A file has the time of its last line. One that differs by more has been touched by somebody else. */
-const ROUNDING_MS = 0.1;
 /** The same where nobody is to be suspected lightly: of files of another user, which cannot be given their time. */
 const FOREIGN_MS = 100;
 /** How much of the end of what is known is compared before the rest is read. */
@@ -37,8 +36,6 @@ export class Journal {
   #time = 0;
   #edited = false;
   #damaged = false;
-  /** What earlier commits have answered, from before the file was read again. */
-  #kept: RecordFold | undefined;
 
   /** @param times how exactly the file system keeps them */
   constructor(path: string, logger: Logger, times: { readonly timeSlack: number }) {
@@ -51,6 +48,14 @@ export class Journal {
   get weight(): number {
     const fold = this.#fold;
     return fold ? fold.fieldBytes + fold.replies.bytes + fold.tail.reduce((sum, entry) => sum + entry.length, 0) : 0;
+  }
+
+  /** What is known of the record, and of which state of the file; nothing where not all of that can be read. */
+  get glimpse(): Glimpse | undefined {
+    const fold = this.#fold;
+    if (!fold || fold.version === 0 || this.#damaged) return undefined;
+    const { owner, createdAt, updatedAt, expiresAt } = fold;
+    return { inode: this.#inode, size: this.#size, mtimeMs: this.#time, owner, createdAt, updatedAt, expiresAt };
   }
 
   /** Bytes of the file that count. */
@@ -162,20 +167,13 @@ export class Journal {
     return this.#file;
   }
 
-  /** What is in memory has changed, the file has not: it must be read again. */
-  forget(): void {
-    const fold = this.#fold;
-    this.close();
-    this.#kept = fold;
-  }
-
   remove(): void {
     try {
       unlinkSync(this.path);
     } catch (error) {
       if (!isMissing(error)) throw error;
     }
-    this.forget();
+    this.close();
   }
 
   /** Frees the descriptor, and keeps what is known. */
@@ -199,7 +197,6 @@ export class Journal {
   }
 
   #load(how: 'quick' | 'touched' | 'told'): void {
-    const kept = this.#fold ?? this.#kept;
     this.close();
     try {
       this.#file = openJournal(this.path);
@@ -216,8 +213,6 @@ export class Journal {
       else this.#fold = this.#replay(stats, how === 'touched');
       const { agentup } = this.#fold.header ?? { agentup: 0 };
       if (agentup > FORMAT) throw newerFormat(this.path, agentup);
-      if (kept) this.#fold.recent.addAll(kept.recent);
-      this.#kept = undefined;
       this.#see(stats);
     } catch (error) {
       this.close();
@@ -349,7 +344,7 @@ export class Journal {
     } catch {
       // The next writer cuts it off: it is no whole line.
     }
-    this.forget();
+    this.close();
   }
 
   #cutTornTail(): void {

@@ -57,12 +57,10 @@ export function readEntries(
   const start = sound ? startOf(file, end, fold, from) : { offset: fold.logOffset, position: 0 };
   let { position } = start;
   let whole = true;
-  eachLine(file, start.offset, end, (line, offset) => {
+  eachLine(file, start.offset, end, (line) => {
     const read = entriesOf(line);
     if (!read && sound) whole = false;
     const { entries, from: first } = read ?? { entries: [], from: undefined };
-    // What stands before the clearing of a log is in no line that begins later.
-    if (offset === fold.logOffset) position = 0;
     for (const entry of entries) {
       if (position >= from && position < to) found.push(entry);
       position++;

@@ -23,7 +23,7 @@ export function quickFold(
     const bytes = buffer.subarray(0, readSync(file, buffer, 0, buffer.length, from));
     const found = foldWindow(bytes, from, before);
     if (found === 'damaged') return undefined;
-    if (found) return readHeader(file, found.fold) ? found : undefined;
+    if (found) return takeHeader(from === 0 ? bytes : beginning(file), found.fold) ? found : undefined;
     if (from === 0) return undefined;
   }
   return undefined;
@@ -80,10 +80,13 @@ function fillTail(fold: RecordFold, bytes: Buffer, end: number, from: number): b
   return true;
 }
 
-function readHeader(file: number, fold: RecordFold): boolean {
+function beginning(file: number): Buffer {
   // An id is 1024 characters at most, of a scope there are few.
   const buffer = Buffer.allocUnsafe(1 << 14);
-  const bytes = buffer.subarray(0, readSync(file, buffer, 0, buffer.length, 0));
+  return buffer.subarray(0, readSync(file, buffer, 0, buffer.length, 0));
+}
+
+function takeHeader(bytes: Buffer, fold: RecordFold): boolean {
   const end = bytes.indexOf(LINE_END);
   const { createdAt, updatedAt } = fold;
   if (end < 0 || !fold.line(lineText(bytes, 0, end), 0, 'trust')) return false;

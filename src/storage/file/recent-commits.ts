@@ -4,7 +4,7 @@ import { momentOf } from './line-reading.js';
 
 /** How long a commit id is remembered. */
 export const RECENT_MS = 60_000;
-/** How many of them a checkpoint hands on. */
+/** How many of them a checkpoint hands on, at most; one that others have gone before, all. */
 const IN_CHECKPOINT = 32;
 
 /** What a commit came to, for as long as it may be sent again. */
@@ -38,8 +38,8 @@ export class RecentCommits {
     this.#commits.set(id, commit);
   }
 
+  /** Adds what is known from elsewhere. It may have ended before `since`, so that is as it was. */
   addAll(others: RecentCommits): void {
-    this.since = Math.min(this.since, others.since);
     const all = new Map([...others.#commits, ...this.#commits]);
     if (all.size === this.#commits.size) return;
     this.#commits.clear();
@@ -57,10 +57,10 @@ export class RecentCommits {
     this.since = oldest === undefined ? Date.parse(at) - RECENT_MS : Date.parse(oldest);
   }
 
-  /** What a checkpoint is to say. */
-  texts(now: number): [string, RecentText][] {
+  /** What a checkpoint is to say. `all`: of the whole minute, where the lines before it go. */
+  texts(now: number, all: boolean): [string, RecentText][] {
     const texts: [string, RecentText][] = [];
-    let older = this.#commits.size - IN_CHECKPOINT;
+    let older = all ? 0 : this.#commits.size - IN_CHECKPOINT;
     for (const [id, commit] of this.#commits) {
       if (older-- <= 0 && commit.at > now - RECENT_MS) texts.push([id, toText(commit)]);
     }

@@ -109,8 +109,8 @@ export class RecordDesk {
       for (const one of staged) text += one.text;
       this.journal.append(text, this.#at);
     } catch (error) {
-      // Staging has changed what is in memory.
-      this.journal.forget();
+      // Staging has changed what is in memory, also which commits are known to have been applied.
+      this.journal.close();
       this.#fold = undefined;
       for (const { fail } of staged) fail(error);
       return false;

@@ -131,7 +131,7 @@ export class RecordFold {
       expires: this.expiresAt === undefined ? null : toIso(this.expiresAt),
       ttl: this.ownTtl ?? null,
       log: log ?? { total: this.logTotal, dropped: this.logDropped, bytes: this.logBytes, offset: this.logOffset },
-      recent: this.recent.texts(this.updatedAt),
+      recent: this.recent.texts(this.updatedAt, flags.base === true),
       ...flags,
     };
     return checkpointLine(content, fieldsText(this.fields), this.replies.text());

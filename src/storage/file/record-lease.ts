@@ -118,7 +118,8 @@ export class RecordLeases {
     try {
       return action();
     } finally {
-      this.clear(record, now + BARRED_MS);
+      if (this.#undisputed(record)) this.#remove(record);
+      else this.clear(record, now + BARRED_MS);
     }
   }
 

@@ -7,6 +7,7 @@ import { fileName, textOfFileName } from './file-name.js';
 import { statOf } from './process-files.js';
 import { withoutLog } from './record-copy.js';
 import type { RecordFold } from './record-fold.js';
+import type { Listed } from './record-glimpses.js';
 import { removeIfGone } from './record-lock.js';
 import type { RecordShelf } from './record-shelf.js';
 import { containerPath, directoriesUnder, fileNames, SUFFIX } from './walk.js';
@@ -46,12 +47,13 @@ export async function* listRecords(
     if (left === 0) return;
     if (++met % STRIDE === 0) await pause();
     assertOpen();
-    const fold = lookAt(shelf, path);
-    if (isListed(shelf, fold, query)) {
-      const { owner, createdAt, updatedAt, expiresAt } = fold;
+    const fold = query.contents ? lookAt(shelf, path) : undefined;
+    const listed = query.contents ? fold : unlessDamaged(shelf, path, () => shelf.listed(path));
+    if (isListed(shelf, listed, query)) {
+      const { owner, createdAt, updatedAt, expiresAt } = listed;
       const info = { key, owner, createdAt, updatedAt, expiresAt };
       left--;
-      yield query.contents ? { ...info, record: withoutLog(fold) } : info;
+      yield fold ? { ...info, record: withoutLog(fold) } : info;
     } else if (query.owner !== undefined) await tidyEntry(shelf, query.owner, path);
   }
 }
@@ -93,16 +95,24 @@ async function* pathsOf(shelf: RecordShelf, query: ListQuery, container: string)
   }
 }
 
-function isListed(shelf: RecordShelf, fold: RecordFold | undefined, query: ListQuery): fold is RecordFold {
-  if (!fold || fold.isExpired(shelf.now())) return false;
-  if (query.owner !== undefined && fold.owner !== query.owner) return false;
-  return query.updatedBefore === undefined || fold.updatedAt < query.updatedBefore;
+function isListed(shelf: RecordShelf, listed: Listed | undefined, query: ListQuery): listed is Listed {
+  if (!listed || isExpired(listed, shelf.now())) return false;
+  if (query.owner !== undefined && listed.owner !== query.owner) return false;
+  return query.updatedBefore === undefined || listed.updatedAt < query.updatedBefore;
+}
+
+function isExpired({ expiresAt }: Listed, now: number): boolean {
+  return expiresAt !== undefined && expiresAt <= now;
 }
 
 /** The record, or `undefined` where there is none that can be read: that is reported, and keeps nobody from the rest. */
 function lookAt(shelf: RecordShelf, path: string): RecordFold | undefined {
+  return unlessDamaged(shelf, path, () => shelf.peek(path, (fold) => fold));
+}
+
+function unlessDamaged<R>(shelf: RecordShelf, path: string, look: () => R): R | undefined {
   try {
-    return shelf.peek(path, (fold) => fold);
+    return look();
   } catch (error) {
     if (!(error instanceof AgentUpError) || error.code !== 'RECORD_CORRUPT') throw error;
     shelf.logger.error(error, `${path} is left out of the list`);
@@ -132,11 +142,11 @@ async function sweepOne(shelf: RecordShelf, path: string, updatedBefore: number)
   try {
     return await shelf.exclusive(path, (desk) => {
       const now = shelf.now();
-      const fold = desk.read();
-      if (fold && fold.updatedAt >= updatedBefore) return false;
+      const listed = shelf.listed(path);
+      if (listed && listed.updatedAt >= updatedBefore) return false;
       const erased = shelf.leases.without(path, now, () => {
-        shelf.erase(desk, fold);
-        return fold !== undefined && !fold.isExpired(now);
+        shelf.erase(desk, listed);
+        return listed !== undefined && !isExpired(listed, now);
       });
       return erased ?? false;
     });

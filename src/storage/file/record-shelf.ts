@@ -10,9 +10,10 @@ import { Journal } from './journal.js';
 import { isWorthRewriting, rewrite } from './journal-rewrite.js';
 import { makeDirectory } from './make-directory.js';
 import { OwnerIndex } from './owner-index.js';
-import { ProcessFiles } from './process-files.js';
+import { ProcessFiles, statOf } from './process-files.js';
 import { RecordDesk, type Task } from './record-desk.js';
 import type { RecordFold } from './record-fold.js';
+import { isSeen, type Listed, RecordGlimpses } from './record-glimpses.js';
 import { RecordLeases } from './record-lease.js';
 import { recordPath, SUFFIX } from './walk.js';
 
@@ -44,6 +45,7 @@ export class RecordShelf {
   readonly owners: OwnerIndex;
   readonly sync: DiskSync;
   readonly #desks = new Map<string, RecordDesk>();
+  readonly #glimpses = new RecordGlimpses();
   readonly #pending = new Set<Promise<unknown>>();
   /** The ones that may have their file open, like all of them in the order of their last use. */
   readonly #open = new Set<RecordDesk>();
@@ -110,8 +112,16 @@ export class RecordShelf {
     try {
       return look(this.guarded(path, () => journal.read()));
     } finally {
-      journal.close();
+      this.#close(journal);
     }
+  }
+
+  /** What a list says of a record, which mostly need not be read for it; `undefined` where there is none. */
+  listed(path: string): Listed | undefined {
+    const known = this.#desks.get(path)?.journal.glimpse ?? this.#glimpses.get(path);
+    const stats = known && this.guarded(path, () => statOf(path));
+    if (known && stats && isSeen(known, stats)) return known;
+    return this.peek(path, (fold) => fold);
   }
 
   /** Does work on a record under its lock. */
@@ -172,9 +182,9 @@ export class RecordShelf {
   }
 
   /** Removes a record and its entry in the index. Under its lock. */
-  erase(desk: RecordDesk, fold: RecordFold | undefined): void {
+  erase(desk: RecordDesk, listed: Listed | undefined): void {
     desk.remove();
-    if (fold?.owner !== undefined) this.owners.remove(fold.owner, desk.journal.path);
+    if (listed?.owner !== undefined) this.owners.remove(listed.owner, desk.journal.path);
   }
 
   /** Forgets a record that will not be asked for soon. */
@@ -214,8 +224,13 @@ export class RecordShelf {
     return put;
   }
 
+  #close(journal: Journal): void {
+    this.#glimpses.keep(journal.path, journal.glimpse);
+    journal.close();
+  }
+
   #forget(path: string, desk: RecordDesk): void {
-    desk.journal.close();
+    this.#close(desk.journal);
     this.#desks.delete(path);
     this.#open.delete(desk);
   }

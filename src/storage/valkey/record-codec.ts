@@ -188,9 +188,15 @@ export interface CommitAnswer extends Committed {
   readonly owner: string;
 }
 
+/** Does a reply of `commit.lua` say that it was done, now or before? Then a text comes first. */
+export function isApplied(reply: unknown): boolean {
+  return (Array.isArray(reply) ? reply[0] : reply) instanceof Uint8Array;
+}
+
 /** Reads a system field, with the sums of the incremented fields behind it. */
 export function parseCommitted(reply: unknown, changes: readonly Change[]): CommitAnswer {
-  const [version, updated, expires, kept, dropped, , , owner = '', ...sums] = String(reply).split(' ');
+  const text = String(Array.isArray(reply) ? reply[0] : reply);
+  const [version, updated, expires, kept, dropped, , , owner = '', ...sums] = text.split(' ');
   const incremented = new Map<string, number>();
   if (sums.length > 0) {
     let next = 0;
@@ -209,6 +215,11 @@ export function parseCommitted(reply: unknown, changes: readonly Change[]): Comm
     logTotal: Number(kept) + Number(dropped),
     owner,
   };
+}
+
+/** The record of the next turn, behind the answer to the commit that passed its lease on. */
+export function parseBegun([, fields, ...more]: readonly unknown[], key: RecordKey): StateRecord | undefined {
+  return parseRecord((fields as unknown[]).length === 0 ? [] : [fields, ...more], key);
 }
 
 /** The error that a reply of our scripts stands for; the error itself where it is not one of those. */

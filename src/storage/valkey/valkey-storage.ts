@@ -28,7 +28,9 @@ import { LostLeases } from './lost-leases.js';
 import {
   commitArguments,
   duration,
+  isApplied,
   parseAttributes,
+  parseBegun,
   parseCommitted,
   parseFields,
   parseRecord,
@@ -306,14 +308,11 @@ export class ValkeyStorage implements StateStorage {
           announced = this.#index.announce(key, owner, given.carried?.updatedAt);
           continue;
         }
-        const began = Array.isArray(reply) && isText(reply[0]) ? reply : undefined;
-        if (Array.isArray(reply) && !began) return { committed: false, record: parseRecord(reply, key) };
-        const { owner: known, ...answer } = parseCommitted(began ? began[0] : reply, changes);
-        if (writing) {
-          this.#index.confirm(record, key, { ...answer, owner: known }, indexed);
-        }
-        if (!began || !lease?.next) return answer;
-        if (!this.#closing) return { ...answer, begun: { record: parseBegun(began, key) } };
+        if (!isApplied(reply)) return { committed: false, record: parseRecord(reply, key) };
+        const { owner: known, ...answer } = parseCommitted(reply, changes);
+        if (writing) this.#index.confirm(record, key, { ...answer, owner: known }, indexed);
+        if (!lease?.next || !Array.isArray(reply)) return answer;
+        if (!this.#closing) return { ...answer, begun: { record: parseBegun(reply, key) } };
         // Its turn could not commit any more.
         this.#lost.lose(key, lease.next.token);
         this.#lost.giveBack();
@@ -424,22 +423,8 @@ export class ValkeyStorage implements StateStorage {
   }
 }
 
-/** The record of the next turn, behind the answer to a commit. */
-function parseBegun([, fields, ...more]: readonly unknown[], key: RecordKey): StateRecord | undefined {
-  return parseRecord((fields as unknown[]).length === 0 ? [] : [fields, ...more], key);
-}
-
 /** Does the server say that a lease is gone to what was sent before, without an answer? */
 function isLostTwice(error: unknown): boolean {
   const { cause } = error as { cause?: ReplyCause };
   return replyCode(cause) === 'LEASE_LOST' && (cause?.lost ?? 0) > 0;
-}
-
-/** What `commit.lua` says of a commit that was done, now or before: a text, first of all. */
-function isApplied(reply: unknown): boolean {
-  return isText(Array.isArray(reply) ? reply[0] : reply);
-}
-
-function isText(reply: unknown): boolean {
-  return reply instanceof Uint8Array;
 }

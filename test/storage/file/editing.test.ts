@@ -102,6 +102,20 @@ describe.each(ways)('an editor that writes %s', (_way, save) => {
   );
 });
 
+it('a list says what was mended, also where no byte more or less stands there', async () => {
+  const [writer, reader] = [0, 1].map(() => new FileStorage({ storageDir: directory })) as [FileStorage, FileStorage];
+  open.push(writer, reader);
+  const owners = async () => {
+    const found = [];
+    for await (const { owner } of reader.list({ space: 'contexts' })) found.push(owner);
+    return found;
+  };
+  await writer.commit({ space: 'contexts', scope: [], id: 'ada' }, [{ op: 'owner', owner: 'ann' }]);
+  expect(await owners()).toEqual(['ann']);
+  await writeFile(file, (await readFile(file, 'utf8')).replaceAll('"ann"', '"ben"'));
+  expect(await owners()).toEqual(['ben']);
+});
+
 it('a slip of the hand is reported with its line, and the rest counts', async () => {
   const running = agent();
   await say(task('My name is Ada'), running);

@@ -1,5 +1,16 @@
 import { readFileSync } from 'node:fs';
-import { appendFile, mkdtemp, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import {
+  appendFile,
+  copyFile,
+  mkdtemp,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  utimes,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -105,6 +116,22 @@ describe('a journal', () => {
       }
       expect(seen).toEqual(Array.from({ length: 2_000 }, (_, index) => 500 + index));
     }
+  });
+
+  it('is not read by a checkpoint that has rotted, neither where it is opened nor where a page is looked for', async () => {
+    await long(fresh());
+    const { mtime } = await stat(file);
+    const text = await readFile(file, 'utf8');
+    const rotten = text.replaceAll(/("log":\{"total":)\d/g, (_, before) => `${before}1`);
+    expect(rotten).not.toBe(text);
+    await writeFile(file, rotten);
+    // Not by a hand: that would have left its time.
+    await utimes(file, mtime, mtime);
+    const page = await fresh().readLog(key, { before: 203, limit: 5 });
+    expect(page).toMatchObject({ total: 400, start: 198 });
+    expect(page.entries.map((entry) => Number.parseInt(JSON.parse(entry).content, 10))).toEqual([
+      198, 199, 200, 201, 202,
+    ]);
   });
 
   it('whose clock was set back, or whose file was copied, is read all the same', async () => {
@@ -284,5 +311,33 @@ describe('commit ids', () => {
       expect(await commit(fresh(clock), n)).toMatchObject({ version: n + 1, incremented: new Map([['n', n + 1]]) });
     }
     expect(await commit(fresh(clock), 10)).toMatchObject({ version: 301 });
+  });
+
+  it('that others have used are known also to who finds another file in the place of the one that he knew', async () => {
+    const clock = new TestClock();
+    const [storage, warm] = [fresh(clock), fresh(clock)];
+    const commit = (from: FileStorage, n: number) => from.commit(key, [message(n)], { commitId: `c-${n}` });
+    await commit(warm, 0);
+    for (let n = 1; n < 150; n++) await commit(storage, n);
+    await copyFile(file, `${file}~`);
+    const { mtime } = await stat(file);
+    await utimes(`${file}~`, mtime, mtime);
+    await rename(`${file}~`, file);
+    for (const n of [149, 60, 2]) expect(await commit(warm, n)).toMatchObject({ version: n + 1 });
+  });
+
+  it('of the last minute are all known also when the file was written anew, by one who had not read all of it', async () => {
+    const clock = new TestClock();
+    const value = JSON.stringify('x'.repeat(3_000));
+    const commit = (from: FileStorage, n: number) =>
+      from.commit(key, [{ op: 'set', field: 'big', value }], { commitId: `c-${n}` });
+    const storage = fresh(clock);
+    for (let n = 0; n < 45; n++) await commit(storage, n);
+    expect(await readFile(file, 'utf8')).toContain('"gen":"1"');
+    const other = fresh(clock);
+    for (let n = 0; n < 30; n++) await other.commit(key, [{ op: 'set', field: 'big', value }]);
+    await other.close();
+    expect(await readFile(file, 'utf8')).toContain('"gen":"2"');
+    for (const n of [44, 20, 2]) expect(await commit(fresh(clock), n)).toMatchObject({ version: n + 1 });
   });
 });

@@ -151,9 +151,16 @@ describe('a process', () => {
       },
     });
     syncBuiltinESMExports();
+    const { kill } = process;
     try {
       expect(await storage.begin(key, { token: 'me', leaseMs: 1_000 })).toMatchObject({ busy: true });
+      // As where it is of another user.
+      process.kill = () => {
+        throw Object.assign(new Error('EPERM'), { code: 'EPERM' });
+      };
+      expect(await storage.begin(key, { token: 'me', leaseMs: 1_000 })).toMatchObject({ busy: true });
     } finally {
+      process.kill = kill;
       Object.assign(fs, { readFileSync: real });
       syncBuiltinESMExports();
     }

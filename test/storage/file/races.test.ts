@@ -21,10 +21,15 @@ afterEach(() => rm(directory, { recursive: true, force: true }));
 const STEPS = ['statSync', 'openSync', 'fstatSync', 'readSync', 'closeSync'] as const;
 
 /** Runs `call`, and `meddle` between two of the file operations it makes: before the `at`th. Says whether there was one. */
-async function between(at: number, meddle: () => void, call: () => Promise<unknown>): Promise<boolean> {
-  const real = Object.fromEntries(STEPS.map((step) => [step, fs[step]]));
+async function between(
+  at: number,
+  meddle: () => void,
+  call: () => Promise<unknown>,
+  steps: readonly (keyof typeof fs)[] = STEPS,
+): Promise<boolean> {
+  const real = Object.fromEntries(steps.map((step) => [step, fs[step]]));
   let met = 0;
-  for (const step of STEPS) {
+  for (const step of steps) {
     Object.assign(fs, {
       [step]: (...args: unknown[]) => {
         if (met++ === at) meddle();
@@ -95,7 +100,33 @@ describe('a record removed and made again by another process', () => {
   });
 });
 
-it('a compaction whose process stood still and lost its lock takes the place of nothing', async () => {
+it('a record that is being cleaned up stays, or is begun by nobody', async () => {
+  for (let at = 0, more = true; more; at++) {
+    const [storage, other] = [0, 1].map(() => new FileStorage({ storageDir: directory })) as [FileStorage, FileStorage];
+    await other.ping();
+    await storage.commit(key, [{ op: 'touch' }]);
+    let begin: ReturnType<FileStorage['begin']> | undefined;
+    more = await between(
+      at,
+      () => {
+        begin = other.begin(key, { token: 't', leaseMs: 60_000 });
+      },
+      () => storage.sweep({ space: 'contexts', updatedBefore: Date.now() + 60_000 }),
+      ['statSync', 'readFileSync', 'linkSync', 'unlinkSync'],
+    );
+    const begun = await begin;
+    if (begun) {
+      expect(begun.busy, `step ${at}`).toBe(false);
+      const there = (await storage.read(key)) !== undefined;
+      expect(there, `step ${at}`).toBe(!begun.busy && begun.record !== undefined);
+      await other.commit(key, [], { lease: { token: 't' } });
+    }
+    await storage.close();
+    await other.close();
+  }
+});
+
+it('a compaction whose process stood still and lost its lock takes the place of nothing, and leaves the lock', async () => {
   const writer = new FileStorage({ storageDir: directory });
   const line = `[{"at":"2026-01-02T00:00:00.000Z","v":4},{"set":{"late":1}}]\n`;
   const { openSync, writeSync } = fs;
@@ -115,6 +146,7 @@ it('a compaction whose process stood still and lost its lock takes the place of 
         stood = true;
         performance.now = () => now.call(performance) + 20_000;
         rmSync(`${file}.lock`);
+        fs.writeFileSync(`${file}.lock`, 'of another');
         appendFileSync(file, line);
       }
       return written;
@@ -133,27 +165,64 @@ it('a compaction whose process stood still and lost its lock takes the place of 
     performance.now = now;
   }
   expect((await new FileStorage({ storageDir: directory }).read(key))?.fields.get('late')).toBe('1');
+  expect(fs.readFileSync(`${file}.lock`, 'utf8')).toBe('of another');
 });
 
-it('a commit that fails after its line was written has written nothing', async () => {
+it('a commit that fails after its line was written has written nothing, also for who has read that line', async () => {
   const storage = new FileStorage({ storageDir: directory });
+  const reader = new FileStorage({ storageDir: directory });
+  let seen: ReturnType<FileStorage['read']> | undefined;
   await storage.commit(key, [{ op: 'set', field: 'n', value: '1' }]);
   const { futimesSync } = fs;
   fs.futimesSync = () => {
+    seen ??= reader.read(key);
     throw Object.assign(new Error('EIO: i/o error, futime'), { code: 'EIO' });
   };
   syncBuiltinESMExports();
   try {
-    const failed = storage.commit(key, [{ op: 'set', field: 'n', value: '2' }]);
+    const failed = storage.commit(key, [{ op: 'set', field: 'n', value: '2' }], { commitId: 'c-1' });
     await expect(failed).rejects.toMatchObject({ code: 'STORAGE_UNAVAILABLE' });
   } finally {
     fs.futimesSync = futimesSync;
     syncBuiltinESMExports();
   }
+  expect((await seen)?.fields.get('n')).toBe('2');
   for (const from of [storage, new FileStorage({ storageDir: directory })]) {
     expect((await from.read(key))?.fields.get('n')).toBe('1');
+  }
+  // In the place of that line stands one as long, and one behind it.
+  await storage.commit(key, [{ op: 'set', field: 'n', value: '3' }], { commitId: 'c-1' });
+  await storage.commit(key, [{ op: 'set', field: 'm', value: '1' }]);
+  for (const from of [storage, reader]) {
+    expect((await from.read(key))?.fields).toEqual(
+      new Map([
+        ['n', '3'],
+        ['m', '1'],
+      ]),
+    );
     await from.close();
   }
+});
+
+it('a lock that could not be released is taken again by its own process', async () => {
+  const storage = new FileStorage({ storageDir: directory });
+  await storage.commit(key, [{ op: 'touch' }]);
+  const { unlinkSync } = fs;
+  fs.unlinkSync = (path) => {
+    if (String(path).endsWith('.lock')) throw Object.assign(new Error('EIO: i/o error, unlink'), { code: 'EIO' });
+    unlinkSync(path);
+  };
+  syncBuiltinESMExports();
+  try {
+    expect(await storage.commit(key, [{ op: 'touch' }])).toMatchObject({ version: 2 });
+  } finally {
+    fs.unlinkSync = unlinkSync;
+    syncBuiltinESMExports();
+  }
+  expect(fs.existsSync(`${file}.lock`)).toBe(true);
+  expect(await storage.commit(key, [{ op: 'touch' }])).toMatchObject({ version: 3 });
+  expect(fs.existsSync(`${file}.lock`)).toBe(false);
+  await storage.close();
 });
 
 it('a lock that was found dead is not broken where somebody alive has taken it meanwhile', async () => {

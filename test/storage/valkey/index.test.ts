@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { Redis } from 'iovalkey';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { RecordKey } from '../../../src/storage/keys.js';
+import type { Committed, Expiry } from '../../../src/storage/state-storage.js';
 import type { ValkeyStorage } from '../../../src/storage/valkey/valkey-storage.js';
 import { collect, freshPrefix, keyOf, Storages, startValkey, type ValkeyServer } from './support.js';
 
@@ -177,6 +178,22 @@ describe('the index', () => {
     expect(await collect(storage.list({ space: 'contexts', owner: 'Bob' }))).toHaveLength(0);
   });
 
+  it('keeps an entry that was set again to the moment at which it was seen', async () => {
+    const { storage, index, due } = fresh();
+    await make(storage, [keyOf('a')]);
+    await expect.poll(async () => Number(await admin.zscore(due, '/:a'))).toBeGreaterThan(Date.now() + 3_600_000);
+    const [put, drop] = await Promise.all(
+      ['put', 'drop'].map((name) => readFile(`src/storage/valkey/lua/index-${name}.lua`, 'utf8')),
+    );
+    const seen = String(await admin.zscore(due, '/:a'));
+    const [names, times, owners, ownersOf] = ['names', 'times', 'owners', 'owners-of'].map((set) => `${index}:${set}`);
+    const sets = [names, times, times, due, owners, ownersOf] as string[];
+    await admin.eval(put as string, 6, ...sets, '/:a', 'Ann', 'announce', seen, '0');
+    const gone = [names, times, due, owners, ownersOf, times] as string[];
+    expect(await admin.eval(drop as string, 6, ...gone, '4000', '/:a', seen)).toBe(0);
+    expect(await collect(storage.list({ space: 'contexts' }))).toHaveLength(1);
+  });
+
   it('keeps the entry of a record that is just being made, whoever finds no record behind it', async () => {
     const { prefix, storage, index, due } = fresh();
     const other = storages.make({ url: server.url, keyPrefix: prefix });
@@ -259,13 +276,32 @@ describe('the index', () => {
 });
 
 describe('what a record costs', () => {
-  it('ends with it, also a log that was begun later than its time to live', async () => {
+  it('ends with it, also a log and replies that were begun later than its time to live', async () => {
     const { index, storage } = fresh();
-    await storage.commit(keyOf('a'), touch, { expiry: { set: 100 } });
-    await storage.commit(keyOf('a'), [{ op: 'log', entry: '1' }]);
+    const key = keyOf('a');
     const record = `${index.slice(0, -1)}/:a}`;
-    expect(await admin.pexpiretime(`${record}:log`)).toBe(await admin.pexpiretime(record));
-    expect(await admin.pexpiretime(record)).toBeGreaterThan(Date.now());
+    const ends = () => Promise.all(['', ':log', ':replies'].map((part) => admin.pexpiretime(record + part)));
+    const expire = async (expiry: Expiry) => (await storage.commit(key, [], { expiry })) as Committed;
+    await expire({ set: 100 });
+    await storage.commit(key, [{ op: 'log', entry: '1' }]);
+    await storage.commit(key, touch, { idempotency: { key: 'k', reply: '1', keep: 5 } });
+    const { expiresAt } = (await storage.read(key)) ?? {};
+    expect(expiresAt).toBeGreaterThan(Date.now());
+    expect(await ends()).toEqual(Array(3).fill(expiresAt));
+    const longer = await expire({ set: 1_000 });
+    expect(await ends()).toEqual(Array(3).fill(longer.expiresAt));
+    await expire({ set: 'none' });
+    expect(await ends()).toEqual([-1, -1, -1]);
+    const shorter = await expire({ set: 50 });
+    expect(await ends()).toEqual(Array(3).fill(shorter.expiresAt));
+    const expires = Date.now() + 9_000;
+    const carried = { createdAt: 1, updatedAt: 1, ownTtl: undefined, replies: new Map([['k', '1']]) };
+    const changes = [{ op: 'clearLog' }, { op: 'clearFields' }, { op: 'log', entry: '1' }] as const;
+    for (const expiresAt of [expires, expires + 1_000]) {
+      await storage.commit(key, changes, { carried: { ...carried, expiresAt } });
+      expect(await ends()).toEqual(Array(3).fill(expiresAt));
+      await storage.delete(key);
+    }
   });
 
   it('goes with it, also what the server has evicted later than the record', async () => {
