@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { RESERVATION_MS } from '../storage/state-storage.js';
 import type { Harness } from './harness.js';
 import { commit, refusedLease, sets, take } from './steps.js';
@@ -26,6 +27,20 @@ export function testReservations(harness: Harness): void {
         const since = Date.now();
         await refusedLease(storage, record, 'b');
         await commit(storage, record, [], { lease: { token: 'a' } });
+        const c = await storage.begin(record, { token: 'c', leaseMs: 60_000 });
+        const b = await storage.begin(record, { token: 'b', leaseMs: 60_000 });
+        return { since, held: c.busy && !b.busy };
+      });
+    });
+
+    harness.test('nor where the record was cleaned up meanwhile', async ({ storage, key, space }) => {
+      await inTime(async (attempt) => {
+        const record = key(`record-${attempt}`);
+        await take(storage, record, 'a');
+        const since = Date.now();
+        await refusedLease(storage, record, 'b');
+        const { updatedAt } = await commit(storage, record, sets({ x: '1' }), { lease: { token: 'a' } });
+        assert.equal(await storage.sweep({ space, updatedBefore: updatedAt + 1 }), 1);
         const c = await storage.begin(record, { token: 'c', leaseMs: 60_000 });
         const b = await storage.begin(record, { token: 'b', leaseMs: 60_000 });
         return { since, held: c.busy && !b.busy };

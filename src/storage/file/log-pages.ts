@@ -57,7 +57,7 @@ export function readEntries(
   const start = sound ? startOf(file, end, fold, from) : { offset: fold.logOffset, position: 0 };
   let { position } = start;
   let whole = true;
-  eachLine(file, start.offset, end, (line) => {
+  const take = (line: string): boolean => {
     const read = entriesOf(line);
     if (!read && sound) whole = false;
     const { entries, from: first } = read ?? { entries: [], from: undefined };
@@ -67,8 +67,17 @@ export function readEntries(
     }
     if (first !== undefined) position = Math.max(position, first);
     return whole && position < to;
-  });
+  };
+  const last = eachLine(file, start.offset, end, take);
+  // The last line may lack its newline.
+  const rest = whole && position < to && last < end ? textBetween(file, last, end) : '';
+  if (rest !== '') take(rest);
   return whole ? found : undefined;
+}
+
+function textBetween(file: number, from: number, to: number): string {
+  const bytes = Buffer.allocUnsafe(to - from);
+  return lineText(bytes, 0, readSync(file, bytes, 0, bytes.length, from));
 }
 
 /** A line to begin at, not after the one with the entry at `wanted`, and the position of its first entry. */

@@ -114,12 +114,14 @@ export class RecordLeases {
   /** Does something while nobody can take the lease; not where somebody has it. Under the record's lock. */
   without<R>(record: string, now: number, action: () => R): R | undefined {
     // From here on a lease that is there can only be taken over under the lock.
-    if (!this.tryTake(record, 'nobody', now + BARRED_MS) && this.isHeld(record, now)) return undefined;
+    const barred = this.tryTake(record, 'nobody', now + BARRED_MS);
+    if (!barred && this.isHeld(record, now)) return undefined;
     try {
       return action();
     } finally {
-      if (this.#undisputed(record)) this.#remove(record);
-      else this.clear(record, now + BARRED_MS);
+      // The place of who waits stays, and what others have put there.
+      if (!barred) this.clear(record, now);
+      else if (this.#undisputed(record)) this.#remove(record);
     }
   }
 

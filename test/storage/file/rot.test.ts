@@ -59,7 +59,8 @@ afterEach(async () => {
 describe('a journal that was damaged at random', () => {
   it(`keeps all that is before the place where it was cut off (${ROUNDS} times)`, async () => {
     for (let round = 0; round < ROUNDS; round++) {
-      const length = Math.floor(Math.random() * (sound.length + 1));
+      // All that is lacking may be the last newline.
+      const length = round < 2 ? sound.length - 1 : Math.floor(Math.random() * (sound.length + 1));
       const rest = sound.subarray(0, length);
       const whole = rest
         .toString()
