@@ -39,6 +39,9 @@ afterAll(async () => {
 async function follow(): Promise<void> {
   replica = await startValkey(['--replicaof', `127.0.0.1 ${primary.port}`]);
   await vi.waitUntil(async () => (await admin.info('replication')).includes('state=online'), { timeout: 20_000 });
+  // It is called online before it has asked for the stream of writes, which it does once a second.
+  await admin.set('followed', '1');
+  expect(await admin.wait(1, 20_000)).toBe(1);
 }
 
 /** One storage that waits for the replica, and one that does not. */
