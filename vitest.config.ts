@@ -21,8 +21,7 @@ export default defineConfig({
     pool: 'forks',
     // What is built runs as Node loads it, and is the module that the projects of tests import.
     server: { deps: { external: [/\/dist\//] } },
-    // One more than the processors of a small machine: a third of the time tests wait, for processes, disks and leases.
-    maxWorkers: 3,
+    maxWorkers: 2,
     passWithNoTests: false,
     projects: [
       {

@@ -12,7 +12,14 @@ import { FileStorage } from '../../src/storage/file/file-storage.js';
 import { ForwardingStorage } from '../../src/storage/forwarding-storage.js';
 import type { RecordKey } from '../../src/storage/keys.js';
 import { MemoryStorage } from '../../src/storage/memory-storage.js';
-import type { BeginOptions, Change, CommitOptions, Committed, StateStorage } from '../../src/storage/state-storage.js';
+import type {
+  BeginOptions,
+  Begun,
+  Change,
+  CommitOptions,
+  Committed,
+  StateStorage,
+} from '../../src/storage/state-storage.js';
 import { ValkeyStorage } from '../../src/storage/valkey/valkey-storage.js';
 import { valkeyUrl } from '../support/index.js';
 import { RecordingStorage } from '../support/recording-storage.js';
@@ -165,19 +172,35 @@ describe.each(['file', 'Valkey', 'Valkey, encrypted'])('turns that wait in two i
   it('let the one have its turn before all of the other', async () => {
     const contextId = id();
     const done: string[] = [];
+    let begun = (): void => {};
+    let refused = (): void => {};
+    const first = new Promise<void>((resolve) => {
+      begun = resolve;
+    });
+    const asked = new Promise<void>((resolve) => {
+      refused = resolve;
+    });
+    class Asking extends ForwardingStorage {
+      override async begin(key: RecordKey, options: BeginOptions): Promise<Begun> {
+        const answer = await this.inner.begin(key, options);
+        if (answer.busy) refused();
+        return answer;
+      }
+    }
     const turn = (storage: StateStorage, name: string) =>
       on(storage, async (_task, context) => {
-        // Long enough for the other to ask, which it does every few milliseconds.
+        begun();
+        await asked;
+        // Long enough for the other to ask again, which it does every few milliseconds.
         await new Promise((resolve) => setTimeout(resolve, 20));
         await context.incrementVariable(contextId, 'n');
         done.push(name);
       })(task(contextId));
     const [here, there] =
       backend === 'Valkey, encrypted' ? sharedEncryption() : ([open(backend), open(backend)] as const);
-    const first = turn(here, 'here');
-    const all = [first, ...Array.from({ length: 14 }, () => turn(here, 'here'))];
-    await new Promise((resolve) => setTimeout(resolve, 10));
-    all.push(turn(there, 'there'));
+    const all = Array.from({ length: 15 }, () => turn(here, 'here'));
+    await first;
+    all.push(turn(new Asking(there), 'there'));
     await Promise.all(all);
     expect(done.indexOf('there')).toBeGreaterThan(0);
     expect(done.indexOf('there')).toBeLessThan(8);
