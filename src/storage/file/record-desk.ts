@@ -129,6 +129,8 @@ export class RecordDesk {
     while (this.#tasks.length > 0) {
       try {
         if (!this.#tryLock()) await this.lock.take();
+        // Known from an earlier lock: others may have written since.
+        this.#fold = undefined;
       } catch (error) {
         for (const task of this.#tasks.splice(0)) task.fail(fileError(error, this.journal.path));
         continue;

@@ -149,6 +149,21 @@ describe('compaction', () => {
     await other.close();
   });
 
+  it('goes by what was read under its own lock, not by what the record was before', async () => {
+    const other = new FileStorage({ storageDir: directory });
+    const long = JSON.stringify('x'.repeat(600_000));
+    await storage.commit(key, [{ op: 'set', field: 'a', value: '1' }]);
+    await other.delete(key);
+    await other.commit(key, [{ op: 'set', field: 'a', value: long }]);
+    expect((await storage.read(key))?.fields.get('a')).toBe(long);
+    await other.begin(key, { token: 'turn', leaseMs: 60_000 });
+    expect(await storage.sweep({ space: 'contexts', updatedBefore: Date.now() + 1_000 })).toBe(0);
+    // What is made anew is so after the answer.
+    await storage.close();
+    expect((await other.read(key))?.fields.get('a')).toBe(long);
+    await other.close();
+  });
+
   it('that was cut off half way is begun again', async () => {
     await writeFile(join(directory, 'x'), '');
     await storage.commit(key, [{ op: 'touch' }]);
