@@ -1,19 +1,22 @@
 import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import express, { type NextFunction, type Request, type Response } from 'express';
+import type { Request, Response } from 'express';
 import type { Agent } from '../agent/agent.js';
 import { API_PATH } from '../conversation-api/operations.js';
 import { AgentUpError, messageOf } from '../errors.js';
 import { type Logger, silentLogger } from '../logger.js';
 import { a2aRoutes } from './a2a/a2a-routes.js';
+import { PATHS } from './a2a/agent-card.js';
 import { authenticatorOf, credentialHeaderOf } from './auth/authenticator.js';
 import { FailedLogins, limitFailedLogins } from './auth/failed-logins.js';
+import { clientAddress } from './client-address.js';
 import { ContextIds } from './context-ids.js';
 import { conversationRoutes } from './conversations/conversation-routes.js';
+import { expressApp, failed, nothingHere } from './express-app.js';
 import { healthRoutes } from './health.js';
-import { below, inOrder } from './layers.js';
+import { below, inOrder, type Layer } from './layers.js';
 import { MCP_PATH, mcpRoutes } from './mcp/mcp-routes.js';
-import { forHosts, identify, isMalformedAddress, rateLimited, refuseWhen, sendProblem } from './middleware.js';
+import { forHosts, identify, rateLimited, refuseWhen } from './middleware.js';
 import { readBody } from './read-body.js';
 
 /**
@@ -38,7 +41,10 @@ export interface AgentServerOptions {
 
 /** An agent on the network: its A2A transports, its card, its health. Made by `createAgentServer`. */
 export class AgentServer {
-  /** For a server of your own: mount it (it is an express application), and listen yourself. */
+  /**
+   * For a server of your own: mount it (it is an express application), and listen yourself. `listen()` is faster: it
+   * answers most messages without express.
+   */
   readonly app: RequestListener;
   readonly agent: Agent;
   readonly #calls: readonly Stoppable[];
@@ -53,6 +59,7 @@ export class AgentServer {
   constructor(
     agent: Agent,
     app: RequestListener,
+    listener: RequestListener,
     calls: readonly Stoppable[],
     state: ServerState,
     place: Place,
@@ -65,7 +72,7 @@ export class AgentServer {
     this.#host = place.host;
     this.#port = place.port;
     this.#logger = logger;
-    this.#http = createServer(app);
+    this.#http = createServer(listener);
     this.#http.keepAliveTimeout = IDLE_MS;
   }
 
@@ -179,48 +186,45 @@ export async function createAgentServer(agent: Agent, options: AgentServerOption
   const a2a = a2aRoutes(agent, state.url, contextIds, logger);
   const policy = { contextIds, freeContextIds: security.context_ids === 'client' };
   const mcp = (options.mcp ?? server.mcp) ? mcpRoutes(agent, policy, logger) : undefined;
-  const app = express();
-  app.disable('x-powered-by');
-  app.set('trust proxy', server.proxies);
   const logins = new FailedLogins(security.login_limit);
   const credential = credentialHeaderOf(security);
-  const admit = [
+  const addressOf = clientAddress(server.proxies);
+  const admit = inOrder(
     refuseWhen(() => state.stopping),
     ...(onlyHere ? [forHosts((name) => isLoopback(name) || name === hostOf(server.url))] : []),
-    ...(credential === undefined ? [] : [limitFailedLogins(logins, credential)]),
+    ...(credential === undefined ? [] : [limitFailedLogins(logins, credential, addressOf)]),
     identify(authenticatorOf(security), security, logger),
-    ...(security.rate_limit.requests > 0 ? [rateLimited(security.rate_limit)] : []),
+    ...(security.rate_limit.requests > 0 ? [rateLimited(security.rate_limit, addressOf)] : []),
     ...readBody(server.body_limit),
-  ];
-  const served = [...a2a.transports, ...(mcp ? [[MCP_PATH, mcp.handler] as const] : [])].map(
-    ([path, handler]) => [path, inOrder(...admit, handler, nothingHere)] as const,
   );
-  // What is asked for most comes first: each entry before it is looked at for every request.
-  app.use(inOrder(...served.map(([path, handler]) => below(path, handler))));
-  for (const [path, handler] of served) app.use(path, handler);
-  if (options.conversations ?? agent.config.conversations.serve) {
-    app.use(
-      API_PATH,
-      refuseWhen(() => state.stopping),
-    );
-    app.use(conversationRoutes(agent, logger, logins));
-  }
-  app.use(a2a.card);
-  app.use(healthRoutes(agent, () => state.stopping));
-  app.use(nothingHere);
-  app.use((error: unknown, _request: Request, response: Response, next: NextFunction) => {
-    if (isMalformedAddress(error)) {
-      return sendProblem(response, { status: 400, code: 'ADDRESS_MALFORMED', text: 'This is no address.' });
+  const transports = [...a2a.transports, ...(mcp ? [[MCP_PATH, mcp.handler] as const] : [])];
+  const served = transports.map(
+    ([path, handler]) => [path, inOrder<Request, Response>(admit, handler, nothingHere)] as const,
+  );
+  const app = expressApp(logger, (app) => {
+    // What is asked for most comes first: each entry before it is looked at for every request.
+    app.use(inOrder(...served.map(([path, handler]) => below(path, handler))));
+    for (const [path, handler] of served) app.use(path, handler);
+    if (options.conversations ?? agent.config.conversations.serve) {
+      app.use(
+        API_PATH,
+        refuseWhen(() => state.stopping),
+      );
+      app.use(conversationRoutes(agent, logger, logins));
     }
-    logger.error(error, 'a request failed');
-    if (response.headersSent) return next(error);
-    sendProblem(response, { status: 500, code: 'INTERNAL', text: 'Something went wrong.' });
+    app.use(a2a.card);
+    app.use(healthRoutes(agent, () => state.stopping));
   });
-  return new AgentServer(agent, app, mcp ? [a2a, mcp] : [a2a], state, { host, port }, logger);
-}
-
-function nothingHere(_request: Request, response: Response): void {
-  sendProblem(response, { status: 404, code: 'NOT_FOUND', text: 'There is nothing here.' });
+  const admitted = expressApp(logger, (app) => {
+    for (const [path, handler] of a2a.transports) app.use(path, handler);
+  });
+  const inExpress: Layer = (request, response) => admitted(request, response);
+  const call = inOrder(admit, a2a.call, inExpress, failed(logger));
+  const listener: RequestListener = (request, response) => {
+    if (request.method !== 'POST' || request.url !== PATHS.jsonRpc) return app(request, response);
+    call(request, response, () => response.destroy());
+  };
+  return new AgentServer(agent, app, listener, mcp ? [a2a, mcp] : [a2a], state, { host, port }, logger);
 }
 
 function hostOf(url: string | undefined): string | undefined {

@@ -1,22 +1,24 @@
 import { AsyncResource } from 'node:async_hooks';
-import express, { type ErrorRequestHandler, type Request, type RequestHandler } from 'express';
-import { sendProblem } from './middleware.js';
+import express from 'express';
+import type { ErrorLayer, Layer, ServedRequest } from './layers.js';
+import { sendProblem } from './problem.js';
 
 const TYPES = ['application/json', 'application/a2a+json'];
 
 /** Reads JSON bodies of at most `limit` bytes. What it has read nobody after it reads again. */
-export function readBody(limit: number): [RequestHandler, ErrorRequestHandler] {
+export function readBody(limit: number): [Layer, ErrorLayer] {
   const any = express.json({ limit, strict: false, type: TYPES });
   return [
     (request, response, next) => {
       if (isPlain(request, limit)) readPlain(request, next);
       else any(request, response, next);
     },
-    (error: { status?: number; type?: string }, _request, response, next) => {
-      if (response.headersSent || error.status === undefined) return next(error);
-      const tooLarge = error.type === 'entity.too.large';
+    (error, _request, response, next) => {
+      const { status, type } = error as { status?: number; type?: string };
+      if (response.headersSent || status === undefined) return next(error);
+      const tooLarge = type === 'entity.too.large';
       sendProblem(response, {
-        status: error.status,
+        status,
         code: tooLarge ? 'BODY_TOO_LARGE' : 'BODY_MALFORMED',
         text: tooLarge ? `The request is larger than ${limit} bytes.` : 'The request cannot be read as JSON.',
       });
@@ -25,7 +27,7 @@ export function readBody(limit: number): [RequestHandler, ErrorRequestHandler] {
 }
 
 /** Is the body as nearly all clients send it: JSON in UTF-8, not compressed, its length said, nothing of it read yet? */
-function isPlain(request: Request, limit: number): boolean {
+function isPlain(request: ServedRequest, limit: number): boolean {
   const { headers, readableFlowing, readableEncoding, readable } = request;
   if (!TYPES.includes(headers['content-type'] ?? '') || headers['content-encoding'] !== undefined) return false;
   if (readableFlowing !== null || readableEncoding !== null || !readable) return false;
@@ -34,7 +36,7 @@ function isPlain(request: Request, limit: number): boolean {
 }
 
 /** As `express.json()` would, without most of its checks and listeners. */
-function readPlain(request: Request, next: (error?: unknown) => void): void {
+function readPlain(request: ServedRequest, next: (error?: unknown) => void): void {
   const chunks: Buffer[] = [];
   // Whoever comes after runs in the context that this was called in, not in that of the connection.
   const context = new AsyncResource('read-body');

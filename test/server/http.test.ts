@@ -108,6 +108,58 @@ describe('a transport', () => {
     expect(serving.logged.filter((line) => line.includes('failed'))).toEqual([]);
   });
 
+  it('answers alike with express and without, whatever is asked', async () => {
+    await using serving = await serve({ security: { context_ids: 'client' } });
+    const rpc = (method: unknown, params?: unknown, more: object = {}) =>
+      JSON.stringify({ jsonrpc: '2.0', id: 7, method, params, ...more });
+    const message = (fields: object) => ({
+      message: { messageId: 'm', contextId: 'one', role: 'ROLE_USER', parts: [{ text: 'count' }], ...fields },
+    });
+    const asked: Record<string, Asked> = {
+      message: sized(rpc('SendMessage', message({}))),
+      'message for nobody there': sized(rpc('SendMessage', message({ taskId: 'none' }))),
+      'id with a NUL': sized(rpc('SendMessage', message({ contextId: 'a\0b' }))),
+      'failing handler': sized(
+        rpc('SendMessage', message({ messageId: 'f', contextId: 'f', parts: [{ text: 'boom' }] })),
+      ),
+      'too many parts': sized(rpc('SendMessage', message({ parts: Array(200).fill({ text: 'x' }) }))),
+      'parts of another shape': sized(rpc('SendMessage', message({ parts: null }))),
+      'a part that is none': sized(rpc('SendMessage', message({ parts: [null] }))),
+      'no parameters': sized(rpc('SendMessage')),
+      'parameters of another kind': sized(rpc('SendMessage', [1])),
+      'no message': sized(rpc('SendMessage', {})),
+      'tenant in the envelope': sized(rpc('SendMessage', { ...message({ contextId: 'two' }), tenant: 'acme' })),
+      'unknown task': sized(rpc('GetTask', { id: 'none' })),
+      'list of tasks': sized(rpc('ListTasks', { contextId: 'none' })),
+      'method of no kind': sized(rpc(3)),
+      'unknown method': sized(rpc('Dance', {})),
+      'method of before': sized(rpc('message/send', message({}))),
+      'id of no kind': sized(rpc('GetTask', { id: 'x' }, { id: {} })),
+      'another JSON-RPC': sized(rpc('GetTask', { id: 'x' }, { jsonrpc: '1.0' })),
+      'no object': sized('"SendMessage"'),
+      nothing: sized('null'),
+      batch: sized(`[${rpc('GetTask', { id: 'x' })}]`),
+      'unreadable text': sized('{'),
+      'another type': sized(rpc('GetTask', { id: 'x' }), { 'Content-Type': 'text/plain' }),
+      'a type of the other transport': sized(rpc('GetTask', { id: 'x' }), { 'Content-Type': 'application/a2a+json' }),
+      'an extension': sized(rpc('SendMessage', message({})), { 'A2A-Extensions': 'urn:some' }),
+      'an old version': sized(rpc('message/send', message({})), { 'A2A-Version': '0.3' }),
+      'an unknown version': sized(rpc('SendMessage', message({})), { 'A2A-Version': '9.9' }),
+      'another host': sized(rpc('GetTask', { id: 'x' }), { Host: 'evil.example' }),
+    };
+    const shown = ({ status, headers, text }: Answer) => {
+      const told = text.replace(/[0-9a-f]{8}-[0-9a-f-]{27}/g, 'uuid').replace(/\d{4}-[\d:.TZ-]+/g, 'moment');
+      const { 'content-type': type, connection } = headers;
+      return { status, type, connection, told };
+    };
+    for (const [name, one] of Object.entries(asked)) {
+      const plain = shown(await ask(serving.port, '/a2a/jsonrpc', one));
+      const inExpress = shown(await ask(serving.port, '/a2a/jsonrpc?', one));
+      expect(plain, name).toEqual(inExpress);
+    }
+    expect((await ask(serving.port, '/a2a/jsonrpc', asked['message'] as Asked)).text).toContain('1 nobody');
+  });
+
   it('answers other methods as ever', async () => {
     await using serving = await serve();
     const as = (method: string) => ask(serving.port, '/a2a/jsonrpc', { method });

@@ -1,17 +1,18 @@
 import { AGENT_CARD_PATH } from '@a2a-js/sdk';
 import { type AgentExecutor, DefaultRequestHandler } from '@a2a-js/sdk/server';
 import { agentCardHandler, jsonRpcHandler, restHandler } from '@a2a-js/sdk/server/express';
-import { type RequestHandler, Router } from 'express';
+import { type Request, type RequestHandler, type Response, Router } from 'express';
 import type { Agent } from '../../agent/agent.js';
 import type { Logger } from '../../logger.js';
 import type { ContextIds } from '../context-ids.js';
-import { ANONYMOUS, type Identity } from '../identity.js';
-import { inOrder } from '../layers.js';
+import { ANONYMOUS } from '../identity.js';
+import { inOrder, type Layer, type ServedRequest } from '../layers.js';
 import { agentCardOf, PATHS } from './agent-card.js';
 import { STREAM, StatefulExecutor } from './agent-executor.js';
 import { Caller } from './caller.js';
 import { conceal } from './conceal.js';
 import { ConversationGate } from './conversation-gate.js';
+import { jsonRpcCall } from './json-rpc-call.js';
 import { PushSender } from './push-sender.js';
 import { StatePushStore } from './push-store.js';
 import { GuardedRequestHandler } from './request-handler.js';
@@ -21,16 +22,13 @@ export interface A2ARoutes {
   /** The card, which everyone may see. */
   readonly card: RequestHandler;
   /** The transports. Whoever mounts them has set `req.identity` and read the body. */
-  readonly transports: readonly (readonly [path: string, handler: RequestHandler])[];
+  readonly transports: readonly (readonly [path: string, handler: Layer<Request, Response>])[];
+  /** Most of what JSON-RPC is asked for, without express. The rest goes on to the transport. */
+  readonly call: Layer;
   /** Waits for turns that run, cancels those that take longer than `timeoutMs`. @returns how many those were */
   stop(timeoutMs: number): Promise<number>;
   /** For when all of them have been answered. */
   leave(): Promise<void>;
-}
-
-/** A request whose sender is known. */
-export interface IdentifiedRequest {
-  identity?: Identity;
 }
 
 /** What an agent's A2A server consists of, over the storage of the agent. */
@@ -70,18 +68,24 @@ export function a2aRoutes(agent: Agent, url: () => string, contextIds: ContextId
     logger,
   );
   const userBuilder = async (request: object): Promise<Caller> =>
-    new Caller((request as IdentifiedRequest).identity ?? ANONYMOUS);
+    new Caller((request as ServedRequest).identity ?? ANONYMOUS);
   const options = { requestHandler, userBuilder, legacyCompat: { enabled: true } };
   const transports = [
-    [PATHS.jsonRpc, inOrder(conceal(logger), jsonRpcHandler(options))],
-    [PATHS.rest, inOrder(conceal(logger), restHandler(options))],
+    [PATHS.jsonRpc, inOrder<Request, Response>(conceal(logger), jsonRpcHandler(options))],
+    [PATHS.rest, inOrder<Request, Response>(conceal(logger), restHandler(options))],
   ] as const;
   const card = Router();
   card.use(
     `/${AGENT_CARD_PATH}`,
     agentCardHandler({ agentCardProvider: async () => agentCardOf(agent, url()), legacyCompat: { enabled: true } }),
   );
-  return { card, transports, stop: (timeoutMs) => executor.stop(timeoutMs), leave: () => tasks.leave() };
+  return {
+    card,
+    transports,
+    call: jsonRpcCall(requestHandler, logger),
+    stop: (timeoutMs) => executor.stop(timeoutMs),
+    leave: () => tasks.leave(),
+  };
 }
 
 /** An executor whose runs the gate counts. */

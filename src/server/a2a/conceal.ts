@@ -17,16 +17,21 @@ export function conceal(logger: Logger): RequestHandler {
   return (request, response, next) => {
     const json = jsonWriter(request, response);
     response.json = (body: unknown) => {
-      const told = innerErrorIn(body);
-      if (told === undefined) return json(isVersionMissing(request, body) ? withHint(body) : body);
-      logger.warn({ told: told.message }, 'a request could not be read');
-      const { error, status } = told;
-      Object.assign(error, { message: TEXT, ...status });
+      if (!concealInner(body, logger)) return json(isVersionMissing(request, body) ? withHint(body) : body);
       if (response.statusCode === 500) response.status(400);
       return json(body);
     };
     next();
   };
+}
+
+/** Puts other words in an answer that tells of an error which none of ours is. @returns whether it did */
+export function concealInner(body: unknown, logger: Logger): boolean {
+  const told = innerErrorIn(body);
+  if (told === undefined) return false;
+  logger.warn({ told: told.message }, 'a request could not be read');
+  Object.assign(told.error, { message: TEXT, ...told.status });
+  return true;
 }
 
 interface NotFound {

@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
-import type { RequestHandler } from 'express';
 import { ipKeyGenerator } from 'express-rate-limit';
 import { type Clock, systemClock } from '../../clock.js';
 import type { SecurityConfig } from '../../config/index.js';
-import { sendProblem } from '../middleware.js';
+import type { AddressOf } from '../client-address.js';
+import type { Layer } from '../layers.js';
+import { sendProblem } from '../problem.js';
 
 /** Most addresses remembered. Whoever has more addresses than that is not stopped by counting them. */
 const MOST_ADDRESSES = 10_000;
@@ -87,14 +88,14 @@ export class FailedLogins {
  * is when the answer is made, not when it has gone: a connection may bring many requests at once.
  * @param header what carries the key or token
  */
-export function limitFailedLogins(logins: FailedLogins, header: string): RequestHandler {
+export function limitFailedLogins(logins: FailedLogins, header: string, addressOf: AddressOf): Layer {
   return (request, response, next) => {
     const credential = request.headers[header];
     if (typeof credential !== 'string' || credential === '') return next();
-    const address = ipKeyGenerator(request.ip ?? '');
+    const address = ipKeyGenerator(addressOf(request));
     const refusedFor = logins.refusedFor(address, credential);
     if (refusedFor > 0) {
-      response.set('Retry-After', String(Math.ceil(refusedFor / 1000)));
+      response.setHeader('Retry-After', String(Math.ceil(refusedFor / 1000)));
       return sendProblem(response, {
         status: 429,
         code: 'RATE_LIMITED',

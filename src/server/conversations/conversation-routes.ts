@@ -6,7 +6,10 @@ import { API_PATH, OPERATIONS, type Operation, type OperationName } from '../../
 import { AgentUpError, isAgentUpError } from '../../errors.js';
 import type { Logger } from '../../logger.js';
 import { FailedLogins, limitFailedLogins } from '../auth/failed-logins.js';
-import { isMalformedAddress, rateLimited } from '../middleware.js';
+import { clientAddress } from '../client-address.js';
+import { isMalformedAddress } from '../express-app.js';
+import type { ServedRequest } from '../layers.js';
+import { rateLimited } from '../middleware.js';
 import { readBody } from '../read-body.js';
 import { ApiError } from './api-error.js';
 import { ConversationService } from './conversation-service.js';
@@ -33,12 +36,13 @@ export function conversationRoutes(
   const keyOf = serviceKeys(conversations);
   const handlers = handlersOf(new ConversationService(agent, conversations.ttl), conversations);
   const document = openApi(about.name, about.version ?? '0.0.0');
+  const addressOf = clientAddress(server.proxies);
   const router = Router();
   router.get('/openapi.json', (_request, response) => {
     response.json(document);
   });
-  router.use(limitFailedLogins(logins, SERVICE_KEY_HEADER));
-  router.use((request, response, next) => {
+  router.use(limitFailedLogins(logins, SERVICE_KEY_HEADER, addressOf));
+  router.use((request: Request & ServedRequest, response: Response, next: NextFunction) => {
     try {
       const key = keyOf(headerOf(request, SERVICE_KEY_HEADER));
       // What a rate limit counts by.
@@ -51,7 +55,7 @@ export function conversationRoutes(
       refuse(error, response, logger);
     }
   });
-  if (security.rate_limit.requests > 0) router.use(rateLimited(security.rate_limit));
+  if (security.rate_limit.requests > 0) router.use(rateLimited(security.rate_limit, addressOf));
   router.use(...readBody(server.body_limit));
   for (const [name, operation] of Object.entries(OPERATIONS) as [OperationName, Operation][]) {
     router[operation.method](operation.path, async (request, response) => {

@@ -1,9 +1,9 @@
 import { toNodeHandler } from '@modelcontextprotocol/node';
 import { createMcpHandler } from '@modelcontextprotocol/server';
-import type { RequestHandler } from 'express';
 import type { Agent } from '../../agent/agent.js';
 import type { Logger } from '../../logger.js';
 import { ANONYMOUS, type Identity } from '../identity.js';
+import type { Layer, ServedRequest } from '../layers.js';
 import { RunningCalls } from '../running-calls.js';
 import { type McpPolicy, mcpServerOf } from './mcp-server.js';
 
@@ -12,7 +12,7 @@ export const MCP_PATH = '/mcp';
 
 export interface McpRoutes {
   /** Whoever mounts it has set `request.identity` and read the body. */
-  readonly handler: RequestHandler;
+  readonly handler: Layer<ServedRequest & { method: string; url: string }>;
   /** Waits for calls that run, cancels those that take longer than `timeoutMs`. @returns how many those were */
   stop(timeoutMs: number): Promise<number>;
 }

@@ -1,0 +1,43 @@
+import { Extensions } from '@a2a-js/sdk';
+import { type A2ARequestHandler, defaultServerCallContextBuilder, JsonRpcTransportHandler } from '@a2a-js/sdk/server';
+import type { Logger } from '../../logger.js';
+import { ANONYMOUS } from '../identity.js';
+import type { Layer } from '../layers.js';
+import { Caller } from './caller.js';
+import { concealInner } from './conceal.js';
+
+const VERSION = '1.0';
+/** Their answers are streams. */
+const STREAMS = ['SendStreamingMessage', 'SubscribeToTask'];
+
+/**
+ * Answers a call of protocol 1.0 whose answer is one JSON text by the SDK's transport itself: express with its routers
+ * takes as long for such a call as a turn. Whoever mounts it has set `request.identity` and read the body. What is
+ * asked for in any other way is left to the next.
+ */
+export function jsonRpcCall(handler: A2ARequestHandler, logger: Logger): Layer {
+  const transport = new JsonRpcTransportHandler(handler);
+  return async (request, response, next) => {
+    const { headers, body, identity = ANONYMOUS } = request;
+    const plain = headers['a2a-version'] === VERSION && headers['content-type'] === 'application/json';
+    if (!plain || !isCall(body)) return next();
+    const context = defaultServerCallContextBuilder({
+      extensions: Extensions.parseServiceParameter(headers['a2a-extensions'] as string | undefined),
+      user: new Caller(identity),
+      headers,
+      requestedVersion: VERSION,
+    });
+    const answer = await transport.handle(body, context);
+    concealInner(answer, logger);
+    const text = JSON.stringify(answer);
+    response.setHeader('Content-Type', 'application/json; charset=utf-8');
+    response.setHeader('Content-Length', Buffer.byteLength(text));
+    response.end(text);
+  };
+}
+
+function isCall(body: unknown): body is Record<string, unknown> {
+  if (typeof body !== 'object' || body === null) return false;
+  const { method } = body as { method?: unknown };
+  return typeof method === 'string' && !STREAMS.includes(method);
+}
