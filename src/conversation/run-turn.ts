@@ -115,6 +115,7 @@ export async function runTurn<Result>(
   let asked: string | undefined;
   try {
     if (parent) {
+      while (parent.saving) await parent.saving;
       turn = new Turn(target, text, { copy: parent.fork(), parent });
     } else if (!asks) {
       const record = await storage.read(key, readOptions(settings, idempotencyKey));

@@ -82,8 +82,8 @@ export class TurnCommits {
     const idempotency = keepLease ? undefined : this.#idempotency(reply);
     const writes = !copy.erased && (copy.changed || idempotency !== undefined);
     if (writes && owner !== undefined && copy.owner === undefined) copy.apply([{ op: 'owner', owner }]);
-    if (copy.reset) this.#unsure = undefined;
-    if (this.#unsure) return this.#resend(this.#unsure).then(() => this.commit(keepLease, reply, next));
+    // Where everything goes it need not be known.
+    if (this.#unsure && !copy.reset) return this.#resend(this.#unsure).then(() => this.commit(keepLease, reply, next));
     if (copy.erased) return this.#erase(keepLease, next);
     return writes ? this.#write(keepLease, idempotency, next) : this.#settleLease(keepLease, next);
   }
@@ -100,6 +100,7 @@ export class TurnCommits {
     // Proven to hold the lease before, released after: nobody begins on what is about to go.
     await this.#settleLease(true);
     await storage.delete(key);
+    this.#unsure = undefined;
     this.#copy.settle();
     if (!keepLease) await this.#settleLease(false, next);
   }
@@ -135,6 +136,7 @@ export class TurnCommits {
         const answer = await storage.commit(key, changes, options);
         if (answer.committed) {
           this.#passed(answer);
+          this.#unsure = undefined;
           return copy.settle(answer);
         }
         this.#passing = undefined;

@@ -109,6 +109,24 @@ export class Turn implements Access {
     this.#newReply = token;
   }
 
+  /** A save under way. Until it has come to an end, what this turn sees may still be taken back. */
+  get saving(): Promise<void> | undefined {
+    return this.#saving;
+  }
+
+  /** Takes over what a turn inside this one has changed; never during a save. */
+  take(copy: WorkingCopy): void {
+    this.#live();
+    if (copy.erased) this.#copy.erase();
+    else this.#copy.apply(copy.changes(), this.#subject.settings.maxEntries);
+    if (copy.expiry && this.#copy.exists) this.#copy.expiry = copy.expiry;
+  }
+
+  /** @returns what makes the state of this turn, and what it has still to write, what they are now */
+  remember(): () => void {
+    return this.#copy.remember();
+  }
+
   /** The state as this turn sees it, for a turn that joins. */
   fork(): WorkingCopy {
     return new WorkingCopy(this.#copy.snapshot());
@@ -200,10 +218,21 @@ export class Turn implements Access {
     return there;
   }
 
-  async save(): Promise<void> {
+  /**
+   * @param after called once it is known what became of it, before anything that waits for this save goes on: whether
+   * what was pending has been written, or may have been
+   */
+  async save(after?: (written: boolean) => void): Promise<void> {
     while (this.#saving) await this.#saving;
     this.#live();
-    const saved = this.#commit(true);
+    const saved = this.#commit(true).then(
+      () => after?.(true),
+      (error: unknown) => {
+        // Where the answer was lost nothing is pending any more; what is pending has not been sent, or was refused.
+        after?.(!this.#copy.changed);
+        throw error;
+      },
+    );
     const saving = saved.catch(() => {});
     this.#saving = saving;
     try {
@@ -293,19 +322,24 @@ export class Turn implements Access {
 
   /** What this turn changed becomes part of the one it runs in. */
   async #join(parent: Turn, save: boolean): Promise<void> {
+    while (parent.saving) await parent.saving;
+    if (this.#givenUp) throw turnEnded(this.key.id);
     const copy = this.#copy;
+    const undo = save ? [parent.remember(), this.remember()] : undefined;
     const { owner } = this.#subject;
     if (owner !== undefined && copy.changed && !copy.erased && copy.owner === undefined) {
       copy.apply([{ op: 'owner', owner }]);
     }
-    if (copy.erased) await parent.erase();
-    else await parent.apply(copy.changes());
-    if (copy.expiry) await parent.expire(copy.expiry);
+    // Nothing is waited for until the save is under way: no other turn inside the outer one can come between.
+    parent.take(copy);
     copy.settle();
-    if (!save) return;
-    await parent.save();
-    // As the outer one, it sees what the storage came to.
-    this.#copy = parent.fork();
+    if (!undo) return;
+    await parent.save((written) => {
+      // As the outer one, it sees what the storage came to.
+      if (written) this.#copy = parent.fork();
+      // The outer one may go on without this one, and commit.
+      else for (const back of undo) back();
+    });
   }
 
   /** Keeps the lease while the handler runs on. @internal */

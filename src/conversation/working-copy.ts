@@ -221,6 +221,37 @@ export class WorkingCopy {
     return changes;
   }
 
+  /** @returns what makes this copy, and what is pending on it, what they are now */
+  remember(): () => void {
+    const before = new WorkingCopy(undefined);
+    before.#become(this);
+    return () => this.#become(before);
+  }
+
+  #become(from: WorkingCopy): void {
+    this.#fields = new Map(from.#fields);
+    this.#log = [...from.#log];
+    this.#logTotal = from.#logTotal;
+    this.#logDropped = from.#logDropped;
+    this.#owner = from.#owner;
+    this.#exists = from.#exists;
+    this.#createdAt = from.#createdAt;
+    this.#updatedAt = from.#updatedAt;
+    this.#expiresAt = from.#expiresAt;
+    this.#pending.clear();
+    for (const [field, change] of from.#pending) {
+      this.#pending.set(field, change.op === 'append' ? { ...change, items: [...change.items] } : change);
+    }
+    this.#newEntries = [...from.#newEntries];
+    this.#cleared = from.#cleared;
+    this.#logCleared = from.#logCleared;
+    this.#ownerChanged = from.#ownerChanged;
+    this.#touched = from.#touched;
+    this.expiry = from.expiry;
+    this.#version = from.#version;
+    this.#ownerBefore = from.#ownerBefore;
+  }
+
   /** The view as a record, for a handler that joins this turn. */
   snapshot(): StateRecord | undefined {
     if (!this.#exists) return undefined;

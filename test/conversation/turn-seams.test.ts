@@ -1,5 +1,5 @@
 import { AsyncResource } from 'node:async_hooks';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { ConversationContext, type ConversationContextOptions } from '../../src/conversation/conversation-context.js';
 import { runTurn } from '../../src/conversation/run-turn.js';
 import { AgentUpError } from '../../src/errors.js';
@@ -12,8 +12,19 @@ import { TestClock } from '../support/test-clock.js';
 /** Loses the answers of commits, written or not, as a network does. */
 class LosingStorage extends MemoryStorage {
   lose: 'answer' | 'question' | undefined;
+  #held: Promise<void> | undefined;
+
+  /** Commits wait until the answer is called. */
+  hold(): () => void {
+    let release = () => {};
+    this.#held = new Promise((resolve) => {
+      release = resolve;
+    });
+    return () => release();
+  }
 
   override async commit(key: RecordKey, changes: readonly Change[], options?: CommitOptions) {
+    await this.#held;
     const { lose } = this;
     this.lose = undefined;
     const answer = lose === 'question' ? undefined : await super.commit(key, changes, options);
@@ -175,6 +186,129 @@ describe('a turn that joins another one and saves', () => {
       expect(await inside.getVariable('c', 'n')).toBe(12);
     }, 'ada');
     expect(await context.getVariables('c')).toEqual({ n: 12 });
+  });
+
+  it('leaves nothing in the outer one when the save is refused and it throws', async () => {
+    const { context, turn } = setup();
+    await turn(async (inside) => {
+      await inside.appendToVariable('c', 'list', 1);
+      await outside(() => context.setVariable('c', 'n', 'text'));
+      const joined = turn(async (within) => {
+        await within.appendToVariable('c', 'list', 2);
+        await within.addToHistory('c', 'user', 'gone');
+        await within.setTtl('c', 7);
+        await turn(async (deeper) => {
+          await deeper.incrementVariable('c', 'n');
+          await deeper.save('c');
+        }, 'ada');
+      });
+      const refused = expect(joined).rejects.toMatchObject({ code: 'WRONG_TYPE' });
+      // What the outer one does meanwhile is its own.
+      for (let item = 3; item < 30; item++) await inside.appendToVariable('c', 'list', item);
+      await refused;
+      expect(await inside.getHistory('c')).toEqual([]);
+    });
+    const list = [1, ...Array.from({ length: 27 }, (_, at) => at + 3)];
+    const { userId, variables, history, expiresAt } = await context.getOrCreate('c');
+    expect({ userId, variables, history, expiresAt }).toEqual({ variables: { n: 'text', list }, history: [] });
+  });
+
+  it('still has what was refused when it goes on', async () => {
+    const { context, turn } = setup();
+    await turn(async (inside) => {
+      await outside(() => context.setVariable('c', 'n', 'text'));
+      await turn(async (within) => {
+        await within.setVariable('c', 'kept', 1);
+        await within.incrementVariable('c', 'n');
+        await expect(within.save('c')).rejects.toMatchObject({ code: 'WRONG_TYPE' });
+        expect(await inside.getVariables('c')).toEqual({});
+        expect(await within.getVariables('c')).toEqual({ kept: 1, n: 1 });
+        await within.setVariable('c', 'n', 0);
+      });
+    });
+    expect(await context.getVariables('c')).toEqual({ kept: 1, n: 0 });
+  });
+
+  it('sees nothing of those beside it whose save is refused', async () => {
+    const { storage, context, turn } = setup();
+    await outside(() => context.setVariable('c', 'text', 1));
+    await turn(async (inside) => {
+      await outside(() => context.setVariable('c', 'text', 'text'));
+      const saves = (name: string) =>
+        turn(async (within) => {
+          await within.incrementVariable('c', name);
+          await within.save('c');
+          await refused;
+          return within.getVariables('c');
+        });
+      const release = storage.hold();
+      const first = saves('n');
+      const second = saves('n');
+      const refused = expect(saves('text')).rejects.toMatchObject({ code: 'WRONG_TYPE' });
+      await new Promise(setImmediate);
+      release();
+      expect(await Promise.all([first, second])).toEqual([
+        { text: 1, n: 1 },
+        { text: 1, n: 2 },
+      ]);
+      expect(await inside.getVariables('c')).toEqual({ text: 1, n: 2 });
+    });
+    expect(await context.getVariables('c')).toEqual({ text: 'text', n: 2 });
+  });
+
+  it('does not begin on what is being saved and may be refused', async () => {
+    const { storage, context, turn } = setup();
+    await turn(async (inside) => {
+      await outside(() => context.setVariable('c', 'n', 'text'));
+      const release = storage.hold();
+      const saves = turn(async (within) => {
+        await within.incrementVariable('c', 'n');
+        await within.save('c');
+      });
+      const refused = expect(saves).rejects.toMatchObject({ code: 'WRONG_TYPE' });
+      await new Promise(setImmediate);
+      const begins = turn((within) => within.getVariables('c'));
+      release();
+      await refused;
+      expect(await begins).toEqual({});
+      expect(await inside.getVariables('c')).toEqual({});
+    });
+  });
+
+  it('takes nothing with it that the outer one has saved without an answer', async () => {
+    const { storage, context, turn } = setup();
+    for (const clears of [false, true]) {
+      await turn(async (inside) => {
+        await inside.incrementVariable('c', 'n');
+        storage.lose = 'question';
+        await expect(inside.save('c')).rejects.toMatchObject({ code: 'STORAGE_UNAVAILABLE' });
+        const joined = turn(async (within) => {
+          if (clears) await within.clearContext('c');
+          await within.setVariable('c', 'x', 1);
+          if (clears) await within.clearContext('c');
+          storage.lose = 'question';
+          await within.save('c');
+        });
+        await expect(joined).rejects.toMatchObject({ code: 'STORAGE_UNAVAILABLE' });
+      });
+    }
+    expect(await context.getVariables('c')).toEqual({ n: 2 });
+  });
+
+  it('may be one of another installed copy of the package', async () => {
+    const { storage, context, turn } = setup();
+    vi.resetModules();
+    const copy = await import('../../src/conversation/run-turn.js');
+    expect(copy.runTurn).not.toBe(runTurn);
+    await turn(async (inside) => {
+      await inside.incrementVariable('c', 'n');
+      const target = { storage, key: context.keyOf('c'), settings: context.settings, logger: silentLogger };
+      await copy.runTurn(target, async (joined) => {
+        await joined.apply([{ op: 'increment', field: 'var:n', by: 1 }]);
+        await joined.save();
+      });
+      expect(await outside(() => context.getVariables('c'))).toEqual({ n: 2 });
+    });
   });
 });
 
