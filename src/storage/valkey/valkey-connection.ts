@@ -8,11 +8,13 @@ import { asCommand, type CommandOwner, leanCommand } from './lean-command.js';
 import { type OpenOptions, openClient } from './open-client.js';
 import { openCluster, type Seed } from './open-cluster.js';
 import { ReplicaWaits } from './replica-waits.js';
+import { RunningTime } from './running-time.js';
 import type { Script } from './scripts.js';
 import { Bursts, hold } from './sockets.js';
 import {
   isPassing,
   isRoleChange,
+  isTimeout,
   replyCode,
   translateError,
   unavailable,
@@ -35,6 +37,8 @@ export interface ConnectionParts extends OpenOptions {
 const MAX_PAUSE_MS = 200;
 /** So many redirections are followed at once; a cluster that goes on pointing to and fro is given time to agree. */
 const QUICK_REDIRECTS = 2;
+/** How often it is looked, while a call is open, whether this process has stood still. */
+const LOOKS = 8;
 
 /**
  * Asks a server questions, each answered or failed within `timeoutMs`. Opens its connection when the first is
@@ -68,6 +72,7 @@ export class ValkeyConnection {
   #lostAt = Number.NEGATIVE_INFINITY;
   #trouble: unknown;
   #timer: NodeJS.Timeout | undefined;
+  readonly #time = new RunningTime();
   #sequence = 0;
   /** When each script was sent to the server last, in the sequence of sendings. */
   readonly #taught = new Map<Script, number>();
@@ -143,12 +148,12 @@ export class ValkeyConnection {
         reject(new AgentUpError('STORAGE_CLOSED', 'the Valkey storage has been closed', { backend: 'valkey' }));
         return;
       }
-      const deadline = performance.now() + this.#parts.timeoutMs;
+      const deadline = this.#time.now() + this.#parts.timeoutMs;
       const { repeatable, wrote = undefined } = options;
       const call = newCall({ name, argv, script, deadline, repeatable, wrote, resolve, reject });
       this.#pending.add(call);
       if (this.#pending.size === 1) this.#hold(true);
-      if (!this.#timer) this.#watch(this.#parts.timeoutMs);
+      if (!this.#timer) this.#watch();
       this.#send(call);
     });
   }
@@ -165,8 +170,11 @@ export class ValkeyConnection {
     ready.then(
       () => call.settled || this.#send(call),
       (error: unknown) => {
-        // An attempt from before this call says nothing about now.
-        if (since < call.deadline - this.#parts.timeoutMs && !call.settled) this.#send(call);
+        const { timeoutMs } = this.#parts;
+        const left = call.deadline - this.#time.now();
+        // An attempt from before this call says nothing about now, nor does one whose time was over before the call's.
+        const again = since < call.deadline - timeoutMs || (isTimeout(error) && left > timeoutMs / LOOKS);
+        if (again && !call.settled) this.#send(call);
         else this.#fail(call, error);
       },
     );
@@ -319,19 +327,18 @@ export class ValkeyConnection {
   }
 
   /** All calls have the same time, so that they run out of it in the order they were made. */
-  #watch(ms: number): void {
-    this.#timer = setTimeout(() => {
+  #watch(): void {
+    const first = this.#pending.first();
+    if (!first) return;
+    const left = Math.min(first.deadline - this.#time.now(), this.#parts.timeoutMs / LOOKS);
+    this.#timer = this.#time.after(Math.ceil(left), () => {
       this.#timer = undefined;
-      const now = performance.now();
-      for (let call = this.#pending.first(); call; call = this.#pending.first()) {
-        if (call.deadline > now) {
-          this.#watch(Math.ceil(call.deadline - now));
-          return;
-        }
+      const now = this.#time.now();
+      for (let call = this.#pending.first(); call && call.deadline <= now; call = this.#pending.first()) {
         this.#expire(call);
       }
-    }, ms);
-    this.#timer.unref();
+      this.#watch();
+    });
   }
 
   #expire(call: Call): void {
@@ -359,7 +366,7 @@ export class ValkeyConnection {
   /** Settles when calls can be sent, or cannot. One for all that wait. */
   #ready(): Promise<void> {
     if (!this.#opening) {
-      this.#openingSince = performance.now();
+      this.#openingSince = this.#time.now();
       const opened = this.#addresses ? this.#open(this.#addresses) : this.#given(this.#client as ValkeyClient);
       this.#opening = opened.finally(() => {
         this.#opening = undefined;

@@ -41,6 +41,12 @@ export function unsent(error: Error): boolean {
   return error.message.startsWith("Stream isn't writeable");
 }
 
+/** Did the client give up waiting, for a connection or an answer on a new one? */
+export function isTimeout(error: unknown): boolean {
+  const { code, message } = error as NodeJS.ErrnoException;
+  return code === 'ETIMEDOUT' || message === 'Command timed out';
+}
+
 /** Did the server refuse, or end, a WAIT because it is a replica now? */
 export function isRoleChange(error: Error): boolean {
   return replyCode(error) === 'UNBLOCKED' || /WAIT cannot be used with (?:replica|slave)/.test(error.message);

@@ -69,8 +69,8 @@ export interface ValkeyStorageOptions {
   /** Default time to live in seconds; never when absent. */
   readonly ttl?: number;
   /**
-   * Everything answers or fails within this many milliseconds. Default 2000. On a cluster a failover is not noticed
-   * where this is longer than it takes.
+   * Everything answers or fails within this many milliseconds. Default 2000. Those in which this process stands still
+   * do not count. On a cluster a failover is not noticed where this is longer than it takes.
    */
   readonly timeoutMs?: number;
   /** What a commit waits for. Default: the primary has done it. */

@@ -125,6 +125,23 @@ describe('a server that does not answer', () => {
   });
 });
 
+describe('a server that answers while the process stands still', () => {
+  const standStill = (ms: number) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+
+  it.each(['on a new connection', 'on an old one'])('is heard afterwards, %s', async (when) => {
+    const { url } = await start();
+    // From before the connection is tried to after the question is sent.
+    for (let ticks = 0; ticks < 5; ticks++) {
+      const storage = storages.make({ url, timeoutMs: 150 });
+      if (when === 'on an old one') await storage.ping();
+      const asked = storage.commit(key, touch);
+      for (let tick = 0; tick < ticks; tick++) await new Promise(setImmediate);
+      standStill(250);
+      expect(await asked).toMatchObject({ committed: true });
+    }
+  });
+});
+
 describe('a server that cannot do it', () => {
   it('out of memory: nothing is written, leases come free, and it works again', async () => {
     const { url } = await start();
