@@ -101,10 +101,21 @@ function ttlAnswer(ttl: string, present: StateAnswers | undefined): Pick<StateAn
 type Check = (text: string) => string | undefined;
 
 async function checkOf(name: keyof typeof STATE_DEFAULTS): Promise<Check> {
+  if (name === 'storage_dir') {
+    const { outsideHome } = await import('../config/check-storage-dir.js');
+    return (text) => {
+      const meant = outsideHome(text);
+      const problem = `${JSON.stringify(text)} would be a directory called ~; write ${meant}, or the whole path`;
+      return nameProblem(text, 500) ?? (meant === undefined ? undefined : problem);
+    };
+  }
   if (name !== 'url') return (text) => nameProblem(text, 500);
   const { urlProblem } = await import('../config/url-problem.js');
-  // What the environment will say cannot be known here.
-  return (text) => nameProblem(text, 500) ?? (text.includes('${') ? undefined : urlProblem(text)?.message);
+  return (text) => {
+    // What the environment will say cannot be known here.
+    const found = text.includes('${') ? undefined : urlProblem(text);
+    return nameProblem(text, 500) ?? (found && `${found.message}; write it like valkey://host:6379`);
+  };
 }
 
 function ttlProblem(text: string): string | undefined {

@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import { storageDirProblem } from './check-storage-dir.js';
+import { outsideHome, storageDirProblem } from './check-storage-dir.js';
 import type { Path, Problem } from './finding.js';
 import { noteOf, shapeOf } from './inspect-schema.js';
 import { BACKEND_OPTIONS, BACKENDS, configSchema } from './schema.js';
@@ -127,11 +127,10 @@ function storageDirProblems(
   const path = ['state', 'storage_dir'];
   const written = valueAt(value, path) ?? defaultOf('storage_dir');
   if (typeof written !== 'string' || written === '' || isUnknown(path)) return [];
-  if (/^~(?:[\\/]|$)/.test(written)) {
-    const message = `state.storage_dir, ${written}, would be a directory called ~: only a shell puts the home directory there`;
-    return [
-      { code: 'INVALID_VALUE', path, message, fix: `write \`"\${HOME}${written.slice(1)}"\`, or the whole path` },
-    ];
+  const meant = outsideHome(written);
+  if (meant !== undefined) {
+    const message = `state.storage_dir, ${written}, would be a directory called ~`;
+    return [{ code: 'INVALID_VALUE', path, message, fix: `write \`"${meant}"\`, or the whole path` }];
   }
   const resolved = directory === undefined ? written : resolve(directory, written);
   if (directory === undefined && resolve(written) !== written) return [];

@@ -21,3 +21,11 @@ export function storageDirProblem(directory: string): string | undefined {
     }
   }
 }
+
+/**
+ * What to write for a directory in `~`, which only shells take for the home directory: here it would be one of that
+ * name. Nothing where it is not.
+ */
+export function outsideHome(directory: string): string | undefined {
+  return /^~(?:[\\/]|$)/.test(directory) ? `\${HOME}${directory.slice(1)}` : undefined;
+}

@@ -17,8 +17,19 @@ const UNIT_SECONDS: Readonly<Record<string, number>> = {
   w: 604_800,
 };
 
-/** What the option is called elsewhere: in `@stateful()`, on the command line. */
-const OTHER_NAMES: Readonly<Record<string, string>> = { 'state.storage': 'backend', 'state.type': 'backend' };
+/** What the option is called elsewhere: in `@stateful()`, on the command line, by other stores of sessions. */
+const OTHER_NAMES: Readonly<Record<string, string>> = {
+  'state.storage': 'backend',
+  'state.type': 'backend',
+  'state.path': 'storage_dir',
+  'state.folder': 'storage_dir',
+  'state.maxAge': 'ttl',
+  'state.expires': 'ttl',
+};
+
+/** What elsewhere has keys of its own and is a part of `state.url` here. */
+const URL_PARTS: readonly string[] = ['host', 'port', 'user', 'username', 'password', 'db', 'database'];
+const URL_FIX = 'write it in `url`: valkey://user:password@host:6379/0, each part but the host only where it is needed';
 
 /** What the schema finds in a value, in words. `sourceAt` is how a value is written, where that is known. */
 export function schemaProblems(
@@ -38,7 +49,10 @@ function unknownKey(value: unknown, path: Path, key: string): Problem {
   const known = Object.keys(schema ? shapeOf(schema) : {});
   const given = valueAt(value, path) as object;
   const free = known.filter((name) => !Object.hasOwn(given, name));
-  const near = free.find((name) => name === OTHER_NAMES[pathText([...path, key])]) ?? closest(key, free);
+  const part = pathText(path) === 'state' && URL_PARTS.includes(key);
+  const near = part
+    ? undefined
+    : (free.find((name) => name === OTHER_NAMES[pathText([...path, key])]) ?? closest(key, free));
   const home = near === undefined ? homeOf(key, path) : undefined;
   const where = path.length === 0 ? 'the top level' : pathText(path);
   return {
@@ -46,8 +60,9 @@ function unknownKey(value: unknown, path: Path, key: string): Problem {
     path: [...path, key],
     onKey: true,
     message: `${where} has no key ${quote(key)}`,
-    fix:
-      near !== undefined
+    fix: part
+      ? URL_FIX
+      : near !== undefined
         ? `did you mean \`${near}\`?`
         : home !== undefined
           ? `\`${key}\` belongs under \`${home}\``

@@ -130,8 +130,10 @@ describe('agentup init', () => {
     [['--ttl', '0'], '--ttl'],
     [['--ttl', '1.5'], '--ttl'],
     [['--storage', 'file', '--url', 'valkey://x'], '--url'],
+    [['--storage', 'valkey', '--url', 'localhost'], 'write it like valkey://host:6379'],
+    [['--storage-dir', '~/states'], 'write ${HOME}/states, or'],
     [['--cwd', 'nowhere'], '--cwd'],
-  ])('ends with 2 and names the flag for %j', async (args, flag) => {
+  ])('ends with 2 and names the flag, or what to give it, for %j', async (args, flag) => {
     const ran = await runHere(['init', ...args], { cwd });
     expect(ran.status).toBe(2);
     expect(ran.stderr).toContain(flag);

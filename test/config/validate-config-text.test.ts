@@ -381,6 +381,16 @@ describe('unknown keys', () => {
     ['state: { storagedir: x }', 'did you mean `storage_dir`?'],
     ['state: { storage: file }', 'did you mean `backend`?'],
     ['state: { uri: x }', 'did you mean `url`?'],
+    [
+      'state: { password: x }',
+      'write it in `url`: valkey://user:password@host:6379/0, each part but the host only where it is needed',
+    ],
+    [
+      'state: { backend: valkey, url: "valkey://h", key_prefix: "a:", port: 1 }',
+      'write it in `url`: valkey://user:password@host:6379/0, each part but the host only where it is needed',
+    ],
+    ['state: { path: x }', 'did you mean `storage_dir`?'],
+    ['state: { maxAge: 5 }', 'did you mean `ttl`?'],
     ['state: { name: x }', '`name` belongs under `agent`'],
     ['backend: file', '`backend` belongs under `state`'],
     [
