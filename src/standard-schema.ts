@@ -44,17 +44,18 @@ export function isStandardSchema(value: unknown): value is StandardSchema {
 
 /**
  * The output of a schema for a value.
- * @throws SCHEMA_INVALID with the schema's issues; `what` says in the sentence whose value it was
+ * @throws SCHEMA_INVALID with the schema's issues; `what` says in the sentence whose value it was, `field` by itself
  */
 export async function validate<S extends StandardSchema>(
   schema: S,
   value: unknown,
   what: string,
+  field = what,
 ): Promise<OutputOf<S>> {
   const result = await schema['~standard'].validate(value);
   if (!result.issues) return result.value as OutputOf<S>;
   throw new AgentUpError('SCHEMA_INVALID', `${what} does not fit its schema: ${issuesText(result.issues)}`, {
-    field: what,
+    field,
     issues: result.issues,
   });
 }

@@ -12,7 +12,7 @@ export class EntryErrors {
   /** An error of what lies below, with the entry it is about, and the field by the name that its user gave it. */
   of(error: unknown, field?: string): unknown {
     if (!isAgentUpError(error)) return error;
-    const inner = field ?? error.details.field?.replace(/^\./, '');
+    const inner = field ?? error.details.field;
     const where = inner === undefined ? this.#key.shown : `${this.#key.shown} ${inner}`;
     return new AgentUpError(error.code, `${where}: ${error.message}`, {
       ...error.details,

@@ -5,6 +5,7 @@ import { decode, encode, type JsonValue, type Token } from '../json.js';
 import { isStandardSchema, type OutputOf, type StandardSchema, validate } from '../standard-schema.js';
 import { checkCount, checkTtl, shownValue } from '../storage/changes.js';
 import { checkId } from '../storage/keys.js';
+import { plainField, shownField } from '../storage/shown-field.js';
 import type { LogPage } from '../storage/state-storage.js';
 import type { Access, Answer, Attributes } from './access.js';
 import { forbidden } from './forbidden.js';
@@ -133,7 +134,7 @@ export class Conversation {
   /** Appends to a list; a missing variable becomes one. @throws WRONG_TYPE when it holds anything but a list */
   async appendToVariable(name: string, item: unknown): Promise<void> {
     const field = this.#field('var:', name);
-    const applied = this.#access().apply([{ op: 'append', field, item: this.#token(item, name) }]);
+    const applied = this.#access().apply([{ op: 'append', field, item: this.#token(item, field) }]);
     if (applied instanceof Promise) await applied;
   }
 
@@ -148,11 +149,11 @@ export class Conversation {
       const access = this.#access();
       const before = await access.field(field);
       const value = await update(before === undefined ? undefined : decode<T>(before));
-      const token = this.#token(value, name);
+      const token = this.#token(value, field);
       if (await access.replace(field, before, token)) return decode<T>(token);
       await delay(Math.random() * Math.min(2 ** tries, 50));
     }
-    throw new AgentUpError('CONFLICT', `${name} kept changing while it was updated`, {
+    throw new AgentUpError('CONFLICT', `${shownField(field)} kept changing while it was updated`, {
       contextId: this.contextId,
       field: name,
     });
@@ -193,7 +194,7 @@ export class Conversation {
     metadata?: { readonly [name: string]: JsonValue },
   ): Promise<void> {
     const entry = encodeMessage(role, content, metadata, this.#parts.clock);
-    checkSize(entry, 'the message', this.#parts.limits);
+    checkSize(entry, () => 'the message', this.#parts.limits);
     const applied = this.#access().apply([{ op: 'log', entry }]);
     if (applied instanceof Promise) await applied;
   }
@@ -322,9 +323,9 @@ export class Conversation {
     return field;
   }
 
-  #token(value: unknown, name: string): Token {
-    const token = encodeNamed(value, name);
-    checkSize(token, name, this.#parts.limits);
+  #token(value: unknown, field: string): Token {
+    const token = encodeNamed(value, field);
+    checkSize(token, () => shownField(field), this.#parts.limits);
     return token;
   }
 
@@ -334,12 +335,12 @@ export class Conversation {
     const options = isSchemaOptions(fallback) ? fallback : undefined;
     if (token === undefined) return options ? options.default : fallback;
     const value = decode(token);
-    return options ? validate(options.schema, value, name) : value;
+    return options ? validate(options.schema, value, shownField(kind + name), name) : value;
   }
 
   async #set(kind: 'var:' | 'meta:', name: string, value: unknown): Promise<void> {
     const field = this.#field(kind, name);
-    const applied = this.#access().apply([{ op: 'set', field, value: this.#token(value, name) }]);
+    const applied = this.#access().apply([{ op: 'set', field, value: this.#token(value, field) }]);
     if (applied instanceof Promise) await applied;
   }
 
@@ -364,11 +365,14 @@ function entries(fields: ReadonlyMap<string, Token>, kind: string): Record<strin
 }
 
 /** The token of a value; where it has none, the error says of which entry. */
-function encodeNamed(value: unknown, name: string): Token {
+function encodeNamed(value: unknown, field: string): Token {
   try {
     return encode(value);
   } catch (error) {
     if (!isAgentUpError(error, 'VALUE_NOT_JSON')) throw error;
-    throw new AgentUpError('VALUE_NOT_JSON', `${name}: ${error.message}`, { ...error.details, field: name });
+    throw new AgentUpError('VALUE_NOT_JSON', `${shownField(field)}: ${error.message}`, {
+      ...error.details,
+      field: plainField(field),
+    });
   }
 }

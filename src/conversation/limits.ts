@@ -31,10 +31,10 @@ export function checkName(name: unknown, limits: ConversationLimits): asserts na
 }
 
 /** @throws LIMIT_EXCEEDED */
-export function checkSize(token: Token, what: string, limits: ConversationLimits): void {
+export function checkSize(token: Token, what: () => string, limits: ConversationLimits): void {
   // Counting bytes costs more than counting characters, and three bytes a character is the most there can be.
   if (token.length * 3 <= limits.valueBytes) return;
-  exceeds('valueBytes', limits.valueBytes, Buffer.byteLength(token), () => what);
+  exceeds('valueBytes', limits.valueBytes, Buffer.byteLength(token), what);
 }
 
 function exceeds(limit: keyof ConversationLimits, max: number, actual: number, what: () => string): void {

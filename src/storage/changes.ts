@@ -1,6 +1,7 @@
 import { AgentUpError } from '../errors.js';
 import { appendToken, integerOf, type Token } from '../json.js';
 import { checkId, checkSpace, type RecordKey } from './keys.js';
+import { plainField, shownField } from './shown-field.js';
 import type { BeginOptions, Carried, Change, CommitCondition, CommitOptions, Expiry } from './state-storage.js';
 
 /** Longest time to live: 100 years, in seconds. */
@@ -230,14 +231,20 @@ export function add(token: Token | undefined, by: number, field: string): number
   if (before === undefined) throw wrongType(field, 'an integer');
   const value = before + by;
   if (!Number.isSafeInteger(value)) {
-    throw new AgentUpError('INTEGER_OVERFLOW', `${field} would leave the range of exact integers (±2^53−1)`, { field });
+    throw overflow(field);
   }
   return value;
 }
 
 /** The error for an increment or append on something else. */
 export function wrongType(field: string, wanted: string): AgentUpError {
-  return new AgentUpError('WRONG_TYPE', `${field} does not hold ${wanted}`, { field });
+  return new AgentUpError('WRONG_TYPE', `${shownField(field)} does not hold ${wanted}`, { field: plainField(field) });
+}
+
+/** The error for a sum that could not be told from its neighbours. */
+export function overflow(field: string): AgentUpError {
+  const message = `${shownField(field)} would leave the range of exact integers (±2^53−1)`;
+  return new AgentUpError('INTEGER_OVERFLOW', message, { field: plainField(field) });
 }
 
 function checkFieldCount(

@@ -7,10 +7,11 @@ import { checkName, checkSize } from '../../conversation/limits.js';
 import { decode, encode, type Token } from '../../json.js';
 import { beginConversation } from '../../skill/begin-conversation.js';
 import { encodeName, type RecordKey } from '../../storage/keys.js';
+import { shownField } from '../../storage/shown-field.js';
 import { type Change, REPLY_NOT_KEPT, type StateRecord } from '../../storage/state-storage.js';
 import { ApiError, notFound } from './api-error.js';
 import { type Edit, endEdit, extendEdit } from './changes.js';
-import { etagOf, FIELDS, isThere, METADATA, VARIABLE } from './resource.js';
+import { etagOf, FIELDS, isThere } from './resource.js';
 
 /** One conversation as it is. */
 export interface Found {
@@ -210,8 +211,8 @@ export class ConversationService {
     for (const change of changes) {
       if (change.op === 'set') {
         checkName(change.field.slice(change.field.indexOf(':') + 1), limits);
-        checkSize(change.value, change.field.replace(VARIABLE, '').replace(METADATA, ''), limits);
-      } else if (change.op === 'log') checkSize(change.entry, 'the message', limits);
+        checkSize(change.value, () => shownField(change.field), limits);
+      } else if (change.op === 'log') checkSize(change.entry, () => 'the message', limits);
     }
     return changes;
   }

@@ -2,6 +2,7 @@ import { createCipheriv, createDecipheriv, createHmac, randomFillSync } from 'no
 import { AgentUpError } from '../../errors.js';
 import { isSealed, SEALED, type Token } from '../../json.js';
 import type { RecordKey } from '../keys.js';
+import { shownField } from '../shown-field.js';
 import { type EncryptionOptions, keyId, parseKey } from './encryption-key.js';
 
 const ALGORITHM = 'aes-256-gcm';
@@ -179,7 +180,7 @@ function failure(
   fix: string,
 ): AgentUpError {
   const field = typeof place === 'object' && 'field' in place ? place.field : undefined;
-  const which = field === undefined ? `a value of the ${place === 'log' ? 'log' : 'record'}` : JSON.stringify(field);
+  const which = field === undefined ? `a value of the ${place === 'log' ? 'log' : 'record'}` : shownField(field);
   return new AgentUpError(code, `${which} in ${JSON.stringify(id)} ${what}`, {
     space,
     recordId: id,

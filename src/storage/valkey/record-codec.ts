@@ -1,5 +1,5 @@
 import { AgentUpError } from '../../errors.js';
-import { tooManyFields, wrongType } from '../changes.js';
+import { overflow, tooManyFields, wrongType } from '../changes.js';
 import { decodeName, encodeName, type RecordKey } from '../keys.js';
 import type {
   BeginOptions,
@@ -235,9 +235,7 @@ export function scriptError(error: unknown, key: RecordKey, argv: readonly strin
     case 'WRONG_TYPE':
       return wrongType(field, argv[operand - 1] === 'a' ? 'a list' : 'an integer');
     case 'OVERFLOW':
-      return new AgentUpError('INTEGER_OVERFLOW', `${field} would leave the range of exact integers (±2^53−1)`, {
-        field,
-      });
+      return overflow(field);
     case 'FIELDS':
       return tooManyFields(maxFields, operand);
     case 'CORRUPT':
