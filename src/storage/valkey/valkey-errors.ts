@@ -20,15 +20,41 @@ const SENTENCES: Record<string, readonly [ErrorCode, string, string?]> = {
   DENIED: ['STORAGE_FAILED', 'does not allow this user a command that is needed here'],
   MOVED: ['STORAGE_FAILED', 'is one node of a cluster', 'set `cluster: true`'],
   ASK: ['STORAGE_FAILED', 'is one node of a cluster', 'set `cluster: true`'],
+  DBINDEX: [
+    'STORAGE_FAILED',
+    'has no database of this number',
+    'leave the number out of the url, or raise `databases` of the server, which is 16 unless it is told otherwise',
+  ],
   WRONGTYPE: ['RECORD_CORRUPT', 'holds a key of another type where a record of ours belongs'],
   CORRUPT: ['RECORD_CORRUPT', 'holds something that is not a whole record of ours'],
 };
+
+/** What clients and TLS say of a server that is another than the url says, in words, and what to do. */
+const MISTAKEN: readonly (readonly [RegExp, what: string | undefined, fix: string])[] = [
+  [
+    /as reply type byte/,
+    'what answers there is no Valkey server',
+    'correct host and port of the url; Valkey listens on 6379 unless it is told otherwise',
+  ],
+  [
+    /wrong version number|packet length too long/,
+    'it does not speak TLS',
+    'write valkey:// instead of valkeys://, or the port where it speaks TLS',
+  ],
+  [
+    /certificate/,
+    undefined,
+    'let Node trust its authority (NODE_EXTRA_CA_CERTS=ca.pem, or `tls: { ca }` of ValkeyStorage), and name it in the url as the certificate does',
+  ],
+];
 
 /** The first word of an error reply, or `undefined` where the server did not answer at all. */
 export function replyCode(error: unknown): string | undefined {
   if (!(error instanceof Error) || error.name !== 'ReplyError') return undefined;
   const [word = ''] = error.message.split(' ', 1);
-  return word === 'ERR' && error.message.includes('ACL failure in script') ? 'NOPERM' : word;
+  if (word !== 'ERR') return word;
+  if (error.message.includes('ACL failure in script')) return 'NOPERM';
+  return error.message.includes('DB index is out of range') ? 'DBINDEX' : word;
 }
 
 /** Did the server only say "not now", having done nothing? */
@@ -73,10 +99,18 @@ export function translateError(error: unknown, server: string, lost = 0): AgentU
 
 /** The error of a server that cannot be reached, or does not answer in time. */
 export function unavailable(server: string, why: string, cause?: unknown): AgentUpError {
-  return new AgentUpError('STORAGE_UNAVAILABLE', `the Valkey server ${server} cannot be used: ${why}`, {
+  const [, what, fix = silentTls(server, why)] = MISTAKEN.find(([said]) => said.test(why)) ?? [];
+  return new AgentUpError('STORAGE_UNAVAILABLE', `the Valkey server ${server} cannot be used: ${what ?? why}`, {
     backend: 'valkey',
+    ...(fix !== undefined && { fix }),
     ...(cause !== undefined && { cause: stripped(cause) }),
   });
+}
+
+/** A server that speaks in clear takes a greeting of TLS for the beginning of a command, and waits for its end. */
+function silentTls(server: string, why: string): string | undefined {
+  const isSilent = why.startsWith('no answer within') && /^(?:valkeys|rediss):/.test(server);
+  return isSilent ? 'where it does not speak TLS, write valkey:// instead of valkeys://' : undefined;
 }
 
 /** The error of a write that was done, and of which nobody knows whether it would survive its server. */
@@ -98,5 +132,6 @@ function stripped(error: unknown): Error {
 
 function reasonOf(error: unknown): string {
   if (error instanceof AggregateError) return error.errors.map(reasonOf).join('; ');
-  return error instanceof Error ? error.message : String(error);
+  // What is in the wrong place is no fault of the client.
+  return error instanceof Error ? error.message.replace(' Please report this.', '') : String(error);
 }

@@ -40,6 +40,14 @@ describe('who we are', () => {
     }
   });
 
+  it('a database that the server does not have is a failure that says so, at once', async () => {
+    const { error, code, ms } = await failure(storages.make({ url: root('/99') }).commit(key, touch));
+    expect(code).toBe('STORAGE_FAILED');
+    expect(error.message).toMatch(/\/99 has no database of this number/);
+    expect(error.details.fix).toContain('`databases`');
+    expect(ms).toBeLessThan(500);
+  });
+
   it('a password that is not needed is a warning', async () => {
     const open = await startValkey();
     const warnings: unknown[] = [];

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer as createHttpServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -109,6 +110,32 @@ describe('a server that does not answer', () => {
     }
     await storages.close();
     silent.close();
+  });
+
+  it('because a web server listens there, which the error says', async () => {
+    const web = createHttpServer((_, response) => response.end()).listen(0, '127.0.0.1');
+    await once(web, 'listening');
+    const at = `127.0.0.1:${(web.address() as AddressInfo).port}`;
+    for (const [scheme, sentence, fix] of [
+      ['valkey', /: what answers there is no Valkey server$/, /^correct host and port/],
+      ['valkeys', /: it does not speak TLS$/, /^write valkey:\/\/ instead of valkeys:/],
+    ] as const) {
+      const failed = await failure(storages.make({ url: `${scheme}://${at}` }).ping());
+      expect(failed).toMatchObject({
+        code: 'STORAGE_UNAVAILABLE',
+        error: { message: expect.stringMatching(sentence) },
+      });
+      expect(failed.error.details.fix).toMatch(fix);
+      expect(failed.ms).toBeLessThan(2_000);
+    }
+    web.close();
+  });
+
+  it('because it speaks no TLS and waits for more, which is worth a try', async () => {
+    const { url } = await start();
+    const failed = await failure(storages.make({ url: url.replace('valkey:', 'valkeys:'), timeoutMs: 300 }).ping());
+    expect(failed.error.message).toContain('no answer within 300 ms');
+    expect(failed.error.details.fix).toBe('where it does not speak TLS, write valkey:// instead of valkeys://');
   });
 
   it('because it hangs up on everybody', async () => {
@@ -253,5 +280,8 @@ describe('TLS', () => {
     const doubted = await failure(storages.make({ url }).ping());
     expect(doubted.code).toBe('STORAGE_UNAVAILABLE');
     expect(doubted.error.message).toContain('certificate');
+    expect(doubted.error.details.fix).toContain('NODE_EXTRA_CA_CERTS');
+    const inClear = await failure(storages.make({ url: url.replace('valkeys:', 'valkey:') }).ping());
+    expect(inClear.code).toBe('STORAGE_UNAVAILABLE');
   });
 });
