@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { mkdtemp, readdir, readFile, realpath, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, posix } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 
 interface Manifest {
@@ -67,15 +67,46 @@ test('the tarball holds what the package needs and nothing else', async () => {
     return path.endsWith('.ts') ? [target.replace(/ts$/, 'js'), target.replace(/ts$/, 'd.ts')] : [target];
   });
   const expected = [
-    ...['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json', 'bin/agentup.js'],
+    ...['ARCHITECTURE.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'LICENSE', 'README.md', 'package.json', 'bin/agentup.js'],
     'dist/agent_config.schema.json',
     ...compiled,
     ...(await filesBelow('docs')),
     ...(await filesBelow('templates')),
+    // What a run of an example has left beside it is not for anybody else.
+    ...(await filesBelow('examples')).filter((path) => /^examples\/[^/]+\/[^/]+\.(?:md|ts|yaml)$/.test(path)),
   ];
   expect(packed).toEqual(expected.sort());
   expect(packed.some((path) => path.endsWith('.lua'))).toBe(true);
 });
+
+test('no link of its documents leads nowhere', async () => {
+  const documents = packed.filter((path) => path.endsWith('.md') && !path.startsWith('templates/'));
+  const dead: string[] = [];
+  let links = 0;
+  for (const document of documents) {
+    for (const [, link = ''] of (await readFile(document, 'utf8')).matchAll(/\]\(([^)\s]+)\)/g)) {
+      if (/^[a-z]+:/.test(link)) continue;
+      links++;
+      const [path = '', anchor] = link.split('#');
+      const target = path === '' ? document : posix.join(posix.dirname(document), path);
+      const isThere = packed.some((file) => file === target || file.startsWith(`${target}/`));
+      if (!isThere || (anchor && !(await headingsOf(target)).includes(anchor))) dead.push(`${document}: ${link}`);
+    }
+  }
+  expect(dead).toEqual([]);
+  expect(links).toBeGreaterThan(50);
+});
+
+/** The anchors that a page of Markdown has. */
+async function headingsOf(document: string): Promise<string[]> {
+  const headings = (await readFile(document, 'utf8')).matchAll(/^#+ (.*)$/gm);
+  return [...headings].map(([, text = '']) =>
+    text
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N} _-]/gu, '')
+      .replaceAll(' ', '-'),
+  );
+}
 
 test('it installs without complaint, also about the version of Node', () => {
   expect(installed.code, installed.stderr).toBe(0);
