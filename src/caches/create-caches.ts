@@ -1,3 +1,4 @@
+import { checkObject } from '../check-object.js';
 import { type Clock, systemClock } from '../clock.js';
 import { AgentUpError } from '../errors.js';
 import { type Logger, silentLogger } from '../logger.js';
@@ -40,6 +41,7 @@ const shared = new WeakMap<StateStorage, SingleFlight>();
 
 /** @throws INVALID_ARGUMENT for what is no storage; INVALID_ARGUMENT, LIMIT_EXCEEDED for a tenant or user that is no name */
 export function createCaches(options: CachesOptions): Caches {
+  checkObject(options, 'createCaches()', 'createCaches({ storage, tenantId, userId })');
   const { storage, tenantId, userId, warnBytes = 65_536, logger = silentLogger, clock = systemClock } = options;
   checkStorage(storage, 'createCaches()');
   checkName(tenantId, 'tenantId');

@@ -2,6 +2,7 @@ import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Request, Response } from 'express';
 import type { Agent } from '../agent/agent.js';
+import { checkAgent } from '../agent/check-agent.js';
 import { API_PATH } from '../conversation-api/operations.js';
 import { AgentUpError, messageOf } from '../errors.js';
 import { type Logger, silentLogger } from '../logger.js';
@@ -169,6 +170,7 @@ interface ServerState {
  * @throws SERVER_INSECURE where it would serve other machines without asking who calls; STORAGE_UNAVAILABLE
  */
 export async function createAgentServer(agent: Agent, options: AgentServerOptions = {}): Promise<AgentServer> {
+  checkAgent(agent, 'createAgentServer()');
   const { server, security } = agent.config;
   const { host = server.host, port = server.port, logger = silentLogger } = options;
   const onlyHere = security.auth === 'none' && !(options.allowAnonymous ?? security.allow_anonymous);

@@ -1,3 +1,4 @@
+import { checkObject } from '../check-object.js';
 import type { ConversationContext } from '../conversation/conversation-context.js';
 import { AgentUpError } from '../errors.js';
 import type { OutputOf, StandardSchema } from '../standard-schema.js';
@@ -49,6 +50,7 @@ export function tool<Schema extends StandardSchema<any, any> | undefined = undef
 ): ToolDecorator<Schema extends StandardSchema<any, any> ? OutputOf<Schema> : any> {
   // biome-ignore lint/complexity/noArguments: what it is given without parentheses is in no signature
   refuseBare('tool', arguments, "@tool({ description: '…' })");
+  checkObject(options, '@tool()', "@tool({ description: 'Adds two numbers', input: schema })");
   const { description, name: given, input, inputSchema, timeout = DEFAULT_TIMEOUT, ...rest } = options;
   if (typeof description !== 'string' || description.trim() === '') throw invalid('description', 'a text');
   if (typeof timeout !== 'number' || !(timeout > 0) || timeout > MAX_TIMEOUT) {

@@ -1,3 +1,4 @@
+import { checkStorage } from './check-storage.js';
 import type { RecordKey } from './keys.js';
 import type {
   BeginOptions,
@@ -28,6 +29,7 @@ export class ForwardingStorage implements StateStorage {
   protected readonly inner: StateStorage;
 
   constructor(inner: StateStorage) {
+    checkStorage(inner, new.target.name || 'ForwardingStorage');
     this.inner = inner;
     this.backend = inner.backend;
     this.ttl = inner.ttl;

@@ -1,3 +1,4 @@
+import { checkObject } from '../check-object.js';
 import type { Clock } from '../clock.js';
 import { EmbeddedStorage } from './embedded-storage.js';
 import { MemoryStore } from './memory-store.js';
@@ -10,7 +11,9 @@ export interface MemoryStorageOptions {
 
 /** Keeps records in this process; they end with it. For development, tests, and data that may be lost. */
 export class MemoryStorage extends EmbeddedStorage {
+  /** @throws INVALID_ARGUMENT, TTL_INVALID */
   constructor(options: MemoryStorageOptions = {}) {
+    checkObject(options, 'MemoryStorage', 'new MemoryStorage()');
     super(new MemoryStore(), options);
   }
 }

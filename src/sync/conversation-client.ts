@@ -1,3 +1,4 @@
+import { checkObject } from '../check-object.js';
 import type {
   ContextInput,
   ConversationLookup,
@@ -106,6 +107,7 @@ export class ConversationClient {
 
   /** @throws INVALID_ARGUMENT */
   constructor(options: ConversationClientOptions) {
+    checkObject(options, 'ConversationClient', 'new ConversationClient({ baseUrl, apiKey, subDomain })');
     this.#options = options;
     this.#root = rootOf(options.baseUrl);
     if (typeof options.apiKey !== 'string' || options.apiKey === '') throw invalid('apiKey', 'the API key is missing');

@@ -1,3 +1,4 @@
+import { checkObject } from '../check-object.js';
 import { systemClock, toIso } from '../clock.js';
 import type { RoleInput } from '../conversation/message.js';
 import { enclosingTurn } from '../conversation/run-turn.js';
@@ -45,6 +46,7 @@ export class ConversationSync {
 
   /** @throws INVALID_ARGUMENT */
   constructor(options: ConversationSyncOptions) {
+    checkObject(options, 'ConversationSync', 'new ConversationSync({ storage, client })');
     this.#options = options;
     this.enabled = options.enabled ?? true;
     this.mapping = options.mapping ?? cartaaiMapping;

@@ -1,4 +1,6 @@
 import type { Agent } from '../agent/agent.js';
+import { checkAgent } from '../agent/check-agent.js';
+import { checkObject } from '../check-object.js';
 import { ConversationSync } from './conversation-sync.js';
 import { type Environment, settingsOf } from './sync-settings.js';
 import type { ConversationSyncOptions } from './sync-types.js';
@@ -18,6 +20,8 @@ export function createSync(
   source: Agent | Pick<ConversationSyncOptions, 'storage'>,
   options: CreateSyncOptions = {},
 ): ConversationSync {
+  checkObject(source, 'createSync()', 'createSync(agent) or createSync({ storage })', 'source');
+  if (source instanceof Promise) checkAgent(source, 'createSync()');
   const { env = process.env, ...given } = options;
   const own = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
   const isAgent = 'context' in source;

@@ -53,6 +53,7 @@ it('imports nothing of Node or of packages', async () => {
   const { imports } = await graphOf(ENTRY);
   const all = new Set([ENTRY, ...Object.values(imports).flatMap((names) => Object.values(names))]);
   expect([...all].map((file) => basename(file)).sort()).toEqual([
+    'check-object.ts',
     'conversation-client.ts',
     'errors.ts',
     'remote-error.ts',

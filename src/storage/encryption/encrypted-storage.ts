@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { checkObject } from '../../check-object.js';
 import { AgentUpError, isAgentUpError } from '../../errors.js';
 import type { Token } from '../../json.js';
 import { checkCommit, meets } from '../changes.js';
@@ -49,6 +50,7 @@ export class EncryptedStorage extends ForwardingStorage {
   /** @throws INVALID_ARGUMENT when a key is not 32 bytes */
   constructor(inner: StateStorage, options: EncryptionOptions | TokenCipher) {
     super(inner);
+    checkObject(options, 'EncryptedStorage', 'new EncryptedStorage(storage, { key })');
     this.#cipher = options instanceof TokenCipher ? options : new TokenCipher(options);
   }
 

@@ -1,5 +1,6 @@
 import { rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { checkObject } from '../../check-object.js';
 import { type Clock, systemClock } from '../../clock.js';
 import { AgentUpError } from '../../errors.js';
 import { type Logger, silentLogger } from '../../logger.js';
@@ -44,6 +45,7 @@ export interface FileStorageOptions {
   readonly logger?: Logger;
 }
 
+const EXAMPLE = "new FileStorage({ storageDir: './conversation_states' })";
 const DURABILITIES: readonly string[] = ['never', 'interval', 'commit'] satisfies Durability[];
 
 /**
@@ -58,11 +60,16 @@ export class FileStorage implements StateStorage {
   #closing: Promise<void> | undefined;
   #stayHome: (() => void) | undefined;
 
+  /** @throws INVALID_ARGUMENT, TTL_INVALID */
   constructor(options: FileStorageOptions) {
+    checkObject(options, 'FileStorage', EXAMPLE);
     const { ttl, storageDir, durability = 'interval', clock = systemClock, logger = silentLogger } = options;
     if (ttl !== undefined) checkTtl(ttl);
     if (typeof storageDir !== 'string' || storageDir === '' || storageDir.includes('\0')) {
-      throw new AgentUpError('INVALID_ARGUMENT', 'storageDir is no path', { argument: 'storageDir' });
+      throw new AgentUpError('INVALID_ARGUMENT', 'storageDir is no path', {
+        argument: 'storageDir',
+        fix: `write ${EXAMPLE}`,
+      });
     }
     if (!DURABILITIES.includes(durability)) {
       const message = `durability is ${JSON.stringify(durability)}; one of ${DURABILITIES.join(', ')}`;

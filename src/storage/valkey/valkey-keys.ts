@@ -15,6 +15,7 @@ export class ValkeyKeys {
     if (typeof prefix !== 'string' || prefix === '') {
       throw new AgentUpError('INVALID_ARGUMENT', 'keyPrefix must be a text of at least one character', {
         argument: 'keyPrefix',
+        fix: "write what every key is to begin with, such as keyPrefix: 'my-agent:'",
       });
     }
     if (prefix.indexOf('{}') === prefix.indexOf('{') && prefix.includes('{')) {

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ConnectionOptions } from 'node:tls';
+import { checkObject } from '../../check-object.js';
 import { AgentUpError, isAgentUpError } from '../../errors.js';
 import { type Logger, silentLogger } from '../../logger.js';
 import { uniqueId } from '../../unique-id.js';
@@ -81,6 +82,7 @@ export interface ValkeyStorageOptions {
   readonly logger?: Logger;
 }
 
+const EXAMPLE = "new ValkeyStorage({ url: 'valkey://localhost:6379', keyPrefix: 'my-agent:' })";
 /** Log entries read in one step: about half a millisecond of the server's time. */
 const LOG_PAGE = 1_000;
 /** Records deleted in one step. */
@@ -106,10 +108,21 @@ export class ValkeyStorage implements StateStorage {
 
   /** @throws INVALID_ARGUMENT, TTL_INVALID */
   constructor(options: ValkeyStorageOptions) {
+    checkObject(options, 'ValkeyStorage', EXAMPLE);
     const { url, client, cluster = false, keyPrefix, ttl, timeoutMs = 2_000, durability, tls } = options;
     const { logger = silentLogger } = options;
     if ((url === undefined) === (client === undefined)) {
-      throw new AgentUpError('INVALID_ARGUMENT', 'give either a url or a client', { argument: 'url' });
+      throw new AgentUpError('INVALID_ARGUMENT', 'give either a url or a client', {
+        argument: 'url',
+        fix: `write ${EXAMPLE}`,
+      });
+    }
+    // One of another library has another interface, and would be found out by the first call.
+    if (client !== undefined && typeof (client as Partial<ValkeyClient> | null)?.sendCommand !== 'function') {
+      throw new AgentUpError('INVALID_ARGUMENT', 'client is not one of iovalkey', {
+        argument: 'client',
+        fix: 'give a Redis or Cluster of iovalkey, or a url in its place',
+      });
     }
     if (client !== undefined && cluster) {
       throw new AgentUpError('INVALID_ARGUMENT', 'cluster belongs to a url; a client is one of a cluster or is not', {
