@@ -10,6 +10,7 @@ import type { Hooks } from './hooks.js';
 import { idempotencyKeyOf } from './idempotency-key.js';
 import { isInputRequired } from './input-required.js';
 import { EnterFirst, enter, enterAlone, idsOf, meetsOver, reportError } from './lifecycle.js';
+import { refuseMisspelled } from './misspelled.js';
 import { currentNotes, currentRuntime, currentScope } from './state-runtime.js';
 import type { StatefulOptions } from './stateful-options.js';
 import { decodeReply, encodeReply, isKept } from './stored-reply.js';
@@ -149,7 +150,7 @@ export function conversationOf<T extends Task>(
   return base.scoped({ kind, tenantId: task.tenantId, userId: task.userId }).conversation(contextId);
 }
 
-/** The context id of a task, where a handler with these options runs it. @throws CONTEXT_ID_MISSING */
+/** The context id of a task, where a handler with these options runs it. @throws CONTEXT_ID_MISSING, INVALID_ARGUMENT */
 export function contextIdOf<T extends Task>(
   options: StatefulOptions<T>,
   task: T,
@@ -171,6 +172,9 @@ function place<T extends Task>(
 ): { kind: 'conversation' | 'user' | 'session'; contextId: string } {
   checkTask(task);
   const kind = options.scope ?? otherwise ?? 'conversation';
+  refuseMisspelled(task, 'tenantId');
+  if (kind !== 'conversation') refuseMisspelled(task, 'userId');
+  if (kind !== 'user' && !options.contextId) refuseMisspelled(task, 'contextId');
   const [contextId, wanted] =
     kind === 'user'
       ? [task.userId, 'a userId (the scope is user)']

@@ -32,6 +32,37 @@ describe('a context passed to a handler', () => {
   });
 });
 
+describe('a key of a task that is misspelled', () => {
+  const storage = new MemoryStorage();
+  it.each<readonly [string, StatefulOptions, object, fix: string]>([
+    ['contextID', {}, { contextID: 'c' }, 'contextId'],
+    ['context_id', {}, { context_id: 'c' }, 'contextId'],
+    ['tenant_id', {}, { contextId: 'c', tenant_id: 'a' }, 'tenantId'],
+    [
+      'user_id, where the user says which conversation',
+      { scope: 'session' },
+      { contextId: 'c', user_id: 'u' },
+      'userId',
+    ],
+    ['userID, where there is one for each user', { scope: 'user' }, { userID: 'u' }, 'userId'],
+  ])('is refused: %s', async (_, options, more, name) => {
+    await expect(count({ ...options, storage })({ ...task(), ...more })).rejects.toMatchObject({
+      code: 'INVALID_ARGUMENT',
+      message: expect.stringContaining(`and no ${name}`),
+      details: { fix: `write \`${name}\`` },
+    });
+  });
+
+  it.each<readonly [string, StatefulOptions, object]>([
+    ['beside the right one', {}, { contextId: 'own', context_id: 'c' }],
+    ['where the handler reads it', { contextId: (given) => (given as never)['context_id'] }, { context_id: 'own' }],
+    ['where no conversation depends on it', {}, { contextId: 'own', user_id: 'u', session_id: 's' }],
+    ['without a value', {}, { contextId: 'own', tenant_id: undefined }],
+  ])('is a key of its own %s', async (_, options, more) => {
+    await expect(count({ ...options, storage })({ ...task(), ...more })).resolves.toMatch(/^own /);
+  });
+});
+
 describe('the context id', () => {
   it.each([
     ['task.contextId', {}, task({ contextId: 'c1' }), 'c1 1'],
