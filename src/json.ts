@@ -1,4 +1,4 @@
-import { AgentUpError } from './errors.js';
+import { AgentUpError, isAgentUpError } from './errors.js';
 
 /** What can be stored: JSON, nothing else. */
 export type JsonValue =
@@ -144,6 +144,25 @@ export function encode(value: unknown): Token {
 /** The same for a part of a token, and for what a storage has parsed: where a text may begin as it likes. */
 export function encodeStored(value: unknown): Token {
   return inspect(value, [], []) ? write(value) : JSON.stringify(value);
+}
+
+/**
+ * The token of a value; where it has none, the error says what it would have been of.
+ * @param field the same for programs, where it has a name
+ * @throws VALUE_NOT_JSON
+ */
+export function encodeNamed(
+  value: unknown,
+  { what, field, as = encode }: { what: () => string; field?: () => string; as?: (value: unknown) => Token },
+): Token {
+  try {
+    return as(value);
+  } catch (error) {
+    if (!isAgentUpError(error, 'VALUE_NOT_JSON')) throw error;
+    const { message, details } = error;
+    const said = message.startsWith('$ ') ? message.slice(1) : `: ${message}`;
+    throw new AgentUpError('VALUE_NOT_JSON', `${what()}${said}`, { ...details, ...(field && { field: field() }) });
+  }
 }
 
 /** A fresh value for a token. @throws KEY_MISSING when it is encrypted: whoever has the key opens it before */

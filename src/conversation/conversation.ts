@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Clock, toIso } from '../clock.js';
-import { AgentUpError, isAgentUpError } from '../errors.js';
-import { decode, encode, type JsonValue, type Token } from '../json.js';
+import { AgentUpError } from '../errors.js';
+import { decode, encode, encodeNamed, type JsonValue, type Token } from '../json.js';
 import { isStandardSchema, type OutputOf, type StandardSchema, validate } from '../standard-schema.js';
 import { checkCount, checkTtl, shownValue } from '../storage/changes.js';
 import { checkId } from '../storage/keys.js';
@@ -324,8 +324,9 @@ export class Conversation {
   }
 
   #token(value: unknown, field: string): Token {
-    const token = encodeNamed(value, field);
-    checkSize(token, () => shownField(field), this.#parts.limits);
+    const what = () => shownField(field);
+    const token = encodeNamed(value, { what, field: () => plainField(field) });
+    checkSize(token, what, this.#parts.limits);
     return token;
   }
 
@@ -362,17 +363,4 @@ function entries(fields: ReadonlyMap<string, Token>, kind: string): Record<strin
   for (const [field, token] of fields)
     if (field.startsWith(kind)) found.push([field.slice(kind.length), decode(token)]);
   return Object.fromEntries(found);
-}
-
-/** The token of a value; where it has none, the error says of which entry. */
-function encodeNamed(value: unknown, field: string): Token {
-  try {
-    return encode(value);
-  } catch (error) {
-    if (!isAgentUpError(error, 'VALUE_NOT_JSON')) throw error;
-    throw new AgentUpError('VALUE_NOT_JSON', `${shownField(field)}: ${error.message}`, {
-      ...error.details,
-      field: plainField(field),
-    });
-  }
 }

@@ -25,6 +25,7 @@ export function checkName(name: unknown, limits: ConversationLimits): asserts na
   if (typeof name !== 'string' || name === '') {
     throw new AgentUpError('INVALID_ARGUMENT', 'the name of an entry is a string that is not empty', {
       argument: 'name',
+      fix: 'give it behind the id of the conversation: setVariable(contextId, name, value)',
     });
   }
   exceeds('nameLength', limits.nameLength, name.length, () => `the name ${JSON.stringify(name.slice(0, 40))}…`);

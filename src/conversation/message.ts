@@ -1,6 +1,6 @@
 import { type Clock, toIso } from '../clock.js';
 import { AgentUpError } from '../errors.js';
-import { decode, encodeStored, type JsonValue, refuseSealed, type Token } from '../json.js';
+import { decode, encodeNamed, encodeStored, type JsonValue, refuseSealed, type Token } from '../json.js';
 
 /** Who said it. */
 export type Role = 'user' | 'assistant' | 'system' | 'tool';
@@ -26,19 +26,23 @@ const ROLES = new Map<string, Role>([
   ['bot', 'assistant'],
 ]);
 
+const CONTENT = { what: () => 'the content of the message', as: encodeStored };
+const METADATA = { what: () => 'the metadata of the message', as: encodeStored };
+
 /** The stored form of a message said now. @throws INVALID_ARGUMENT, VALUE_NOT_JSON */
 export function encodeMessage(role: RoleInput, content: JsonValue, metadata: unknown, clock: Clock): Token {
   const known = ROLES.get(role);
   if (!known) {
     throw new AgentUpError('INVALID_ARGUMENT', `role is ${JSON.stringify(role)}; use user, assistant, system or tool`, {
       argument: 'role',
+      fix: "write addToHistory(contextId, 'user', content)",
     });
   }
   if (metadata !== undefined && (typeof metadata !== 'object' || metadata === null || Array.isArray(metadata))) {
     throw new AgentUpError('INVALID_ARGUMENT', 'the metadata of a message is an object', { argument: 'metadata' });
   }
-  const tail = metadata === undefined ? '' : `,"metadata":${encodeStored(metadata)}`;
-  return `{"role":"${known}","content":${encodeStored(content)},"timestamp":"${toIso(clock.now())}"${tail}}`;
+  const tail = metadata === undefined ? '' : `,"metadata":${encodeNamed(metadata, METADATA)}`;
+  return `{"role":"${known}","content":${encodeNamed(content, CONTENT)},"timestamp":"${toIso(clock.now())}"${tail}}`;
 }
 
 /** A fresh message for each stored one. */

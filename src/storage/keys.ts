@@ -41,7 +41,12 @@ type WellFormed = string & { isWellFormed(): boolean };
 /** Refuses what no key can be made of. `argument` names it in the error. */
 export function checkId(text: unknown, argument: string): asserts text is string {
   if (typeof text !== 'string') {
-    throw new AgentUpError('INVALID_ARGUMENT', `${argument} must be a string, not ${typeof text}`, { argument });
+    // Platforms number their chats and users.
+    const fix = typeof text === 'number' || typeof text === 'bigint' ? { fix: 'write String() of it' } : {};
+    throw new AgentUpError('INVALID_ARGUMENT', `${argument} must be a string, not ${typeof text}`, {
+      argument,
+      ...fix,
+    });
   }
   if (text === '') throw new AgentUpError('INVALID_ARGUMENT', `${argument} is empty`, { argument });
   if (text.length > MAX_ID_LENGTH) {

@@ -47,8 +47,18 @@ const MISTAKES: readonly Mistake[] = [
   ],
   [
     'VALUE_NOT_JSON',
-    /^the metadata entry "m": \$ is an instance of Date/,
+    /^the metadata entry "m" is an instance of Date/,
     (context, id) => context.setMetadata(id, 'm', new Date()),
+  ],
+  [
+    'VALUE_NOT_JSON',
+    /^the variable "v": \$\.at is an instance of Date/,
+    (context, id) => context.setVariable(id, 'v', { at: new Date() }),
+  ],
+  [
+    'VALUE_NOT_JSON',
+    /^the content of the message is undefined/,
+    (context, id) => context.addToHistory(id, 'user', undefined as never),
   ],
   [
     'SCHEMA_INVALID',

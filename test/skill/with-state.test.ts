@@ -64,6 +64,14 @@ describe('a key of a task that is misspelled', () => {
 });
 
 describe('the context id', () => {
+  it('says what to write where a platform has numbers', async () => {
+    const handler = count({ storage: new MemoryStorage() });
+    await expect(handler(task({ contextId: 7 as never }))).rejects.toMatchObject({
+      message: 'contextId must be a string, not number',
+      details: { fix: 'write String() of it' },
+    });
+  });
+
   it.each([
     ['task.contextId', {}, task({ contextId: 'c1' }), 'c1 1'],
     ['task.id where there is none', {}, task(), 't1 1'],
