@@ -15,7 +15,8 @@ export function expressApp(logger: Logger, use: (app: Express) => void): Express
 }
 
 export function nothingHere(_request: unknown, response: ServerResponse): void {
-  sendProblem(response, { status: 404, code: 'NOT_FOUND', text: 'There is nothing here.' });
+  const text = 'There is nothing here; see /.well-known/agent-card.json.';
+  sendProblem(response, { status: 404, code: 'NOT_FOUND', text });
 }
 
 /** What a request comes to that failed in no way we know of. */

@@ -104,6 +104,7 @@ describe('a transport', () => {
       const { status, headers, text } = await call(path);
       expect([status, headers['content-type']], path).toEqual([404, 'application/problem+json; charset=utf-8']);
       expect(JSON.parse(text), path).toMatchObject({ code: 'NOT_FOUND' });
+      expect(text, 'whoever opens it in a browser sees where to look').toContain('/.well-known/agent-card.json');
     }
     expect(serving.logged.filter((line) => line.includes('failed'))).toEqual([]);
   });
