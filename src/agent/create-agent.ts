@@ -5,6 +5,7 @@ import type { Logger } from '../logger.js';
 import { skillMetadata } from '../skill/handler-metadata.js';
 import { ToolBox } from '../skill/tool-box.js';
 import { Agent } from './agent.js';
+import { checkSource } from './check-source.js';
 import { ConfigRuntime } from './config-runtime.js';
 import { bindSkill, type LoadedSkill, loadSkill, type SkillTarget } from './load-skill.js';
 
@@ -22,7 +23,8 @@ export interface CreateAgentOptions {
 /**
  * Makes an agent from a configuration: the path of an `agent_config.yaml`, the configuration as an object, or nothing:
  * then the file in the working directory or above it. Opens the storage, loads every skill.
- * @throws CONFIG_NOT_FOUND, CONFIG_INVALID with all findings, SKILL_LOAD_FAILED; INVALID_ARGUMENT for `skills` that are no list
+ * @throws CONFIG_NOT_FOUND, CONFIG_INVALID with all findings, SKILL_LOAD_FAILED; INVALID_ARGUMENT for `skills` that are no list, and for
+ *   code in the configuration
  */
 export async function createAgent(
   source?: string | AgentConfigInput,
@@ -59,6 +61,7 @@ async function configOf(
   source: string | AgentConfigInput | undefined,
   { cwd = process.cwd(), env = process.env }: CreateAgentOptions,
 ): Promise<{ config: AgentConfig; directory: string }> {
+  if (typeof source === 'object' && source !== null) checkSource(source);
   const { loadConfig, parseConfig } = await import('../config/index.js');
   if (typeof source === 'object') return { config: parseConfig(source), directory: cwd };
   return loadConfig({ cwd, env, ...(source !== undefined && { file: source }) });

@@ -27,6 +27,13 @@ const OTHER_NAMES: Readonly<Record<string, string>> = {
   'state.expires': 'ttl',
 };
 
+/** What a value is called elsewhere. */
+const OTHER_VALUES: Readonly<Record<string, string>> = {
+  redis: 'use `valkey`, which speaks with Redis 7 too',
+  disk: 'use `file`',
+  ram: 'use `memory`',
+};
+
 /** What elsewhere has keys of its own and is a part of `state.url` here. */
 const URL_PARTS: readonly string[] = ['host', 'port', 'user', 'username', 'password', 'db', 'database'];
 const URL_FIX = 'write it in `url`: valkey://user:password@host:6379/0, each part but the host only where it is needed';
@@ -126,6 +133,7 @@ function fixFor(schema: z.core.$ZodType, path: Path, value: unknown, source: str
       return `write it in ${unit}: ${Math.round(Number(duration[1]) * factor * (unit === 'milliseconds' ? 1000 : 1))}`;
     }
     if (kinds.includes('array')) return listFix(schema);
+    if (pathText(path) === 'state.backend' && Object.hasOwn(OTHER_VALUES, value)) return OTHER_VALUES[value] as string;
     const meant = didYouMean(value, choices);
     if (meant !== undefined) return meant;
   }

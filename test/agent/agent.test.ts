@@ -167,6 +167,18 @@ describe('an agent', () => {
     });
   });
 
+  it.each<readonly [string, object, fix: string]>([
+    ['a storage as the state', { state: new MemoryStorage() }, "write state: { backend: 'memory' }"],
+    ['one in the state', { state: { storage: new MemoryStorage() } }, "write state: { backend: 'memory' }"],
+    ['one beside it', { storage: new MemoryStorage() }, "write state: { backend: 'memory' }"],
+    ['a skill', { skills: [Counter] }, 'createAgent({ state }, { skills: [MySkill] })'],
+  ])('says where code goes that is put into the configuration: %s', async (_, config, fix) => {
+    await expect(createAgent(config as never)).rejects.toMatchObject({
+      code: 'INVALID_ARGUMENT',
+      details: { fix: expect.stringContaining(fix) },
+    });
+  });
+
   it('refuses two skills with one id, and a class without decorated methods', async () => {
     const config = { state: { backend: 'memory' as const } };
     await expect(createAgent(config, { skills: [Counter, Counter] })).rejects.toMatchObject({

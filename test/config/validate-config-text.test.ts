@@ -372,6 +372,13 @@ describe('YAML that is none', () => {
   });
 });
 
+it.each([
+  ['redis', 'use `valkey`, which speaks with Redis 7 too'],
+  ['disk', 'use `file`'],
+])('a backend called %s is called otherwise here', (backend, fix) => {
+  expect(only(`state: { backend: ${backend} }`)).toMatchObject({ code: 'BACKEND_UNKNOWN', fix });
+});
+
 describe('unknown keys', () => {
   it.each([
     ['agents: {}', 'did you mean `agent`?'],
