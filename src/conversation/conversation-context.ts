@@ -226,7 +226,7 @@ export class ConversationContext {
   }
 
   /**
-   * Sets the variable to any JSON; what was there goes.
+   * Sets the variable to any JSON; what was there goes. Of a `Date` store its `toISOString()`, of a `Map` its `Object.fromEntries()`.
    * @throws VALUE_NOT_JSON for a date, a Map, `undefined` and the like, with what to store instead; LIMIT_EXCEEDED
    */
   setVariable(contextId: string, name: string, value: unknown): Promise<void> {

@@ -105,7 +105,7 @@ export class Conversation {
     return this.#get('var:', name, fallback);
   }
 
-  /** Sets it to any JSON. @throws VALUE_NOT_JSON, LIMIT_EXCEEDED */
+  /** Sets it to any JSON; of a `Date` store its `toISOString()`. @throws VALUE_NOT_JSON, LIMIT_EXCEEDED */
   setVariable(name: string, value: unknown): Promise<void> {
     return this.#set('var:', name, value);
   }
@@ -177,7 +177,7 @@ export class Conversation {
     return this.#get('meta:', name, fallback);
   }
 
-  /** Sets it to any JSON. @throws VALUE_NOT_JSON, LIMIT_EXCEEDED */
+  /** Sets it to any JSON; of a `Date` store its `toISOString()`. @throws VALUE_NOT_JSON, LIMIT_EXCEEDED */
   setMetadata(name: string, value: unknown): Promise<void> {
     return this.#set('meta:', name, value);
   }

@@ -179,6 +179,37 @@ export async function callers(typed: Typed, context: ConversationContext): Promi
   console.log(count, greeting);
 }
 
+interface Invoice {
+  readonly id: string;
+  readonly note?: string;
+  readonly lines: readonly { readonly price: number }[];
+  readonly before?: Invoice;
+}
+
+/** Values are checked when they are stored: no type may keep one of these out. */
+export async function values<T, U extends Invoice>(
+  context: ConversationContext,
+  table: TableCache,
+  more: { t: T; u: U },
+) {
+  const { t, u } = more;
+  const invoice: Invoice = u;
+  const parsed: unknown = JSON.parse('{}');
+  for (const value of [invoice, parsed, t, u, [t], { u }, ['a'] as const]) {
+    await context.setVariable('c', 'v', value);
+    await context.appendToVariable('c', 'v', value);
+    await context.setMetadata('c', 'm', value);
+    await table.setField('invoices', 'a', 'f', value);
+  }
+  await context.setVariable('c', 'v', t);
+  await context.setVariable('c', 'v', u);
+  await context.addToHistory('c', 'tool', { total: 3, lines: ['a'] }, { at: 1 });
+  // @ts-expect-error what a message holds is plain JSON
+  await context.addToHistory('c', 'tool', { at: new Date() });
+  // @ts-expect-error and so is its metadata
+  await context.addToHistory('c', 'tool', 'x', { at: new Date() });
+}
+
 // What the types of the package are made of has names of its own.
 export const kinds = ({ code, severity }: Finding): [FindingCode, Severity] => [code, severity];
 export const configured = ({ config }: LoadedSkill): SkillConfig => config;
