@@ -133,7 +133,7 @@ export class CacheEntry {
     if (!Number.isSafeInteger(by))
       throw this.#errors.invalid('by', `by is ${shownValue(by)}; only whole numbers are added`);
     const add = (row: Record<string, unknown>): Record<string, unknown> => {
-      const before = row[field] ?? 0;
+      const before = Object.hasOwn(row, field) ? row[field] : 0;
       if (typeof before !== 'number' || !Number.isSafeInteger(before))
         throw this.#errors.wrongType(field, 'an integer');
       return { ...row, [field]: before + by };
@@ -148,7 +148,7 @@ export class CacheEntry {
   async appendToList(field: string, item: unknown, options: WriteOptions = {}): Promise<string> {
     checkField(field);
     const append = (row: Record<string, unknown>): Record<string, unknown> => {
-      const before = row[field] ?? [];
+      const before = Object.hasOwn(row, field) ? row[field] : [];
       if (!Array.isArray(before)) throw this.#errors.wrongType(field, 'a list');
       return { ...row, [field]: [...before, item] };
     };

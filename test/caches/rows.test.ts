@@ -351,6 +351,22 @@ onEachBackend('a cache', ({ caches, pass, backend, storage }) => {
     await expect(tableCache.setField('t', 'k', long, 1)).rejects.toThrow(refused('field'));
   });
 
+  it('counts and appends in a field that is called like what every object has', async () => {
+    const { tableCache } = caches();
+    const anything = z.record(z.string(), z.unknown());
+    for (const table of [
+      tableCache.table('typed', anything),
+      tableCache.table('indexed', undefined, { indexes: ['a'] }),
+      tableCache.table('plain'),
+    ]) {
+      for (const field of ['toString', 'constructor', '__proto__']) {
+        expect(await table.incrementField('counted', field)).toBe(1);
+        await table.appendToList('listed', field, 1);
+        expect(await table.getField('listed', field)).toEqual([1]);
+      }
+    }
+  });
+
   it('an update meets no entry that was deleted and made again as if it were the same', async () => {
     const { stateCache } = caches();
     await stateCache.set('a', { n: 1 });
