@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { AgentUpError } from '../errors.js';
 import { decode, encode, type Token } from '../json.js';
 import { type OutputOf, type StandardSchema, validate } from '../standard-schema.js';
-import { meets, shownValue } from '../storage/changes.js';
+import { checkTtl, meets, shownValue } from '../storage/changes.js';
 import type { RecordKey } from '../storage/keys.js';
 import type { Change, CommitCondition, Expiry, StateRecord } from '../storage/state-storage.js';
 import { uniqueId } from '../unique-id.js';
@@ -162,23 +162,29 @@ export class CacheEntry {
     return record && this.#secondsOf(record);
   }
 
-  /** Without `ttl`: the default of its table. @returns whether there is such an entry @throws TTL_INVALID */
+  /** Without `ttl`: the default of its table. @returns whether there is such an entry @throws TTL_INVALID, CONFLICT */
   async setTtl(ttl: number | 'none' | undefined = this.#rules.ttl): Promise<boolean> {
     if (ttl === undefined) {
       throw new AgentUpError('TTL_INVALID', `${this.key.shown}: no ttl is given, and its table has no default`, {
         argument: 'ttl',
       });
     }
-    const { expiry } = expiryOf(ttl, 'none');
-    const place = await this.#place();
+    checkTtl(ttl);
     const { index } = this.#rules;
-    const record = index && (await this.#parts.storage.read(place));
     const after = ttl === 'none' ? undefined : ttl;
-    if (record) await index?.enter(place, record.fields, record.fields, after);
-    const options = { ...(expiry && { expiry }), condition: { exists: true }, commitId: uniqueId() };
-    const { committed } = await this.#parts.storage.commit(place, [], options);
-    if (record && committed) await this.#lifeChanged(place, record, record.fields, after);
-    return committed;
+    for (let tries = 0; tries < MAX_TRIES; tries++) {
+      const place = await this.#place();
+      const record = index && (await this.#parts.storage.read(place));
+      if (index && !record) return false;
+      if (record) await index?.enter(place, record.fields, record.fields, after);
+      const condition = record ? conditionOf(record) : { exists: true };
+      const options = { expiry: { set: ttl }, condition, commitId: uniqueId() };
+      const { committed } = await this.#parts.storage.commit(place, [], options);
+      if (record && committed) await this.#lifeChanged(place, record, record.fields, after);
+      if (committed || !index) return committed;
+      await pause(tries);
+    }
+    throw this.#errors.conflict('kept changing while its time to live was set');
   }
 
   /**

@@ -28,9 +28,13 @@ export function setsOf(fields: ReadonlyMap<string, Token>): Change[] {
   return [...fields].map(([field, value]) => ({ op: 'set', field, value }));
 }
 
-/** That the record is still what was read. The tag tells, also from one that was deleted and made again. */
+/**
+ * That the record is still what was read, its life too. The tag tells it from one that was deleted and made again, the
+ * version from one that was given another life.
+ */
 export function conditionOf(record: StateRecord | undefined): CommitCondition {
   if (!record) return { exists: false };
-  const tag = record.fields.get(TAG);
-  return tag === undefined ? { version: record.version } : { fields: new Map([[TAG, tag]]) };
+  const { version, fields } = record;
+  const tag = fields.get(TAG);
+  return tag === undefined ? { version } : { version, fields: new Map([[TAG, tag]]) };
 }

@@ -217,6 +217,38 @@ describe('an index entry', () => {
     expect(await rows.findByField('who', 'x')).toEqual(found);
   });
 
+  it('lives as long as a row that is given another life while it is given another value', async () => {
+    const storage = new MemoryStorage({ clock });
+    const rows = open(storage);
+    const read = storage.read.bind(storage);
+    /** Once the row has been looked at, by who is to write it. */
+    const meanwhile = (work: () => Promise<unknown>) => {
+      storage.read = async (...args) => {
+        const record = await read(...args);
+        if (args[0].space === 'cache-tables') {
+          storage.read = read;
+          await work();
+        }
+        return record;
+      };
+    };
+    await rows.set('written', { who: 'y' }, { ttl: 1 });
+    meanwhile(() => rows.setTtl('written', 'none'));
+    await rows.setField('written', 'who', 'x');
+    await rows.set('extended', { who: 'y' }, { ttl: 1 });
+    meanwhile(() => rows.setField('extended', 'who', 'x'));
+    expect(await rows.setTtl('extended', 'none')).toBe(true);
+    await rows.set('shortened', { who: 'x' }, { ttl: 1_000 });
+    meanwhile(() => rows.setTtl('shortened', 1));
+    await rows.set('shortened', { who: 'x' }, { ttl: 1_000 });
+    clock.advance(999_000);
+    const names = (await rows.findByField('who', 'x')).map(({ key }) => key);
+    expect(names).toEqual(['extended', 'shortened', 'written']);
+    await rows.set('deleted', { who: 'x' });
+    meanwhile(() => rows.delete('deleted'));
+    expect(await rows.setTtl('deleted', 1)).toBe(false);
+  });
+
   it('is made to live longer by many at once, and lives as long as the longest of them', async () => {
     const storage = new MemoryStorage({ clock });
     const rows = open(storage);

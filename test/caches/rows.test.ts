@@ -69,6 +69,7 @@ onEachBackend('a cache', ({ caches, pass, backend, storage }) => {
       ['fields', () => stateCache.patch('a', [] as never)],
       ['profile', () => userCache.set('text' as never)],
     ];
+    await expect(stateCache.setTtl('a', 'keep' as never)).rejects.toThrow(CODE('TTL_INVALID'));
     for (const [argument, call] of bad) {
       await expect(call(), argument).rejects.toMatchObject({ code: 'INVALID_ARGUMENT', details: { argument } });
     }
