@@ -153,15 +153,18 @@ export class ExpiryActions {
     } finally {
       clearInterval(renewal);
     }
-    // Set again while it ran, it stays.
-    const condition = { fields: new Map<string, Token>([['due', String(due)]]) };
+    // Set again while it ran, it stays, also for the same moment. A version alone begins anew with what was deleted.
+    const condition = {
+      version: record?.version ?? 0,
+      fields: new Map<string, Token>([['due', String(due)]]),
+    };
     const done = await storage.commit(key, [{ op: 'clearFields' }], {
       lease: { token },
       condition,
       expiry: { set: 1 },
     });
     if (!done.committed) await storage.commit(key, [], { lease: { token } });
-    await this.#due(action).remove(hint);
+    if (done.committed || dueOf(done.record) !== due) await this.#due(action).remove(hint);
     return true;
   }
 

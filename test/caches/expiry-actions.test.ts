@@ -209,6 +209,34 @@ onEachBackend(
       expect(await expiry.runDue('done', () => {})).toBe(1);
     });
 
+    it('that arrives for the same moment while it runs runs, too', async () => {
+      const given = storage();
+      const commit = given.commit.bind(given);
+      let arrive = () => {};
+      const late = new Promise<void>((resolve) => {
+        arrive = resolve;
+      });
+      await expiry.set('late', 'x', { ttl: 1, data: 'first' });
+      given.commit = async (...args) => {
+        if (args[0].space === 'cache-actions') {
+          given.commit = commit;
+          await late;
+        }
+        return commit(...args);
+      };
+      const setting = expiry.set('late', 'x', { ttl: 1, data: 'second' });
+      await vi.waitUntil(() => given.commit === commit);
+      await pass(1_000);
+      const seen: unknown[] = [];
+      const handler = async ({ data }: ExpiredEntry) => {
+        seen.push(data);
+        arrive();
+        await setting;
+      };
+      for (let i = 0; i < 3; i++) await expiry.runDue('late', handler);
+      expect(seen).toEqual(['first', 'second']);
+    });
+
     it('that threw is what its handler has set before', async () => {
       await expiry.set('bad', 'x', { ttl: 1 });
       await pass(1_000);

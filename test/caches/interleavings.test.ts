@@ -1,16 +1,13 @@
-import { setImmediate } from 'node:timers/promises';
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { createCaches } from '../../src/caches/index.js';
-import { ForwardingStorage } from '../../src/storage/forwarding-storage.js';
-import type { RecordKey } from '../../src/storage/keys.js';
 import { MemoryStorage } from '../../src/storage/memory-storage.js';
-import type { Change, CommitOptions, ListQuery, ReadOptions } from '../../src/storage/state-storage.js';
 import { TestClock } from '../support/test-clock.js';
+import { GatedStorage } from './gated-storage.js';
 import { expected, fieldOf, type Rules, SCHEMA, type Step, sameValue, taken, type World } from './table-model.js';
 
 /** For a long search set AGENTUP_PROPERTY_RUNS=10000. */
-const RUNS = Number(process.env['AGENTUP_PROPERTY_RUNS'] ?? 100);
+const RUNS = Number(process.env['AGENTUP_PROPERTY_RUNS'] ?? 60);
 
 const HELD = [0, 1, '1', 'text', [1]] as const;
 const key = fc.constant('a');
@@ -41,36 +38,6 @@ const rules: fc.Arbitrary<Rules> = fc.record({
   indexes: fc.constantFrom(undefined, ['f'], ['f']),
   schema: fc.boolean(),
 });
-
-/** Lets each call through when it is told to. */
-class GatedStorage extends ForwardingStorage {
-  readonly waiting: (() => void)[] = [];
-  isOpen = true;
-
-  async #turn(): Promise<void> {
-    if (!this.isOpen) await new Promise<void>((resolve) => this.waiting.push(resolve));
-  }
-
-  override async read(record: RecordKey, options?: ReadOptions) {
-    await this.#turn();
-    return super.read(record, options);
-  }
-
-  override async commit(record: RecordKey, changes: readonly Change[], options?: CommitOptions) {
-    await this.#turn();
-    return super.commit(record, changes, options);
-  }
-
-  override async delete(record: RecordKey) {
-    await this.#turn();
-    return super.delete(record);
-  }
-
-  override async *list(query: ListQuery) {
-    await this.#turn();
-    yield* super.list(query);
-  }
-}
 
 interface Answer {
   readonly step: Step;
@@ -132,27 +99,15 @@ it('what two instances do to a row at the same time has an order, and the row is
           await taken(first, one, pass);
           world = expected(world, one, given).world;
         }
-        await setImmediate();
-        storage.isOpen = false;
-        let running = sides.length;
-        const answers = Promise.all(
-          sides.map(async (steps) => {
+        const said = await storage.interleaved(
+          sides.map((steps) => async () => {
             const table = open();
-            const said: Answer[] = [];
-            for (const one of steps.filter(able)) said.push({ step: one, says: await taken(table, one, pass) });
-            running--;
-            return said;
+            const answers: Answer[] = [];
+            for (const one of steps.filter(able)) answers.push({ step: one, says: await taken(table, one, pass) });
+            return answers;
           }),
+          choices,
         );
-        while (running > 0 || storage.waiting.length > 0) {
-          await setImmediate();
-          if (storage.waiting.length === 0) continue;
-          const next = (choices.next().value ?? 0) % storage.waiting.length;
-          storage.waiting.splice(next, 1)[0]?.();
-          await setImmediate();
-        }
-        storage.isOpen = true;
-        const said = await answers;
         const [held, left] = [await first.get('a'), await first.getTtl('a')];
         const isEnd = ({ rows, now }: World) => {
           const there = rows.get('a');
@@ -174,6 +129,97 @@ it('what two instances do to a row at the same time has an order, and the row is
         if (typeof left !== 'number') return;
         clock.advance(1);
         await check(false);
+      },
+    ),
+    { numRuns: RUNS },
+  );
+});
+
+type ActionStep =
+  | { readonly do: 'set'; readonly name: string; readonly ttl: number; readonly throws: number }
+  | { readonly do: 'delete'; readonly name: string }
+  | { readonly do: 'run' }
+  | { readonly do: 'pass' };
+
+const name = fc.constantFrom('x', 'y');
+const client = fc.oneof<fc.Arbitrary<ActionStep>[]>(
+  fc.record({
+    do: fc.constant('set' as const),
+    name,
+    ttl: fc.constantFrom(1, 1, 2, 90),
+    throws: fc.constantFrom(0, 0, 1, 2),
+  }),
+  fc.record({ do: fc.constant('delete' as const), name }),
+  fc.constant({ do: 'pass' as const }),
+);
+const worker = fc.constantFrom<ActionStep>({ do: 'run' }, { do: 'run' }, { do: 'pass' });
+
+it('an action runs once, in its time, whatever two workers and who sets, moves and stops it do meanwhile', async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.tuple(
+        fc.array(client, { minLength: 1, maxLength: 5 }),
+        fc.array(worker, { maxLength: 3 }),
+        fc.array(worker, { maxLength: 3 }),
+      ),
+      fc.infiniteStream(fc.nat(1_000)),
+      async (sides, choices) => {
+        const clock = new TestClock();
+        const storage = new GatedStorage(new MemoryStorage({ clock }));
+        const open = () => createCaches({ storage, tenantId: 't', clock }).expiry;
+        /** Every setting of an action, as what is given with it. */
+        const settings: { name: string; at: number; throws: number; begun: number; done: number; isOver: boolean }[] =
+          [];
+        const current = new Map<string, number>();
+        const wrong: string[] = [];
+        const run = (expiry: ReturnType<typeof open>) =>
+          expiry.runDue('a', ({ identifier, data }) => {
+            const setting = settings[data as number];
+            // What is thrown here would be a handler that fails.
+            if (setting?.name !== identifier) wrong.push('has what was given to another');
+            if (!setting) return;
+            if (clock.now() < setting.at) wrong.push('is early');
+            if (setting.isOver && setting.begun === 0) wrong.push('begins after its end');
+            if (setting.done > 0) wrong.push('runs again');
+            if (setting.begun++ < setting.throws) throw new Error('not now');
+            setting.done++;
+          });
+        const over = (of: string) => {
+          const setting = settings[current.get(of) ?? -1];
+          if (setting) setting.isOver = true;
+          current.delete(of);
+        };
+        const act = async (expiry: ReturnType<typeof open>, one: ActionStep): Promise<void> => {
+          if (one.do === 'pass') return clock.advance(1_000);
+          if (one.do === 'run') return void (await run(expiry));
+          if (one.do === 'delete') {
+            await expiry.delete('a', one.name);
+            return over(one.name);
+          }
+          const setting = { ...one, at: clock.now() + one.ttl * 1000, begun: 0, done: 0, isOver: false };
+          const data = settings.push(setting) - 1;
+          await expiry.set('a', one.name, { ttl: one.ttl, data });
+          over(one.name);
+          current.set(one.name, data);
+        };
+        await storage.interleaved(
+          sides.map((steps) => async () => {
+            const expiry = open();
+            for (const one of steps) await act(expiry, one);
+          }),
+          choices,
+        );
+        for (let i = 0; i < 8; i++) {
+          clock.advance(100_000);
+          await run(open());
+        }
+        expect(wrong, JSON.stringify(settings)).toEqual([]);
+        for (const at of current.values()) expect(settings[at]?.done, JSON.stringify(settings)).toBe(1);
+        for (const space of ['cache-actions', 'cache-due']) {
+          clock.advance(2_000);
+          for await (const { key: left } of storage.list({ space }))
+            expect(left, JSON.stringify(settings)).toBeUndefined();
+        }
       },
     ),
     { numRuns: RUNS },
