@@ -130,7 +130,6 @@ export class RowIndex {
     }
     if (record.expiresAt === undefined) return;
     const expiresAt = record.expiresAt + MARGIN * 1000;
-    if (seen.expiresAt !== undefined && seen.expiresAt <= expiresAt) return;
     // By the moment, not by what is left until then: that would be told by another clock.
     const { createdAt, updatedAt } = seen;
     await this.#storage.commit(entry, [], {

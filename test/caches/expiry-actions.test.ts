@@ -209,6 +209,44 @@ onEachBackend(
       expect(await expiry.runDue('done', () => {})).toBe(1);
     });
 
+    it('that throws waits twice as long each time, at most an hour, and anew once it is set again', async () => {
+      const run = async () => {
+        const handler = () => Promise.reject(new Error('not now'));
+        expect(await expiry.runDue('worse', handler, { retryMs: 1_000_000 })).toBe(0);
+        return (await expiry.getTtl('worse', 'x')) ?? 0;
+      };
+      await expiry.set('worse', 'x', { ttl: 1 });
+      for (const wait of [1_000, 2_000, 3_600, 3_600]) {
+        await pass(3_600_000);
+        expect(await run()).toBe(wait);
+      }
+      await expiry.set('worse', 'x', { ttl: 1 });
+      await pass(1_000);
+      expect(await run()).toBe(1_000);
+    });
+
+    it('that its handler has set again is in the index by its new time alone', async () => {
+      await expiry.set('again', 'x', { ttl: 1 });
+      await pass(1_000);
+      const handler = async () => void (await expiry.set('again', 'x', { ttl: 60 }));
+      expect(await expiry.runDue('again', handler)).toBe(1);
+      let hints = 0;
+      for await (const _ of storage().list({ space: 'cache-due', scope: [tenantId, 'again'] })) hints++;
+      expect(hints).toBe(1);
+    });
+
+    it('is nothing where it could not be entered in the index, or it would never run', async () => {
+      const given = storage();
+      const commit = given.commit.bind(given);
+      given.commit = async (...args) => {
+        if (args[0].space === 'cache-due') throw new Error('died');
+        return commit(...args);
+      };
+      await expect(expiry.set('lost', 'x', { ttl: 1 })).rejects.toThrow('died');
+      given.commit = commit;
+      expect(await expiry.getTtl('lost', 'x')).toBeUndefined();
+    });
+
     it('that arrives for the same moment while it runs runs, too', async () => {
       const given = storage();
       const commit = given.commit.bind(given);

@@ -180,10 +180,18 @@ describe('an index entry', () => {
       await rows.set('k', { who: 'x' });
       return remove(key);
     };
+    const read = storage.read.bind(storage);
+    storage.read = async (...args) => {
+      await settled();
+      return read(...args);
+    };
     expect(await rows.deleteAll()).toBe(120);
-    expect(await rows.findByField('who', 'x')).toEqual(found);
+    storage.read = read;
+    let lasting = 0;
+    for await (const { expiresAt } of storage.list({ space: 'cache-index' })) if (expiresAt === undefined) lasting++;
+    expect(lasting).toBe(1);
     clock.advance(hour);
-    expect([await rows.findByField('who', 'x'), await entriesIn(storage)]).toEqual([found, 1]);
+    expect([await entriesIn(storage), await rows.findByField('who', 'x')]).toEqual([1, found]);
   });
 
   it('is not given up by who cannot read the row', async () => {
@@ -247,6 +255,58 @@ describe('an index entry', () => {
     await rows.set('deleted', { who: 'x' });
     meanwhile(() => rows.delete('deleted'));
     expect(await rows.setTtl('deleted', 1)).toBe(false);
+  });
+
+  it('lives as long as the row, also where the writer died when that was written', async () => {
+    const storage = new MemoryStorage({ clock });
+    const rows = open(storage);
+    await rows.set('k', { who: 'x' }, { ttl: 60 });
+    const commit = storage.commit.bind(storage);
+    let isDead = false;
+    storage.commit = async (key, ...rest) => {
+      if (isDead) throw new Error('died');
+      isDead = key.space === 'cache-tables';
+      return commit(key, ...rest);
+    };
+    await expect(rows.setTtl('k', 'none')).rejects.toThrow('died');
+    storage.commit = commit;
+    clock.advance(hour);
+    expect(await rows.findByField('who', 'x')).toEqual(found);
+  });
+
+  it('lives as long as a row whose life grows by little, again and again, and is slow to be written', async () => {
+    const storage = new MemoryStorage({ clock });
+    const rows = open(storage);
+    for (const ttl of [60, 114, 168]) await rows.set('k', { who: 'x' }, { ttl });
+    const commit = storage.commit.bind(storage);
+    storage.commit = async (key, ...rest) => {
+      if (key.space === 'cache-tables') clock.advance(5_000);
+      return commit(key, ...rest);
+    };
+    await rows.set('k', { who: 'x' }, { ttl: 178 });
+    clock.advance(177_000);
+    expect(await rows.findByField('who', 'x')).toEqual(found);
+  });
+
+  it('of what a row no longer holds ends, and none is made for what is refused', async () => {
+    const storage = new MemoryStorage({ clock });
+    const rows = open(storage);
+    await rows.set('k', { who: 'y' });
+    await rows.set('k', { who: 'x' });
+    clock.advance(hour);
+    expect(await entriesIn(storage)).toBe(1);
+    await expect(rows.set('other', { who: 'x' }, { ttl: 0 })).rejects.toMatchObject({ code: 'TTL_INVALID' });
+    await expect(rows.setField('k', 'who', 'y', { ttl: -5 })).rejects.toMatchObject({ code: 'TTL_INVALID' });
+    expect(await entriesIn(storage)).toBe(1);
+  });
+
+  it('goes with its generation', async () => {
+    const storage = new MemoryStorage({ clock });
+    const { tableCache } = createCaches({ storage, tenantId: 't', clock });
+    const rows = tableCache.table('rows', undefined, { indexes: ['who'], versioned: true });
+    await rows.set('k', { who: 'x' });
+    await rows.bumpVersion();
+    await expect.poll(() => entriesIn(storage), { interval: 1 }).toBe(0);
   });
 
   it('is made to live longer by many at once, and lives as long as the longest of them', async () => {

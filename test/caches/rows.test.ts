@@ -382,6 +382,33 @@ onEachBackend('a cache', ({ caches, pass, backend, storage }) => {
     expect([seen, await stateCache.get('a')]).toEqual([[1, 5], { n: 6 }]);
   });
 
+  it('refuses an update with a wrong ttl before it asks for the change', async () => {
+    const change = () => expect.unreachable();
+    await expect(caches().stateCache.update('a', change, { ttl: 0 })).rejects.toThrow(CODE('TTL_INVALID'));
+  });
+
+  it('keeps no load where somebody set the entry meanwhile, and answers with what that is', async () => {
+    const entry = caches().stateCache.at('a');
+    const load = async () => {
+      await entry.set('set');
+      return 'loaded';
+    };
+    expect([await entry.getOrLoad(load), await entry.get()]).toEqual(['set', 'set']);
+  });
+
+  it('shares a load between caches of the same storage, and only while it runs', async () => {
+    const tenantId = `tenant ${Math.random()}`;
+    let loads = 0;
+    const load = async () => {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      return ++loads;
+    };
+    const entries = [0, 1].map(() => caches({ tenantId }).stateCache.at('a'));
+    expect(await Promise.all(entries.map((entry) => entry.getOrLoad(load)))).toEqual([1, 1]);
+    await entries[0]?.delete();
+    expect(await entries[1]?.getOrLoad(load)).toBe(2);
+  });
+
   it('an update that makes a row gives it the life of its table', async () => {
     const table = caches().tableCache.table('t', undefined, { ttl: 60 });
     await table.update('k', () => ({ n: 1 }));

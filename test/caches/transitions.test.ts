@@ -160,6 +160,22 @@ onEachBackend('a versioned table', ({ caches, storage }) => {
     }
   });
 
+  it('keeps the rows of who began the first generation at the same time', async () => {
+    const tenantId = `tenant that begins ${Math.random()}`;
+    const [first, second] = [0, 1].map(() =>
+      caches({ tenantId }).tableCache.table('t', undefined, { versioned: true }),
+    );
+    const store = storage();
+    const { commit } = store;
+    store.commit = async (...args) => {
+      store.commit = commit;
+      await second?.set('b', 2);
+      return commit.apply(store, args);
+    };
+    await first?.set('a', 1);
+    expect([await first?.get('a'), await first?.get('b')]).toEqual([1, 2]);
+  });
+
   it('counts bumps that meet', async () => {
     const table = caches().tableCache.table('prices', undefined, { versioned: true });
     await Promise.all(Array.from({ length: 5 }, () => table.bumpVersion()));
