@@ -13,6 +13,7 @@ import type { StatefulOptions } from '../skill/stateful-options.js';
 import { drain, drainWebStream, isReplyStream, isWebStream } from '../skill/stream-turn.js';
 import { checkTask, type Task } from '../skill/task.js';
 import { type CallRunner, ToolBox } from '../skill/tool-box.js';
+import { cancellable, throwIfCancelled } from '../skill/turn-signal.js';
 import { AgentConversations } from './agent-conversations.js';
 import type { ConfigRuntime } from './config-runtime.js';
 import type { LoadedSkill } from './load-skill.js';
@@ -100,13 +101,19 @@ export class Agent {
     const { kind, options: stateful } = skill.handler;
     const contextId = kind === 'stateful' ? contextIdOf(stateful, task, options.scope) : (task.contextId ?? task.id);
     const notes: CallNotes = { redelivered: false, scope: options.scope, skill: skill.id, onChunk: options.onChunk };
-    const value = await this.#inRuntime(notes, async () => {
+    const call = async (): Promise<unknown> => {
+      throwIfCancelled(task);
       const reply = skill.call(task);
-      const emit = async (chunk: unknown): Promise<void> => options.onChunk?.(chunk);
+      const emit = async (chunk: unknown): Promise<void> => {
+        throwIfCancelled(task);
+        await options.onChunk?.(chunk);
+      };
       if (isReplyStream(reply)) return drain(reply, emit);
       const value = await reply;
       return isWebStream(value) ? drainWebStream(value, task, emit) : value;
-    });
+    };
+    // A turn ends by itself when its task is cancelled.
+    const value = await this.#inRuntime(notes, kind === 'stateful' ? call : async () => cancellable(task, call));
     return { skillId: skill.id, contextId, value, text: textOfValue(value), redelivered: notes.redelivered };
   }
 

@@ -1,8 +1,12 @@
 import '../../src/agent/default-runtime.js';
 import { getEventListeners } from 'node:events';
+import { setImmediate } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
+import { createAgent } from '../../src/agent/create-agent.js';
 import { ConversationContext } from '../../src/conversation/conversation-context.js';
+import { handler } from '../../src/skill/handler.js';
 import { inputRequired } from '../../src/skill/input-required.js';
+import { skill } from '../../src/skill/skill.js';
 import { withState } from '../../src/skill/with-state.js';
 import { MemoryStorage } from '../../src/storage/memory-storage.js';
 
@@ -33,6 +37,38 @@ describe('the signal of a task', () => {
     expect(await context.getVariable('c', 'x')).toBeUndefined();
     await stuck({ id: 't', contextId: 'c', text: 'second' });
     expect(await context.getVariable('c', 'x')).toBe('second');
+  });
+
+  it('ends a handler without state as well: what it says later is not heard', async () => {
+    for (const streams of [false, true]) {
+      let release: () => void = () => {};
+      const released = new Promise<void>((resolve) => {
+        release = resolve;
+      });
+      @skill({ id: 'plain' })
+      class Plain {
+        @handler()
+        handle(): unknown {
+          return streams ? this.chunks() : released;
+        }
+        async *chunks() {
+          yield 'first';
+          await released;
+          yield 'late';
+        }
+      }
+      await using agent = await createAgent({ state: { backend: 'memory' } }, { skills: [Plain] });
+      const abort = new AbortController();
+      const heard: unknown[] = [];
+      const task = { id: 't', text: '', signal: abort.signal };
+      const answer = agent.handle(task, { onChunk: (chunk) => void heard.push(chunk) });
+      await setImmediate();
+      abort.abort();
+      await expect(answer).rejects.toMatchObject({ code: 'TURN_CANCELLED' });
+      release();
+      await setImmediate();
+      expect(heard).toEqual(streams ? ['first'] : []);
+    }
   });
 
   it('aborted before the turn begins, keeps the handler from being called', async () => {
