@@ -5,6 +5,9 @@ interface Running {
   readonly ended: Promise<unknown>;
 }
 
+/** What is cancelled ends within so many milliseconds; what does not, such as a hook that hangs, is not waited for. */
+const MOST_AFTER_CANCEL_MS = 5000;
+
 /** What runs for callers, so that a stop can wait for it, and end what takes too long. */
 export class RunningCalls {
   readonly #all = new Set<Running>();
@@ -23,24 +26,26 @@ export class RunningCalls {
 
   /** Waits for what runs, and cancels what takes longer than `timeoutMs`. @returns how many that were */
   async stop(timeoutMs: number): Promise<number> {
+    await this.#settled(timeoutMs);
+    const left = [...this.#all];
+    for (const { cancellation } of left) cancellation.cancel(new Error('the server stops'));
+    await this.#settled(MOST_AFTER_CANCEL_MS);
+    return left.length;
+  }
+
+  async #settled(withinMs: number): Promise<void> {
     let late = false;
     let timer: NodeJS.Timeout | undefined;
     const patience = new Promise<void>((resolve) => {
       timer = setTimeout(() => {
         late = true;
         resolve();
-      }, timeoutMs);
+      }, withinMs);
     });
     // What had been let in before may begin while others end.
-    while (this.#all.size > 0 && !late) await Promise.race([this.#settled(), patience]);
+    while (this.#all.size > 0 && !late) {
+      await Promise.race([Promise.allSettled([...this.#all].map(({ ended }) => ended)), patience]);
+    }
     clearTimeout(timer);
-    const left = [...this.#all];
-    for (const { cancellation } of left) cancellation.cancel(new Error('the server stops'));
-    await this.#settled();
-    return left.length;
-  }
-
-  async #settled(): Promise<void> {
-    await Promise.allSettled([...this.#all].map(({ ended }) => ended));
   }
 }

@@ -65,12 +65,18 @@ export async function callTool(tool: CallableTool, given: unknown, place: ToolPl
     runTurn({ storage, key: context.keyOf(contextId), settings, logger, owner }, async (running) => {
       if (!meetsOver(running, context)) permit(running, contextId, owner);
       const inside = context.inTurn(running, contextId, false);
-      await threw('started', () => enter({ turn: running, context: inside, contextId, hooks, event: {} }));
-      const event = { ...idsOf(inside, contextId), tool: metadata.name, args };
-      if (hooks) await threw('toolCalled', () => runHooks(hooks, 'toolCalled', event, inside));
-      const result = await inTime(tool, args, inside, contextId, running, place.signal);
-      await completed({ result }, inside);
-      return result;
+      return heeding(place.signal, running, async () => {
+        await threw('started', () => enter({ turn: running, context: inside, contextId, hooks, event: {} }));
+        const event = { ...idsOf(inside, contextId), tool: metadata.name, args };
+        const result = await inTime(metadata, contextId, running, place.signal, async (signal) => {
+          if (hooks) await threw('toolCalled', () => runHooks(hooks, 'toolCalled', event, inside));
+          // The hook may have come back after nobody waited any more.
+          signal.throwIfAborted();
+          return threw('tool', () => tool.run(args, inside, contextId, signal));
+        });
+        await completed({ result }, inside);
+        return result;
+      });
     });
   try {
     try {
@@ -145,48 +151,62 @@ async function locate(
   return { context: base.scoped({ kind, userId, tenantId }), contextId };
 }
 
-/** @throws TOOL_TIMEOUT; a `ToolThrew` where the tool throws or its caller gives it up */
-async function inTime(
-  { metadata, run }: CallableTool,
-  args: unknown,
-  context: ConversationContext,
+/** What `call` comes to, or a `ToolThrew` as soon as the caller gives it up, whatever it waits for: a hook may hang. */
+async function heeding<R>(signal: AbortSignal | undefined, turn: Turn, call: () => Promise<R>): Promise<R> {
+  if (!signal) return call();
+  const threw = (): ToolThrew => new ToolThrew('tool', signal.reason);
+  if (signal.aborted) throw threw();
+  let giveUp = (): void => {};
+  const givenUp = new Promise<never>((_, reject) => {
+    giveUp = () => {
+      // What is done from now on must not become part of an outer turn.
+      turn.giveUp();
+      reject(threw());
+    };
+    signal.addEventListener('abort', giveUp, { once: true });
+  });
+  try {
+    return await Promise.race([call(), givenUp]);
+  } finally {
+    signal.removeEventListener('abort', giveUp);
+  }
+}
+
+/**
+ * Gives `call` a signal that is aborted when its time is up, or by its caller.
+ * @throws TOOL_TIMEOUT
+ */
+async function inTime<R>(
+  { name, timeoutMs }: ToolMetadata,
   contextId: string,
   turn: Turn,
-  signal: AbortSignal | undefined,
-): Promise<unknown> {
-  const { name, timeoutMs } = metadata;
+  given: AbortSignal | undefined,
+  call: (signal: AbortSignal) => Promise<R>,
+): Promise<R> {
   const aborter = new AbortController();
+  const stop = (): void => {
+    clearTimeout(timer);
+    aborter.abort(given?.reason);
+  };
+  given?.addEventListener('abort', stop, { once: true });
   let timer: NodeJS.Timeout | undefined;
-  let onAbort = (): void => {};
-  const givenUp = new Promise<never>((_, reject) => {
-    const giveUp = (error: unknown, reason: unknown): void => {
-      // What the tool does from now on must not become part of an outer turn.
-      turn.giveUp();
-      aborter.abort(reason);
-      reject(error);
-    };
+  const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {
       const error = new AgentUpError('TOOL_TIMEOUT', `the tool ${name} did not return within ${timeoutMs / 1000} s`, {
         tool: name,
         contextId,
         fix: 'make it faster, stop it by its signal, or raise the timeout in @tool()',
       });
-      giveUp(error, error);
+      turn.giveUp();
+      aborter.abort(error);
+      reject(error);
     }, timeoutMs);
-    onAbort = () => giveUp(new ToolThrew('tool', signal?.reason), signal?.reason);
-    if (signal?.aborted) onAbort();
-    else signal?.addEventListener('abort', onAbort, { once: true });
   });
-  // Where it is given up before anybody waits for it, that is told by what follows.
-  givenUp.catch(() => {});
   try {
-    if (aborter.signal.aborted) return await givenUp;
-    const running = threw('tool', () => run(args, context, contextId, aborter.signal));
-    running.catch(() => {});
-    return await Promise.race([running, givenUp]);
+    return await Promise.race([call(aborter.signal), late]);
   } finally {
     clearTimeout(timer);
-    signal?.removeEventListener('abort', onAbort);
+    given?.removeEventListener('abort', stop);
   }
 }
 

@@ -1,4 +1,4 @@
-import { setTimeout as delay } from 'node:timers/promises';
+import { setTimeout as delay, setImmediate } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { createAgent } from '../../src/agent/create-agent.js';
@@ -232,6 +232,43 @@ describe('a tool', () => {
     aborter.abort();
     await expect(calling).rejects.toMatchObject({ code: 'TOOL_FAILED', cause: { name: 'AbortError' } });
     expect(await variables()).toEqual({});
+  });
+
+  it('is given up while a hook before it hangs: by its time, or by the signal of its caller', async () => {
+    let release: () => void = () => {};
+    const hangs = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    @skill({ id: 'hooked' })
+    class Hooked {
+      @stateful({ storage })
+      async handle() {}
+
+      @onToolCalled()
+      async before() {
+        await hangs;
+      }
+
+      @tool({ description: 'Never called', timeout: 0.05 })
+      async quick() {
+        late = Promise.resolve();
+      }
+
+      @tool({ description: 'Never called' })
+      async patient() {
+        late = Promise.resolve();
+      }
+    }
+    await using agent = await createAgent({ state: { backend: 'memory' } }, { skills: [Hooked] });
+    await expect(agent.tools.call('quick', {}, { contextId: 'c1' })).rejects.toMatchObject({ code: 'TOOL_TIMEOUT' });
+    const aborter = new AbortController();
+    const calling = agent.tools.call('patient', {}, { contextId: 'c1', signal: aborter.signal });
+    await setImmediate();
+    aborter.abort();
+    await expect(calling).rejects.toMatchObject({ code: 'TOOL_FAILED', cause: { name: 'AbortError' } });
+    release();
+    await setImmediate();
+    expect(late).toBeUndefined();
   });
 
   it('has a name of its own in the agent', async () => {

@@ -1,0 +1,33 @@
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { RunningCalls } from '../../src/server/running-calls.js';
+
+beforeEach(() => void vi.useFakeTimers());
+afterEach(() => void vi.useRealTimers());
+
+it('a stop waits for calls, cancels those that are late, and does not wait for one that hangs all the same', async () => {
+  const calls = new RunningCalls();
+  const cancelled: string[] = [];
+  const ended: string[] = [];
+  const run = (name: string, listens: boolean): void =>
+    void calls
+      .run(async (cancellation) => {
+        const over = new Promise<void>((resolve) => {
+          cancellation.hear(() => {
+            cancelled.push(name);
+            if (listens) resolve();
+          });
+        });
+        await over;
+      })
+      .then(() => ended.push(name));
+  run('listens', true);
+  run('hangs', false);
+  const stopped = calls.stop(10_000);
+  await vi.advanceTimersByTimeAsync(9_999);
+  expect(cancelled).toEqual([]);
+  await vi.advanceTimersByTimeAsync(1);
+  expect([cancelled, ended]).toEqual([['listens', 'hangs'], ['listens']]);
+  await vi.advanceTimersByTimeAsync(5_000);
+  expect(await stopped).toBe(2);
+  expect(vi.getTimerCount()).toBe(0);
+});
