@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Task, TaskState } from '@a2a-js/sdk';
 import { ServerCallContext } from '@a2a-js/sdk/server';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { StateConfigInput } from '../../src/config/index.js';
 import { StateTaskStore } from '../../src/server/a2a/task-store.js';
 import { a2aClient, isTask, request, say, textIn, textPart } from '../support/a2a-client.js';
@@ -207,6 +207,7 @@ describe.each(['memory', 'file', 'valkey'] as const)('an agent over A2A, on %s',
     await using serving = await serve({
       state: stateOf(backend),
       server: { body_limit: 100_000, parts_limit: 3 },
+      security: { context_ids: 'client' },
     });
     const client = await a2aClient(serving.url);
     const bytes = Buffer.alloc(1000, 7);
@@ -226,6 +227,12 @@ describe.each(['memory', 'file', 'valkey'] as const)('an agent over A2A, on %s',
     expect(textIn(await say(client, '', { parts }))).toBe('{"parts":["text","file","data"],"bytes":1000}');
     await expect(say(client, '', { parts: [...parts, data] })).rejects.toMatchObject({ reason: 'INVALID_PARAMS' });
     await expect(say(client, 'count '.repeat(20_000))).rejects.toThrow(/413|larger/);
+    const printed = vi.spyOn(console, 'error');
+    for (const contextId of ['c'.repeat(2000), '\ud800']) {
+      await expect(say(client, 'count', { contextId })).rejects.toThrow(/larger|not one/);
+    }
+    expect(printed).not.toHaveBeenCalled();
+    printed.mockRestore();
   });
 
   it('speaks HTTP+JSON as well', async () => {
@@ -292,6 +299,46 @@ describe('messages that go on with a task', () => {
       .poll(async () => (await client.getTask({ tenant: '', id: taskId })).status?.message?.parts[0]?.content?.value)
       .toEqual({ size: 'L' });
     expect(textIn(await say(client, 'count', { contextId }))).toBe('1 nobody');
+  });
+
+  it('are refused while it is worked on for another: each would be told the answer to that', async () => {
+    await using serving = await serve();
+    const client = await a2aClient(serving.url);
+    closeGate();
+    const { id: taskId, contextId } = task(await say(client, 'story', { messageId: 'm1', returnImmediately: true }));
+    const busy = 'This conversation is busy. Try again later.';
+    await expect(say(client, 'count', { taskId })).rejects.toThrow(busy);
+    const again = say(client, 'story', { messageId: 'm1', taskId });
+    await expect.poll(async () => (await client.getTask({ tenant: '', id: taskId })).history.length).toBe(2);
+    shared.open();
+    expect(task(await again)).toMatchObject({ id: taskId, status: { state: TaskState.TASK_STATE_COMPLETED } });
+    expect(textIn(await say(client, 'count', { contextId }))).toBe('1 nobody');
+
+    const { id: asked } = task(await say(client, 'pizza', { contextId }));
+    closeGate();
+    const before = say(client, 'hang', { contextId });
+    await expect.poll(() => shared.log).toContain(`hang ${contextId}`);
+    const answer = say(client, 'L', { taskId: asked });
+    await expect.poll(async () => (await client.getTask({ tenant: '', id: asked })).history.length).toBe(3);
+    await expect(say(client, 'XL', { taskId: asked })).rejects.toThrow(busy);
+    shared.open();
+    await before;
+    expect(textIn(await answer)).toBe('{"size":"L"}');
+  });
+
+  it('are all cancelled with it, also where one was sent twice', async () => {
+    await using serving = await serve();
+    const client = await a2aClient(serving.url);
+    closeGate();
+    const { id, contextId } = task(await say(client, 'hang', { messageId: 'm1', returnImmediately: true }));
+    await expect.poll(() => shared.log).toContain(`hang ${contextId}`);
+    const again = say(client, 'hang', { messageId: 'm1', taskId: id });
+    await expect.poll(async () => (await client.getTask({ tenant: '', id })).history.length).toBe(2);
+    const cancelled = await client.cancelTask({ tenant: '', id, metadata: undefined });
+    expect(cancelled.status?.state).toBe(TaskState.TASK_STATE_CANCELED);
+    expect(task(await again).status?.state).toBe(TaskState.TASK_STATE_CANCELED);
+    shared.open();
+    expect(await serving.server.agent.context.getVariable(contextId, 'hung')).toBeUndefined();
   });
 
   it('are not overtaken by those that come after them', async () => {

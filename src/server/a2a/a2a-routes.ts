@@ -93,7 +93,7 @@ function counted(executor: StatefulExecutor, gate: ConversationGate): AgentExecu
   return {
     execute: async (request, bus) => {
       const ended = executor.execute(request, bus);
-      gate.enter(request.context);
+      gate.enter(request.context, request.taskId);
       try {
         await ended;
       } finally {

@@ -44,7 +44,8 @@ export class StatefulExecutor implements AgentExecutor {
   readonly #tasks: TaskStore;
   readonly #logger: Logger;
   readonly #calls = new RunningCalls();
-  readonly #running = new Map<string, Running>();
+  /** By the ids of their tasks: one that is sent again meanwhile runs beside itself until it is its turn. */
+  readonly #running = new Map<string, Set<Running>>();
 
   constructor(agent: Agent, tasks: TaskStore, logger: Logger) {
     this.#agent = agent;
@@ -57,19 +58,21 @@ export class StatefulExecutor implements AgentExecutor {
     const ended = this.#calls.run(() => this.#execute(request, bus, cancellation), cancellation);
     const { taskId } = request;
     const running = { cancellation, ended };
-    this.#running.set(taskId, running);
+    const all = this.#running.get(taskId) ?? new Set();
+    this.#running.set(taskId, all.add(running));
     try {
       await ended;
     } finally {
-      if (this.#running.get(taskId) === running) this.#running.delete(taskId);
+      all.delete(running);
+      if (all.size === 0) this.#running.delete(taskId);
     }
   }
 
   /** Ends the turn; how the task ended is told by the turn itself, which may have been over already. */
   async cancelTask(taskId: string): Promise<void> {
-    const running = this.#running.get(taskId);
-    running?.cancellation.cancel(new Error('the task was cancelled'));
-    await running?.ended;
+    const running = [...(this.#running.get(taskId) ?? [])];
+    for (const { cancellation } of running) cancellation.cancel(new Error('the task was cancelled'));
+    await Promise.all(running.map(({ ended }) => ended));
   }
 
   /** Waits for the turns that run, and cancels those that take longer than `timeoutMs`. @returns how many those were */

@@ -6,14 +6,24 @@ import { RefusedError } from './refused-error.js';
 interface Line {
   /** Messages that run or wait. */
   count: number;
+  /** The message that each task is worked on for. */
+  readonly tasks: Map<string, string>;
   /** Fulfilled when the message admitted last waits for its turn, or never will. */
   last: Promise<void> | undefined;
+}
+
+interface MessageIds {
+  /** Empty where it goes on with none. */
+  readonly taskId: string;
+  readonly messageId: string;
 }
 
 interface Admitted {
   readonly name: string;
   readonly line: Line;
+  readonly messageId: string;
   readonly waits: () => void;
+  taskId: string;
   entered: boolean;
 }
 
@@ -33,28 +43,33 @@ export class ConversationGate {
 
   /**
    * Waits until those before are in line for their turns.
-   * @throws where as many wait already as may
+   * @throws where as many wait already as may, and where its task is worked on for another message: whoever sent this
+   * one would be told the answer to that
    */
-  async admit(call: object, scope: CallScope, contextId: string): Promise<void> {
+  async admit(call: object, scope: CallScope, contextId: string, { taskId, messageId }: MessageIds): Promise<void> {
     const name = nameOf(scope, contextId);
-    const line = this.#lines.get(name) ?? { count: 0, last: undefined };
-    if (line.count >= this.#most) {
+    const line = this.#lines.get(name) ?? { count: 0, tasks: new Map(), last: undefined };
+    const isOther = taskId !== '' && (line.tasks.get(taskId) ?? messageId) !== messageId;
+    if (isOther || line.count >= this.#most) {
       throw new RefusedError(failureOf(new AgentUpError('CONVERSATION_BUSY', 'too many messages wait')));
     }
     const before = line.last;
     line.count++;
+    if (taskId !== '') line.tasks.set(taskId, messageId);
     line.last = new Promise((resolve) => {
-      this.#admitted.set(call, { name, line, waits: resolve, entered: false });
+      this.#admitted.set(call, { name, line, taskId, messageId, waits: resolve, entered: false });
     });
     this.#lines.set(name, line);
     await before;
   }
 
-  /** The message is in line for its turn, and is counted until it `leave`s. */
-  enter(call: object): void {
+  /** The message is in line for its turn, on a task that may be new, and is counted until it `leave`s. */
+  enter(call: object, taskId: string): void {
     const admitted = this.#admitted.get(call);
     if (!admitted) return;
     admitted.entered = true;
+    admitted.taskId = taskId;
+    admitted.line.tasks.set(taskId, admitted.messageId);
     admitted.waits();
   }
 
@@ -64,6 +79,7 @@ export class ConversationGate {
     if (!admitted) return;
     this.#admitted.delete(call);
     admitted.waits();
+    admitted.line.tasks.delete(admitted.taskId);
     if (--admitted.line.count === 0) this.#lines.delete(admitted.name);
   }
 

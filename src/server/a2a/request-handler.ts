@@ -20,6 +20,7 @@ import { A2AError, RequestMalformedError } from '@a2a-js/sdk/errors';
 import type { A2ARequestHandler, ServerCallContext, TaskStore } from '@a2a-js/sdk/server';
 import { isAgentUpError } from '../../errors.js';
 import type { Logger } from '../../logger.js';
+import { checkId } from '../../storage/keys.js';
 import type { ContextIds } from '../context-ids.js';
 import { failureOf, TENANT_FORBIDDEN } from '../failure.js';
 import { Caller, scopeOf } from './caller.js';
@@ -200,6 +201,8 @@ export class GuardedRequestHandler implements A2ARequestHandler {
     if (contextId !== '' && scope.userId === undefined && !freeContextIds && !contextIds.made(contextId)) {
       throw new RequestMalformedError('this contextId was not made by this agent; send the first message without one');
     }
+    // Of an id that no key can hold the storage would say so when the task is to be written, with the turn done.
+    if (contextId !== '') checkId(contextId, 'contextId');
     noteMessage(context, message.messageId);
     // A task knows its conversation, which is where its messages wait and are counted.
     if (contextId === '') {
@@ -207,7 +210,7 @@ export class GuardedRequestHandler implements A2ARequestHandler {
     }
     // Without one the task is none of the caller's: the SDK says so.
     if (contextId === '') return params;
-    await this.#gate.admit(context, scope, contextId);
+    await this.#gate.admit(context, scope, contextId, message);
     return { ...params, message: { ...message, contextId } };
   }
 }
