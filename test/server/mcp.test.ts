@@ -6,6 +6,11 @@ import { fileURLToPath } from 'node:url';
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { createAgent } from '../../src/agent/create-agent.js';
+import { createAgentServer } from '../../src/server/agent-server.js';
+import { skill } from '../../src/skill/skill.js';
+import { stateful } from '../../src/skill/stateful.js';
+import { tool } from '../../src/skill/tool.js';
 import { type LinkedProject, linkedProject } from '../support/linked-project.js';
 import { serve } from './serving.js';
 import { closeGate, shared } from './skills.js';
@@ -20,6 +25,7 @@ export class Notes {
   async handle(task: any, context: any = injected(), contextId: string = injected()) {
     console.log('printed by a skill');
     if (task.text === 'boom') throw new Error('secret of notes');
+    if (task.text === 'nested') return (this as any).add_note({ text: 7 });
     if (task.text === 'ask') return inputRequired('Which one?', ['a', 'b']);
     return { notes: await context.getVariable(contextId, 'notes', []), user: task.userId ?? null };
   }
@@ -128,6 +134,10 @@ describe('agentup mcp, on standard streams', () => {
     expect(await call('add_note', {})).toMatchObject({ isError: true, error: { code: 'TOOL_INPUT_INVALID' } });
     expect(await call('ask_notes', {})).toMatchObject({ isError: true, error: { code: 'TOOL_INPUT_INVALID' } });
     expect(await call('hang')).toMatchObject({ isError: true, error: { code: 'TOOL_TIMEOUT' } });
+    expect(await call('ask_notes', { message: 'nested' })).toMatchObject({ error: { code: 'HANDLER_FAILED' } });
+    expect(await call('ask_notes', { message: 'x', contextId: 'c'.repeat(2000) })).toMatchObject({
+      error: { code: 'CONTEXT_ID_INVALID', message: expect.stringContaining('at most 1024') },
+    });
     for (const failed of [await call('add_note', { text: 'boom' }), await call('ask_notes', { message: 'boom' })]) {
       expect(failed.isError).toBe(true);
       expect(JSON.stringify(failed)).not.toContain('secret');
@@ -222,6 +232,27 @@ describe('MCP over HTTP', () => {
     }
     expect(results).toEqual(['10', '[Function: function]', { a: [1, 2] }, null]);
     expect((await call('ask_odd', { message: 'odd cyclic' })).result).toContain('[Circular');
+  });
+
+  it('is not served where a tool is called like a skill, or takes its conversation for an argument', async () => {
+    const withTool = (name: string, properties: object) => {
+      @skill({ id: 'notes' })
+      class Notes {
+        @stateful()
+        async handle() {}
+
+        @tool({ name, description: 'No good', inputSchema: { type: 'object', properties } })
+        async bad() {}
+      }
+      return createAgent({ state: { backend: 'memory' }, server: { mcp: true } }, { skills: [Notes] });
+    };
+    for (const made of [withTool('ask_notes', {}), withTool('bad', { contextId: { type: 'string' } })]) {
+      await using agent = await made;
+      await expect(createAgentServer(agent)).rejects.toMatchObject({
+        code: 'INVALID_ARGUMENT',
+        details: { skillId: 'notes' },
+      });
+    }
   });
 
   it('is not there where nobody asked for it', async () => {

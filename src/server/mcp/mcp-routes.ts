@@ -5,6 +5,7 @@ import type { Logger } from '../../logger.js';
 import { ANONYMOUS, type Identity } from '../identity.js';
 import type { Layer, ServedRequest } from '../layers.js';
 import { RunningCalls } from '../running-calls.js';
+import { checkNames } from './check-names.js';
 import { type McpPolicy, mcpServerOf } from './mcp-server.js';
 
 /** Where MCP is served over streamable HTTP. */
@@ -17,8 +18,12 @@ export interface McpRoutes {
   stop(timeoutMs: number): Promise<number>;
 }
 
-/** An agent as MCP over HTTP: without sessions, so that any process can answer any request. */
+/**
+ * An agent as MCP over HTTP: without sessions, so that any process can answer any request.
+ * @throws INVALID_ARGUMENT where a tool cannot be served
+ */
 export function mcpRoutes(agent: Agent, policy: McpPolicy, logger: Logger): McpRoutes {
+  checkNames(agent);
   const calls = new RunningCalls();
   const mcp = createMcpHandler(
     ({ authInfo }) =>

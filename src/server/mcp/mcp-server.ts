@@ -4,6 +4,7 @@ import { isAgentUpError } from '../../errors.js';
 import type { Logger } from '../../logger.js';
 import { isInputRequired } from '../../skill/input-required.js';
 import { toolResultText } from '../../skill/tool-metadata.js';
+import { checkId } from '../../storage/keys.js';
 import type { ContextIds } from '../context-ids.js';
 import { failureOf } from '../failure.js';
 import type { Identity } from '../identity.js';
@@ -17,9 +18,9 @@ export interface McpPolicy {
 }
 
 /** What a skill is called among the tools. */
-const SKILL_PREFIX = 'ask_';
+export const SKILL_PREFIX = 'ask_';
 /** The argument, and the part of the result, that names the conversation. */
-const CONTEXT_ID = 'contextId';
+export const CONTEXT_ID = 'contextId';
 const CONTEXT_ID_SCHEMA = {
   type: 'string',
   description: 'The conversation: the contextId of an earlier result. Left out, a new one begins.',
@@ -65,7 +66,7 @@ export function mcpServerOf(
           : resultOf(await agent.tools.call(tool, args, { ...place, signal }), contextId);
       });
     } catch (error) {
-      return failed(error, logger);
+      return failed(error, isSkill, logger);
     }
   });
   return server;
@@ -149,7 +150,7 @@ function resultOf(given: unknown, contextId: string, said?: string): CallToolRes
 
 function contextIdOf(asked: unknown, { userId }: Identity, { contextIds, freeContextIds }: McpPolicy): string {
   if (asked === undefined || asked === null || asked === '') return contextIds.make();
-  if (typeof asked !== 'string') throw new Error(`${CONTEXT_ID} is a text`);
+  checkId(asked, CONTEXT_ID);
   if (userId === undefined && !freeContextIds && !contextIds.made(asked)) {
     throw new Error(`this ${CONTEXT_ID} was not made by this agent; call without one first`);
   }
@@ -157,11 +158,14 @@ function contextIdOf(asked: unknown, { userId }: Identity, { contextIds, freeCon
 }
 
 /** What a model can do something about it is told; what a tool or handler threw is for the log. */
-function failed(error: unknown, logger: Logger): CallToolResult {
-  if (isAgentUpError(error, 'TOOL_NOT_FOUND') || isAgentUpError(error, 'TOOL_INPUT_INVALID')) {
-    return refusal(error.message, error.code);
+function failed(error: unknown, ofHandler: boolean, logger: Logger): CallToolResult {
+  // Those of a handler are about a tool that it called itself.
+  if (!ofHandler) {
+    if (isAgentUpError(error, 'TOOL_NOT_FOUND') || isAgentUpError(error, 'TOOL_INPUT_INVALID')) {
+      return refusal(error.message, error.code);
+    }
+    if (isAgentUpError(error, 'TOOL_TIMEOUT')) return refusal('The tool took too long.', error.code);
   }
-  if (isAgentUpError(error, 'TOOL_TIMEOUT')) return refusal('The tool took too long.', error.code);
   logger.error(error, 'a call over MCP failed');
   const { text, code } = failureOf(error);
   return refusal(text, code);
