@@ -130,7 +130,7 @@ function aiSdk({ role, text, calls }: Entry): AiSdkMessage[] {
           type: 'tool-call' as const,
           toolCallId: id,
           toolName: name,
-          input,
+          input: inputOf(input),
         })),
       ],
     },
@@ -147,6 +147,16 @@ function aiSdk({ role, text, calls }: Entry): AiSdkMessage[] {
       })),
     },
   ];
+}
+
+/** A model's own text of its arguments is kept as such where it goes back to OpenAI's API; other APIs take what it says. */
+function inputOf(args: JsonValue): JsonValue {
+  if (typeof args !== 'string') return args;
+  try {
+    return JSON.parse(args) as JsonValue;
+  } catch {
+    return args;
+  }
 }
 
 function callsOf(value: JsonValue | undefined): ToolCall[] {

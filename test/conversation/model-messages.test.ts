@@ -67,6 +67,21 @@ describe('a history for a model', () => {
     });
   });
 
+  it("takes arguments in the model's own text: as they are for one API, as what they say for the other", () => {
+    const calls = ['{"id":"A"}', '{"id":'].map((text, n) => ({ id: `${n}`, name: 'order', arguments: text }));
+    const history = [
+      said('assistant', '', { toolCalls: calls }),
+      said('tool', 'sent', { toolCallId: '0' }),
+      said('tool', 'that is no JSON', { toolCallId: '1' }),
+    ];
+    expect(toModelMessages(history, { format: 'openai' })[0]).toMatchObject({
+      tool_calls: [{ function: { arguments: '{"id":"A"}' } }, { function: { arguments: '{"id":' } }],
+    });
+    expect(toModelMessages(history, { format: 'ai-sdk' })[0]).toMatchObject({
+      content: [{ input: { id: 'A' } }, { input: '{"id":' }],
+    });
+  });
+
   it('has no half of a call: neither a result that lost its call, nor a call that lost its result', () => {
     const history = [
       said('tool', 'cut off', { toolCallId: '0' }),
