@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { text } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -165,6 +165,34 @@ describe('agentup mcp, told to stop', () => {
     expect(String(await asked)).toContain('asked');
     child.kill('SIGTERM');
     expect(await text(child.stdout)).toContain('"result":"done"');
+  });
+});
+
+describe('agentup mcp, left by the program that started it in a call', () => {
+  const ways: Record<string, (child: ChildProcessWithoutNullStreams) => void> = {
+    'which reads no answers any more': ({ stdout }) => void stdout.destroy(),
+    'which sends a line without end': ({ stdin }) => void stdin.write('x'.repeat(11_000_000)),
+    'which closes its end': ({ stdin }) => void stdin.end(),
+  };
+  it.each(Object.keys(ways))('%s, ends well', async (way) => {
+    await project.write({
+      'hang.mjs':
+        "import { withState } from 'agentup';\nexport const hang = withState(async () => { console.error('asked'); await new Promise(() => {}); });\n",
+      'agent_config.yaml': 'skills: [{ id: hang, handler: ./hang.mjs#hang }]\nstate: { backend: memory }\n',
+    });
+    const child = spawn(process.execPath, [BIN, 'mcp'], { cwd: project.directory });
+    child.stdin.on('error', () => {});
+    const [told, ended, asked] = [text(child.stderr), once(child, 'exit'), once(child.stderr, 'data')];
+    const send = (id: number, method: string, params: object): void =>
+      void child.stdin.write(`${JSON.stringify({ jsonrpc: '2.0', id, method, params })}\n`);
+    const clientInfo = { name: 'pipe', version: '1' };
+    send(1, 'initialize', { protocolVersion: '2025-06-18', capabilities: {}, clientInfo });
+    send(2, 'tools/call', { name: 'ask_hang', arguments: { message: 'x' } });
+    await asked;
+    ways[way]?.(child);
+    if (child.stdin.writable) send(3, 'tools/list', {});
+    expect(await ended).toEqual([0, null]);
+    expect(await told).not.toContain('error:');
   });
 });
 

@@ -37,10 +37,10 @@ export async function run(options: McpOptions, terminal: Terminal): Promise<Exit
   try {
     const { serveMcpStdio } = await import('../../server/mcp/serve-stdio.js');
     const signals = (['SIGINT', 'SIGTERM', 'SIGHUP'] as const).map((signal) => once(process, signal));
-    const close = await serveMcpStdio(agent, { userId: user, tenantId: tenant }, logger);
+    const served = await serveMcpStdio(agent, { userId: user, tenantId: tenant }, logger);
     agent.conversations.watch();
-    await Promise.race([once(terminal.stdin, 'end'), once(terminal.stdin, 'close'), ...signals]);
-    await close();
+    await Promise.race([served.over, ...signals]);
+    await served.close();
   } finally {
     await agent.close({ timeoutMs: 1000 });
   }

@@ -66,6 +66,8 @@ export function mcpServerOf(
           : resultOf(await agent.tools.call(tool, args, { ...place, signal }), contextId);
       });
     } catch (error) {
+      // Who has given it up reads no answer, and knows why there is none.
+      if (mcpReq.signal.aborted) return refusal('Cancelled.', 'TURN_CANCELLED');
       return failed(error, isSkill, logger);
     }
   });
