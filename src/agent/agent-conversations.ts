@@ -38,6 +38,9 @@ export interface WatchOptions {
   readonly everyMs?: number | undefined;
 }
 
+/** How long the conversations that are over wait for the hooks of one among them, in milliseconds. */
+const PATIENCE_MS = 60_000;
+
 interface Parts {
   readonly skills: readonly LoadedSkill[];
   readonly runtime: ConfigRuntime;
@@ -120,12 +123,7 @@ export class AgentConversations {
       let ended = 0;
       for (const [storage, context] of await this.#storages()) {
         for (const due of await dueEnds(storage, context.clock.now())) {
-          try {
-            if (await this.#look(context, due)) ended++;
-          } catch (error) {
-            // Somebody is at it, or writes to it; the others are not kept waiting.
-            if (!isAgentUpError(error, 'CONVERSATION_BUSY') && !isAgentUpError(error, 'LEASE_LOST')) throw error;
-          }
+          if (await this.#lookAmongOthers(context, due)) ended++;
         }
       }
       return ended;
@@ -159,6 +157,25 @@ export class AgentConversations {
       if (isAgentUpError(error, 'CONVERSATION_BUSY') || isAgentUpError(error, 'AGENT_CLOSED')) return;
       context.logger.error(error, 'the hooks for an end could not be run at once');
     });
+  }
+
+  /** As `#look`, but the others wait neither for one that somebody is at, nor for a hook that hangs, nor end with an error. */
+  async #lookAmongOthers(context: ConversationContext, due: DueEnd): Promise<boolean> {
+    const looking = this.#look(context, due).catch((error) => {
+      if (isAgentUpError(error, 'CONVERSATION_BUSY') || isAgentUpError(error, 'LEASE_LOST')) return false;
+      if (isAgentUpError(error, 'STORAGE_UNAVAILABLE') || isAgentUpError(error, 'STORAGE_CLOSED')) throw error;
+      context.logger.error(error, 'a conversation that may be over could not be looked at');
+      return false;
+    });
+    let timer: NodeJS.Timeout | undefined;
+    const patience = new Promise<false>((resolve) => {
+      timer = setTimeout(resolve, PATIENCE_MS, false).unref();
+    });
+    try {
+      return await Promise.race([looking, patience]);
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   /** Looks at one conversation that may be over. @returns whether it was ended */

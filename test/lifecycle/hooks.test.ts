@@ -1,8 +1,9 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import type { Agent } from '../../src/agent/agent.js';
 import { createAgent } from '../../src/agent/create-agent.js';
 import { createCaches } from '../../src/caches/index.js';
 import { ConversationContext } from '../../src/conversation/conversation-context.js';
+import { AgentUpError } from '../../src/errors.js';
 import type { Logger } from '../../src/logger.js';
 import {
   type EndedEvent,
@@ -18,7 +19,10 @@ import { stateful } from '../../src/skill/stateful.js';
 import type { StatefulOptions } from '../../src/skill/stateful-options.js';
 import type { Task } from '../../src/skill/task.js';
 import { withState } from '../../src/skill/with-state.js';
+import { ForwardingStorage } from '../../src/storage/forwarding-storage.js';
+import type { RecordKey } from '../../src/storage/keys.js';
 import { MemoryStorage } from '../../src/storage/memory-storage.js';
+import type { ReadOptions } from '../../src/storage/state-storage.js';
 import { onEachBackend } from '../caches/backends.js';
 import { RecordingStorage } from '../support/recording-storage.js';
 import { TestClock } from '../support/test-clock.js';
@@ -411,4 +415,48 @@ describe('hooks of several skills', () => {
     clock.advance(60_000);
     expect(await agent.context.getVariables('p')).toEqual({});
   });
+});
+
+it('a conversation is ended though the hook for another hangs, or another cannot be looked at', async () => {
+  const clock = new TestClock();
+  const damaged = new (class extends ForwardingStorage {
+    override async read(key: RecordKey, options?: ReadOptions) {
+      if (key.id === 'damaged') throw new AgentUpError('RECORD_CORRUPT', 'this one');
+      return this.inner.read(key, options);
+    }
+  })(new MemoryStorage({ clock }));
+  const ended: string[] = [];
+  let release: () => void = () => {};
+  @skill({ id: 'patient' })
+  class Patient {
+    @onConversationEnded()
+    async finish({ contextId }: EndedEvent): Promise<void> {
+      if (contextId === 'hangs') await new Promise<void>((resolve) => void (release = resolve));
+      ended.push(contextId);
+    }
+
+    @stateful({ storage: damaged, ttl: 2 })
+    async handle() {}
+  }
+  const logger = collected();
+  await using agent = await createAgent({ state: { backend: 'memory' } }, { skills: [Patient], clock, logger });
+  for (const id of ['damaged', 'hangs', 'last']) {
+    await agent.handle(task('hi', id));
+    clock.advance(1);
+  }
+  clock.advance(2_100);
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  onTestFinished(() => void vi.useRealTimers());
+  const round = agent.conversations.runDue();
+  await vi.advanceTimersByTimeAsync(59_000);
+  expect(ended).toEqual([]);
+  await vi.advanceTimersByTimeAsync(1_000);
+  expect(await round).toBe(1);
+  expect(ended).toEqual(['last']);
+  expect(logger.lines).toEqual([expect.stringContaining('this one')]);
+  vi.useRealTimers();
+  // Once more: who is at it is not disturbed.
+  expect(await agent.conversations.runDue()).toBe(0);
+  release();
+  await expect.poll(() => ended).toEqual(['last', 'hangs']);
 });
