@@ -123,7 +123,8 @@ async function locate(
   const enclosing = enclosingTurn();
   if (enclosing?.givenUp || (enclosing?.ended && place.contextId === undefined)) throw turnEnded(enclosing.key.id);
   const around = enclosing?.ended ? undefined : enclosing;
-  const from = around?.context;
+  // Also after its end: who calls is the same, and what is refused in the turn is so later.
+  const from = enclosing?.context;
   const given = place.context instanceof ConversationContext ? place.context : undefined;
   // Called from a handler without a word about where: on the conversation of that handler.
   if (around && from && !given && place.contextId === undefined && metadata.state === undefined) {

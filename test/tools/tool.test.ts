@@ -234,6 +234,47 @@ describe('a tool', () => {
     expect(await variables()).toEqual({});
   });
 
+  it('called from a turn by name is of its user, tenant and scope, on whatever conversation, unless told otherwise', async () => {
+    let whose = {};
+    let end: () => void = () => {};
+    const ended = new Promise<void>((resolve) => {
+      end = resolve;
+    });
+    @skill({ id: 'caller' })
+    class Caller {
+      @stateful({ storage })
+      async handle({ text }: Task): Promise<unknown> {
+        const call = (on: object) => agent.tools.call('who', {}, on);
+        if (text !== 'later') return call(whose);
+        late = ended.then(() => Promise.allSettled([call({}), call({ contextId: 'c9' })]));
+        return '';
+      }
+
+      @tool({ description: 'Says who calls' })
+      async who(_args: object, context: ConversationContext = injected(), contextId: string = injected()) {
+        await context.incrementVariable(contextId, 'n');
+        const { kind, tenantId, userId } = context.scope;
+        return [contextId, kind, tenantId, userId].join();
+      }
+    }
+    await using agent = await createAgent({ state: { backend: 'memory' } }, { skills: [Caller] });
+    const said = async (contextId: string, more: Partial<Task> = {}, scope?: 'session') =>
+      (await agent.handle({ id: 't', contextId, text: '', tenantId: 'shop', userId: 'ana', ...more }, { scope })).value;
+    expect(await said('c1')).toBe('c1,conversation,shop,ana');
+    whose = { contextId: 'c2' };
+    expect(await said('c1')).toBe('c2,conversation,shop,ana');
+    expect(await said('c1', {}, 'session')).toBe('c2,session,shop,ana');
+    whose = { tenantId: 'bank', contextId: 'c1', scope: 'conversation' };
+    expect(await said('c1', {}, 'session')).toBe('c1,conversation,bank,ana');
+    for (const of of [{ userId: 'ben' }, { userId: 'ben', contextId: 'c2' }]) {
+      whose = of;
+      await expect(said('c1')).rejects.toMatchObject({ code: 'CONTEXT_FORBIDDEN' });
+    }
+    await said('c1', { text: 'later' });
+    end();
+    expect(await late).toMatchObject([{ reason: { code: 'TURN_ENDED' } }, { value: 'c9,conversation,shop,ana' }]);
+  });
+
   it('is given up while a hook before it hangs: by its time, or by the signal of its caller', async () => {
     let release: () => void = () => {};
     const hangs = new Promise<void>((resolve) => {
