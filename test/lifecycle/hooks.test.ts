@@ -460,3 +460,29 @@ it('a conversation is ended though the hook for another hangs, or another cannot
   release();
   await expect.poll(() => ended).toEqual(['last', 'hangs']);
 });
+
+it('a conversation that is written to just when its end is looked at ends later, with its hook', async () => {
+  const clock = new TestClock();
+  let meanwhile: (() => Promise<void>) | undefined;
+  const storage = new (class extends ForwardingStorage {
+    override async read(key: RecordKey, options?: ReadOptions) {
+      const record = await this.inner.read(key, options);
+      const write = key.id === 'c' ? meanwhile : undefined;
+      if (write) meanwhile = undefined;
+      await write?.();
+      return record;
+    }
+  })(new MemoryStorage({ clock }));
+  const script = scripted();
+  const skills = [greeter(script, { storage, ttl: 2 })];
+  await using agent = await createAgent({ state: { backend: 'memory' } }, { skills, clock });
+  await agent.handle(task('hi', 'c'));
+  clock.advance(2_100);
+  const outside = new ConversationContext(storage, { clock, ttl: 2 });
+  meanwhile = () => outside.setVariable('c', 'late', true);
+  expect(await agent.conversations.runDue()).toBe(0);
+  expect(meanwhile).toBeUndefined();
+  clock.advance(2_100);
+  await agent.conversations.runDue();
+  expect(names(script)).toEqual(['greeter started', 'greeter ended']);
+});

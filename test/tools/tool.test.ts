@@ -312,6 +312,33 @@ describe('a tool', () => {
     expect(late).toBeUndefined();
   });
 
+  it('given up by a signal inside a turn, it does not become part of that turn later', async () => {
+    const aborter = new AbortController();
+    @skill({ id: 'outer' })
+    class Outer {
+      @stateful({ storage })
+      async handle(_task: Task): Promise<unknown> {
+        const calling = agent.tools.call('stubborn', {}, { signal: aborter.signal });
+        await setImmediate();
+        aborter.abort();
+        const code = await calling.catch((error) => error.code);
+        return [code, await late];
+      }
+
+      @tool({ description: 'Goes on' })
+      async stubborn(_args: object, context: ConversationContext = injected(), contextId: string = injected()) {
+        late = new Promise<void>((resolve) => aborter.signal.addEventListener('abort', () => resolve())).then(() =>
+          context.setVariable(contextId, 'late', true).catch((error) => error.code),
+        );
+        await late;
+        await new Promise(() => {});
+      }
+    }
+    await using agent = await createAgent({ state: { backend: 'memory' } }, { skills: [Outer] });
+    expect((await agent.handle({ id: 't', contextId: 'c1', text: '' })).value).toEqual(['TOOL_FAILED', 'TURN_ENDED']);
+    expect(await variables()).toEqual({});
+  });
+
   it('has a name of its own in the agent', async () => {
     @skill({ id: 'second' })
     class Second {
