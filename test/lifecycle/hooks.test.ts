@@ -165,9 +165,11 @@ onEachBackend('the lifecycle of a conversation', ({ storage, pass, clock }) => {
     await agent.handle(task('hi', id, who));
     const memory = await agent.conversation(task('hi', id, who));
     expect(await memory?.getMetadata('channel')).toBe('web');
-    await expect(agent.conversations.end(id, { ...who, userId: 'eve' })).rejects.toMatchObject({
-      code: 'CONTEXT_FORBIDDEN',
-    });
+    for (const ofEve of [agent.conversations.start, agent.conversations.end]) {
+      await expect(ofEve.call(agent.conversations, id, { ...who, userId: 'eve' })).rejects.toMatchObject({
+        code: 'CONTEXT_FORBIDDEN',
+      });
+    }
     expect(await agent.conversations.end(id, { ...who, reason: 'goodbye' })).toBe(true);
     expect(await agent.conversations.end(id, who)).toBe(false);
     expect(names(script)).toEqual(['greeter started', 'greeter ended']);

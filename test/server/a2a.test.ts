@@ -142,6 +142,8 @@ describe.each(['memory', 'file', 'valkey'] as const)('an agent over A2A, on %s',
     }
     expect(seen).toEqual(['once ', 'upon', 'TASK_STATE_COMPLETED']);
     const stored = await client.getTask({ tenant: '', id });
+    // It is said once.
+    expect(stored.status?.message).toBeUndefined();
     expect(stored.artifacts.map(({ parts }) => parts.map((part) => textIn({ parts: [part] } as never)))).toEqual([
       ['once upon'],
     ]);
@@ -224,7 +226,7 @@ describe.each(['memory', 'file', 'valkey'] as const)('an agent over A2A, on %s',
       mediaType: '',
     };
     const parts = [textPart('echo'), file, data];
-    expect(textIn(await say(client, '', { parts }))).toBe('{"parts":["text","file","data"],"bytes":1000}');
+    expect(textIn(await say(client, '', { parts }))).toBe('{"parts":["text","file","data"],"bytes":1000,"name":"a"}');
     await expect(say(client, '', { parts: [...parts, data] })).rejects.toMatchObject({ reason: 'INVALID_PARAMS' });
     await expect(say(client, 'count '.repeat(20_000))).rejects.toThrow(/413|larger/);
     const printed = vi.spyOn(console, 'error');

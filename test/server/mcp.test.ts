@@ -201,17 +201,22 @@ describe('MCP over HTTP', () => {
     client.connect(new StreamableHTTPClientTransport(new URL(`${url}/mcp`), { requestInit: { headers } }));
 
   it('is served beside A2A, to the same callers with the same conversations', async () => {
-    const api_keys = ['ana', 'ben'].map((user) => ({ key: `key of ${user}`, user }));
+    const api_keys = [
+      ...['ana', 'ben'].map((user) => ({ key: `key of ${user}`, user })),
+      { key: 'key of another ana', user: 'ana', tenant: 'other' },
+    ];
     await using serving = await serve({ server: { mcp: true }, security: { auth: 'api_key', api_keys } });
     await expect(connect(serving.url)).rejects.toThrow();
     client = new Client({ name: 'test', version: '1' });
     await connect(serving.url, { 'X-API-Key': 'key of ana' });
     expect((await call('ask_count', { message: 'x', contextId: 'room' })).result).toBe('1 ana');
     expect((await call('ask_count', { message: 'x', contextId: 'room' })).result).toBe('2 ana');
-    await client.close();
-    client = new Client({ name: 'test', version: '1' });
-    await connect(serving.url, { 'X-API-Key': 'key of ben' });
-    expect((await call('ask_count', { message: 'x', contextId: 'room' })).result).toBe('1 ben');
+    for (const who of ['ben', 'another ana']) {
+      await client.close();
+      client = new Client({ name: 'test', version: '1' });
+      await connect(serving.url, { 'X-API-Key': `key of ${who}` });
+      expect((await call('ask_count', { message: 'x', contextId: 'room' })).result).toBe(`1 ${who.split(' ').at(-1)}`);
+    }
   });
 
   it('lets an anonymous caller go on with what this agent named, and nothing else', async () => {

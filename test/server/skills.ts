@@ -70,6 +70,7 @@ export const echo = withState(async function echo(task) {
   return {
     parts: task.parts?.map(({ kind }) => kind),
     bytes: Buffer.isBuffer(file?.['bytes']) && file['bytes'].length,
+    name: file?.['filename'],
   };
 });
 
