@@ -133,6 +133,9 @@ describe('agentup mcp, on standard streams', () => {
     });
     expect(await call('add_note', {})).toMatchObject({ isError: true, error: { code: 'TOOL_INPUT_INVALID' } });
     expect(await call('ask_notes', {})).toMatchObject({ isError: true, error: { code: 'TOOL_INPUT_INVALID' } });
+    expect(await call('ask_notes', { message: 'x', text: 'y' })).toMatchObject({
+      error: { code: 'TOOL_INPUT_INVALID', message: 'there is no argument "text"' },
+    });
     expect(await call('hang')).toMatchObject({ isError: true, error: { code: 'TOOL_TIMEOUT' } });
     expect(await call('ask_notes', { message: 'nested' })).toMatchObject({ error: { code: 'HANDLER_FAILED' } });
     expect(await call('ask_notes', { message: 'x', contextId: 'c'.repeat(2000) })).toMatchObject({
