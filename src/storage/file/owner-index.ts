@@ -45,16 +45,22 @@ export class OwnerIndex {
     }
   }
 
-  remove(owner: string, path: string): void {
+  /** @param emptied is told the directory of the entry, for `tidy` when all are gone; without it that is done here */
+  remove(owner: string, path: string, emptied?: Set<string>): void {
     const entry = this.entry(owner, path);
     try {
       unlinkSync(entry);
     } catch (error) {
       if (!isMissing(error)) throw error;
     }
+    if (emptied) emptied.add(dirname(entry));
+    else this.tidy(dirname(entry));
+  }
+
+  /** Removes a directory of entries, and those above it, if it is empty: owners who are gone leave nothing. */
+  tidy(directory: string): void {
     try {
-      // The last one takes the directories along, so that owners who are gone leave nothing, of whatever tenant.
-      for (let last = dirname(entry); basename(last) !== OWNERS; last = dirname(last)) rmdirSync(last);
+      for (let last = directory; basename(last) !== OWNERS; last = dirname(last)) rmdirSync(last);
     } catch {
       // There are others.
     }

@@ -61,19 +61,25 @@ export async function* listRecords(
 /** Removes the records that were last written before a moment. Only those are opened. */
 export async function sweepRecords(shelf: RecordShelf, query: SweepQuery, assertOpen: () => void): Promise<number> {
   const container = containerPath(shelf.root, query.space, query.scope ?? []);
+  /** The directories of the index that may be empty now: each is looked at once, not for every record. */
+  const emptied = new Set<string>();
   let removed = 0;
   let met = 0;
-  for (const directory of query.scope ? [container] : directoriesUnder(container)) {
-    for (const name of shelf.guarded(directory, () => [...fileNames(directory)])) {
-      if (++met % STRIDE === 0) await pause();
-      assertOpen();
-      const path = `${directory}/${name}`;
-      if (name.endsWith(SUFFIX)) {
-        const mtimeMs = statOf(path)?.mtimeMs ?? Number.POSITIVE_INFINITY;
-        if (mtimeMs < query.updatedBefore + shelf.files.timeSlack && (await sweepOne(shelf, path, query.updatedBefore)))
-          removed++;
-      } else if (LEFTOVER.test(name)) await clearLeftover(shelf, path);
+  try {
+    for (const directory of query.scope ? [container] : directoriesUnder(container)) {
+      for (const name of shelf.guarded(directory, () => fileNames(directory))) {
+        if (++met % STRIDE === 0) await pause();
+        assertOpen();
+        const path = `${directory}/${name}`;
+        if (name.endsWith(SUFFIX)) {
+          const mtimeMs = statOf(path)?.mtimeMs ?? Number.POSITIVE_INFINITY;
+          const isOld = mtimeMs < query.updatedBefore + shelf.files.timeSlack;
+          if (isOld && (await sweepOne(shelf, path, query.updatedBefore, emptied))) removed++;
+        } else if (LEFTOVER.test(name)) await clearLeftover(shelf, path);
+      }
     }
+  } finally {
+    for (const directory of emptied) shelf.owners.tidy(directory);
   }
   return removed;
 }
@@ -83,7 +89,7 @@ async function* pathsOf(shelf: RecordShelf, query: ListQuery, container: string)
   const top = owner === undefined ? container : shelf.owners.directory(owner, container);
   let met = 0;
   for (const directory of query.scope ? [top] : directoriesUnder(top)) {
-    for (const name of shelf.guarded(directory, () => [...fileNames(directory)])) {
+    for (const name of shelf.guarded(directory, () => fileNames(directory))) {
       if (++met % STRIDE === 0) await pause();
       if (!name.endsWith(SUFFIX)) continue;
       // The entries of an owner lie as the records do.
@@ -137,7 +143,12 @@ async function tidyEntry(shelf: RecordShelf, owner: string, path: string): Promi
   shelf.dismiss(path);
 }
 
-async function sweepOne(shelf: RecordShelf, path: string, updatedBefore: number): Promise<boolean> {
+async function sweepOne(
+  shelf: RecordShelf,
+  path: string,
+  updatedBefore: number,
+  emptied: Set<string>,
+): Promise<boolean> {
   if (!keyOf(shelf, path, '')) return false;
   try {
     return await shelf.exclusive(path, (desk) => {
@@ -145,7 +156,7 @@ async function sweepOne(shelf: RecordShelf, path: string, updatedBefore: number)
       const listed = shelf.listed(path);
       if (listed && listed.updatedAt >= updatedBefore) return false;
       const erased = shelf.leases.without(path, now, () => {
-        shelf.erase(desk, listed);
+        shelf.erase(desk, listed, emptied);
         return listed !== undefined && !isExpired(listed, now);
       });
       return erased ?? false;

@@ -181,10 +181,10 @@ export class RecordShelf {
     }
   }
 
-  /** Removes a record and its entry in the index. Under its lock. */
-  erase(desk: RecordDesk, listed: Listed | undefined): void {
+  /** Removes a record and its entry in the index. Under its lock. `emptied`: see `OwnerIndex.remove`. */
+  erase(desk: RecordDesk, listed: Listed | undefined, emptied?: Set<string>): void {
     desk.remove();
-    if (listed?.owner !== undefined) this.owners.remove(listed.owner, desk.journal.path);
+    if (listed?.owner !== undefined) this.owners.remove(listed.owner, desk.journal.path, emptied);
   }
 
   /** Forgets a record that will not be asked for soon. */

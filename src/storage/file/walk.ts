@@ -1,4 +1,4 @@
-import { type Dirent, opendirSync, readdirSync } from 'node:fs';
+import { type Dirent, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { isSpace, type RecordKey } from '../keys.js';
 import { codeOf, isMissing } from './file-errors.js';
@@ -46,18 +46,13 @@ export function* directoriesUnder(directory: string): Generator<string> {
   }
 }
 
-/** Names of the files in a directory, in no order; nothing where it is missing. Meanwhile it may change. */
-export function* fileNames(directory: string): Generator<string> {
-  let open: ReturnType<typeof opendirSync>;
+/** Names of the files in a directory, in no order; none where it is missing. */
+export function fileNames(directory: string): string[] {
   try {
-    open = opendirSync(directory, { bufferSize: 256 });
+    const entries = readdirSync(directory, { withFileTypes: true });
+    return entries.flatMap((entry) => (entry.isDirectory() ? [] : [entry.name]));
   } catch (error) {
-    if (isMissing(error)) return;
+    if (isMissing(error)) return [];
     throw error;
-  }
-  try {
-    for (let entry = open.readSync(); entry; entry = open.readSync()) if (!entry.isDirectory()) yield entry.name;
-  } finally {
-    open.closeSync();
   }
 }
