@@ -1,3 +1,4 @@
+import type { Clock } from '../clock.js';
 import type { CommitOptions } from '../storage/state-storage.js';
 import { uniqueId } from '../unique-id.js';
 
@@ -10,6 +11,8 @@ export interface CommitSettings {
   readonly maxEntries: number;
   /** Newest messages whose replies are kept. */
   readonly dedupe: number;
+  /** What times to live are measured by; that of the storage, or about the same. */
+  readonly clock: Clock;
 }
 
 /**

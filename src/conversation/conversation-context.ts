@@ -450,6 +450,7 @@ function commonOf(storage: StateStorage, options: ConversationContextOptions): C
   if (options.ttl !== undefined) checkTtl(options.ttl);
   if (options.dedupe !== undefined) checkCount(options.dedupe, 'dedupe', 0);
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
+  const clock = options.clock ?? systemClock;
   const settings: TurnSettings = {
     ttl: options.ttl ?? storage.ttl ?? 'none',
     historyLoad: options.history?.load ?? 20,
@@ -460,8 +461,9 @@ function commonOf(storage: StateStorage, options: ConversationContextOptions): C
     waitMs: (options.wait ?? 30) * 1000,
     maxWaiting: options.maxWaiting ?? 100,
     dedupe: options.dedupe ?? 32,
+    clock,
   };
-  return { settings, limits, clock: options.clock ?? systemClock };
+  return { settings, limits, clock };
 }
 
 function epochOf(moment: Date | string | number): number {

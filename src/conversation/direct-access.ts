@@ -66,13 +66,9 @@ export class DirectAccess implements Access {
   }
 
   async claim(owner: string): Promise<boolean> {
-    for (;;) {
-      const record = await this.storage.read(this.key, { fields: [] });
-      if (record?.owner !== undefined) return record.owner === owner;
-      const condition = record ? { version: record.version } : { exists: false };
-      const options = commitOptions(this.settings, { condition });
-      if ((await this.storage.commit(this.key, [{ op: 'owner', owner }], options)).committed) return true;
-    }
+    const options = commitOptions(this.settings, { condition: { owner: null } });
+    const answer = await this.storage.commit(this.key, [{ op: 'owner', owner }], options);
+    return answer.committed || answer.record?.owner === owner;
   }
 
   async expire(expiry: Expiry): Promise<boolean> {

@@ -15,6 +15,7 @@ import {
 import { uniqueId } from '../unique-id.js';
 import type { Answer } from './access.js';
 import type { CommitSettings } from './commit-settings.js';
+import { isToOutlive, outlive } from './outlive.js';
 import { Turn, turnEnded } from './turn.js';
 import type { Lease } from './turn-commits.js';
 import { busy, TurnQueue } from './turn-queue.js';
@@ -130,7 +131,14 @@ export async function runTurn<Result>(
           await untilNext(deadline, begun.retryAfterMs, pause);
           begun = undefined;
         } else {
-          const { record } = begun;
+          let { record } = begun;
+          if (isToOutlive(record, target)) {
+            const lived = await outlive(storage, key, settings, asks);
+            begun = undefined;
+            // It was over before: this turn begins with what there is now.
+            if (!lived.committed) continue;
+            record = { ...record, version: lived.version, expiresAt: lived.expiresAt };
+          }
           turn = new Turn(target, text, { copy: new WorkingCopy(record), reply: record?.reply, lease: asks });
           asked = undefined;
         }

@@ -122,12 +122,12 @@ export class TurnCommits {
     const { claim } = copy;
     const changes = copy.changes();
     // A conversation that belonged to nobody may have been taken by somebody else since: that must not be undone.
-    for (let version = claim?.version; ; ) {
+    for (let belongsTo: string | null = null; ; ) {
       const own: CommitOptions = {
         // A lease is released once: its token names that commit as well as any id.
         ...(lease && !keepLease && { commitId: lease.token }),
         ...(lease && { lease: this.#held(lease, keepLease, next) }),
-        ...(version !== undefined && { condition: { version } }),
+        ...(claim !== undefined && { condition: { owner: belongsTo } }),
         ...(expiry && { expiry }),
         ...(idempotency && { idempotency }),
       };
@@ -144,10 +144,9 @@ export class TurnCommits {
         if (this.#reply !== undefined) {
           return await this.#settleLease(false, next);
         }
-        if (answer.record?.owner !== undefined && answer.record.owner !== claim?.owner) {
-          throw forbidden(key.id, claim?.owner);
-        }
-        version = answer.record?.version ?? 0;
+        const found = answer.record?.owner;
+        if (found !== undefined && found !== claim) throw forbidden(key.id, claim);
+        belongsTo = found ?? null;
       } catch (error) {
         if (keepLease && isAgentUpError(error, 'STORAGE_UNAVAILABLE')) {
           this.#unsure = { changes, options, error, at: performance.now() };

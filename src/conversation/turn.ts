@@ -8,6 +8,7 @@ import type { Access, Answer, Attributes, Contents } from './access.js';
 import type { ConversationContext } from './conversation-context.js';
 import { leaseKeeper } from './lease-keeper.js';
 import { LIFE } from './life.js';
+import { endsSoon, outlive } from './outlive.js';
 import { type CommitSubject, type Lease, type NextTurn, TurnCommits } from './turn-commits.js';
 import type { Passing } from './turn-queue.js';
 import { type Tail, WorkingCopy } from './working-copy.js';
@@ -342,12 +343,16 @@ export class Turn implements Access {
     });
   }
 
-  /** Keeps the lease while the handler runs on. @internal */
+  /** Keeps the lease, and the conversation, while the handler runs on. @internal */
   async renew(): Promise<void> {
-    const { storage, key, logger } = this.#subject;
+    const { storage, key, logger, settings } = this.#subject;
     if (!this.#lease) return;
     const { token, leaseMs } = this.#lease;
     try {
+      if (endsSoon(this.#copy.expiresAt, leaseMs, settings.clock)) {
+        const lived = await outlive(storage, key, settings, this.#lease);
+        if (lived.committed) return this.#copy.outlived(lived);
+      }
       await storage.commit(key, [], { lease: { token, keepMs: leaseMs } });
     } catch (error) {
       if (this.#ended) return;

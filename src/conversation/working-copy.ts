@@ -71,10 +71,9 @@ export class WorkingCopy {
     return this.#owner;
   }
 
-  /** Who takes a conversation that belonged to nobody, and the version of which that was known. */
-  get claim(): { readonly owner: string; readonly version: number } | undefined {
-    if (!this.#ownerChanged || this.#cleared || this.#ownerBefore !== undefined) return undefined;
-    return this.#owner === undefined ? undefined : { owner: this.#owner, version: this.#version };
+  /** Who takes a conversation that belonged to nobody. */
+  get claim(): string | undefined {
+    return !this.#ownerChanged || this.#cleared || this.#ownerBefore !== undefined ? undefined : this.#owner;
   }
 
   get exists(): boolean {
@@ -283,6 +282,14 @@ export class WorkingCopy {
     for (const [field, value] of answer.incremented) this.#fields.set(field, String(value));
     this.#updatedAt = answer.updatedAt;
     this.#expiresAt = answer.expiresAt;
+  }
+
+  /** Its time to live has begun anew, without a change. */
+  outlived({ version, expiresAt }: Committed): void {
+    // A save may have been answered before.
+    if (version <= this.#version) return;
+    this.#version = version;
+    this.#expiresAt = expiresAt;
   }
 
   /** @throws LIMIT_EXCEEDED where that makes one field more than there may be */

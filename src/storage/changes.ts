@@ -2,7 +2,15 @@ import { AgentUpError } from '../errors.js';
 import { appendToken, integerOf, type Token } from '../json.js';
 import { checkId, checkSpace, type RecordKey } from './keys.js';
 import { plainField, shownField } from './shown-field.js';
-import type { BeginOptions, Carried, Change, CommitCondition, CommitOptions, Expiry } from './state-storage.js';
+import type {
+  BeginOptions,
+  Carried,
+  Change,
+  CommitCondition,
+  CommitOptions,
+  Expiry,
+  StateRecord,
+} from './state-storage.js';
 
 /** Longest time to live: 100 years, in seconds. */
 export const MAX_TTL = 3_153_600_000;
@@ -92,6 +100,7 @@ export function checkCommit(key: RecordKey, changes: readonly Change[], options:
         });
     }
   }
+  if (typeof options.condition?.owner === 'string') checkId(options.condition.owner, 'condition.owner');
   if (options.expiry) checkTtl(expirySeconds(options.expiry));
   if (options.carried) checkCarried(options.carried, changes, options);
   if (options.logMax !== undefined) checkCount(options.logMax, 'logMax', 0);
@@ -148,12 +157,13 @@ export function writes(changes: readonly Change[], options: CommitOptions): bool
 
 /** Does the record (or its absence) meet the condition? */
 export function meets(
-  record: { readonly version: number; readonly fields: ReadonlyMap<string, Token> } | undefined,
+  record: (Pick<StateRecord, 'version' | 'owner'> & { readonly fields: ReadonlyMap<string, Token> }) | undefined,
   condition: CommitCondition | undefined,
 ): boolean {
   if (!condition) return true;
   if (condition.exists !== undefined && condition.exists !== (record !== undefined)) return false;
   if (condition.version !== undefined && condition.version !== (record?.version ?? 0)) return false;
+  if (condition.owner !== undefined && condition.owner !== (record?.owner ?? null)) return false;
   for (const [field, token] of condition.fields ?? []) {
     if (record?.fields.get(field) !== token) return false;
   }

@@ -248,6 +248,8 @@ export interface CommitCondition {
   readonly exists?: boolean;
   /** 0: the record is absent. */
   readonly version?: number;
+  /** The record is this owner's; `null`: nobody's, or absent. A version does not tell: that of a new record begins anew. */
+  readonly owner?: string | null;
   /** These fields hold exactly these tokens; `undefined`: are absent. */
   readonly fields?: ReadonlyMap<string, Token | undefined>;
 }

@@ -28,6 +28,22 @@ export function testConditions(harness: Harness): void {
       await refused(storage, key(), sets({ a: '2' }), { condition: { version: 0 } });
     });
 
+    harness.test('owner: the record of this one, or of nobody', async ({ storage, key }) => {
+      const own = (owner: string | undefined) => [{ op: 'owner' as const, owner }];
+      await refused(storage, key(), own('a'), { condition: { owner: 'a' } });
+      await commit(storage, key(), own('a b'), { condition: { owner: null } });
+      const taken = await refused(storage, key(), own('c'), { condition: { owner: null } });
+      assert.equal(taken.record?.owner, 'a b');
+      for (const other of ['a', 'a b c']) await refused(storage, key(), own('c'), { condition: { owner: other } });
+      await commit(storage, key(), own(undefined), { condition: { owner: 'a b' } });
+      await commit(storage, key(), own('c'), { condition: { owner: null } });
+      // Made again, it has the version that it had, and not the owner.
+      const { version } = await commit(storage, key('again'), sets({ a: '1' }));
+      await storage.delete(key('again'));
+      await commit(storage, key('again'), own('c'));
+      await refused(storage, key('again'), own('d'), { condition: { version, owner: null } });
+    });
+
     harness.test('fields: exactly these tokens, or absent', async ({ storage, key }) => {
       const absent = new Map([['a', undefined]]);
       await refused(storage, key(), sets({ a: '1' }), { condition: { fields: new Map([['a', '1']]) } });

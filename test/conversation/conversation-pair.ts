@@ -149,6 +149,7 @@ export class ConversationPair {
       const result = results[turns.indexOf(turn)];
       const wanted: unknown[] = [];
       const came = plainly(() => {
+        this.#model.outlive(id, turn.userId);
         const plain = new PlainTurn(this.#model, id, turn.userId);
         assert.equal(plain.reply(messageOf(turn)), undefined, 'a message was handled twice');
         this.#plainActs(turn, plain, id, wanted);

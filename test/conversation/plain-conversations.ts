@@ -42,6 +42,8 @@ type Pending =
   | { kind: 'field'; name: string; steps: ((before: unknown) => unknown)[]; adds: boolean }
   | { kind: 'message'; content: string };
 
+/** Half a lease. */
+const SOON_MS = 15_000;
 /** `undefined` for a variable that is not there. */
 const ABSENT = undefined;
 
@@ -78,6 +80,16 @@ export class PlainConversations {
     const answer = turn.call(op.op === 'getOrCreate' ? { userId: user, ...op } : op);
     turn.commit();
     return answer;
+  }
+
+  /** Before the handler of a turn runs: what would end soon is given its time anew. */
+  outlive(id: string, user: string | undefined): void {
+    const found = this.find(id);
+    if (found?.expiresAt === undefined || found.expiresAt - this.now() >= SOON_MS) return;
+    if (user !== undefined && found.owner !== undefined && found.owner !== user) return;
+    const ttl = found.ownTtl ?? this.settings.ttl;
+    found.expiresAt = ttl === 'none' ? undefined : this.now() + ttl * 1000;
+    found.updatedAt = this.now();
   }
 
   list(query: { userId?: string; after?: string; limit?: number; updatedBefore?: number }): unknown[] {

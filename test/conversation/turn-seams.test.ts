@@ -332,6 +332,32 @@ describe('the owner', () => {
   });
 });
 
+describe('a conversation of nobody that is cleared and taken by somebody while another user has a turn on it', () => {
+  it('stays with who has taken it, and gets nothing of that turn', async () => {
+    const { context, turn } = setup();
+    await context.setVariable('c', 'x', 1);
+    const taken = turn(async (inside) => {
+      await outside(async () => {
+        await context.clearContext('c');
+        // Of the same version as the one that the turn has seen.
+        await context.getOrCreate('c', { userId: 'ada' });
+      });
+      await inside.setVariable('c', 'y', 2);
+    }, 'grace');
+    await expect(taken).rejects.toMatchObject({ code: 'CONTEXT_FORBIDDEN' });
+    expect(await context.getOrCreate('c')).toMatchObject({ userId: 'ada', variables: {} });
+  });
+
+  it('stays with its user, who has taken it in another way', async () => {
+    const { context, turn } = setup();
+    await turn(async (inside) => {
+      await outside(() => context.getOrCreate('c', { userId: 'ada' }));
+      await inside.setVariable('c', 'y', 2);
+    }, 'ada');
+    expect(await context.getOrCreate('c')).toMatchObject({ userId: 'ada', variables: { y: 2 } });
+  });
+});
+
 describe('what a storage would refuse at the end', () => {
   it('is refused when it is said: a name, or a user, that no key can hold', async () => {
     const { context, turn } = setup();

@@ -88,7 +88,7 @@ interface ListStep extends Omit<ModelQuery, 'scope' | 'updatedBefore'> {
 /** Options of which what depends on the moment is worked out when the commit is sent. */
 export interface DrawnOptions extends Omit<ModelOptions, 'condition' | 'carried'> {
   /** `current`: whether the version is the present one. */
-  condition?: { exists?: boolean; current?: boolean; fields?: [string, unknown][] | undefined };
+  condition?: { exists?: boolean; current?: boolean; owner?: string | null; fields?: [string, unknown][] | undefined };
   /** Times are milliseconds from now on. */
   carried?: ModelCarried;
 }
@@ -156,6 +156,7 @@ export function sequences({ movesTime, reopens, instances }: Ability): fc.Arbitr
   const condition = fc.oneof(
     fc.record({ exists: fc.boolean() }),
     fc.record({ current: fc.boolean() }),
+    fc.record({ owner: fc.constantFrom(null, 'ann', 'Ann') }),
     fc.record({ fields: fc.array(expected, { minLength: 1, maxLength: 1 }) }),
     fc.record({
       exists: fc.boolean(),

@@ -17,7 +17,7 @@ export type ModelChange =
 export interface ModelOptions {
   lease?: { token: string; keepMs?: number; next?: ModelBegin };
   /** A field that is `undefined` must be absent. */
-  condition?: { exists?: boolean; version?: number; fields?: [string, unknown][] | undefined };
+  condition?: { exists?: boolean; version?: number; owner?: string | null; fields?: [string, unknown][] | undefined };
   expiry?: { set: number | 'none' } | { renew: number | 'none' };
   carried?: ModelCarried;
   logMax?: number;
@@ -165,10 +165,11 @@ export class PlainModel {
     const lease = this.#lease(key);
     if (options.lease && (lease.token !== options.lease.token || lease.until <= now)) return { error: 'LEASE_LOST' };
     const present = this.#find(key);
-    const { exists, fields: expected = [] } = options.condition ?? {};
+    const { exists, owner, fields: expected = [] } = options.condition ?? {};
     const unmet =
       (exists !== undefined && exists !== (present !== undefined)) ||
       (options.condition?.version ?? present?.version ?? 0) !== (present?.version ?? 0) ||
+      (owner !== undefined && owner !== (present?.owner ?? null)) ||
       expected.some(([field, value]) => tokenOf(present?.fields.get(field)) !== tokenOf(value));
     const { idempotency } = options;
     const repeated = present && replyOf(present, idempotency?.key) !== undefined;

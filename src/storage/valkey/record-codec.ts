@@ -128,9 +128,10 @@ function carriedItem({ createdAt, updatedAt, expiresAt = 0, ownTtl, logDropped =
   return item;
 }
 
-function pushCondition(argv: string[], { exists, version, fields }: CommitCondition): void {
+function pushCondition(argv: string[], { exists, version, owner, fields }: CommitCondition): void {
   if (exists !== undefined) argv.push('?e', exists ? '1' : '0');
   if (version !== undefined) argv.push('?v', String(version));
+  if (owner !== undefined) argv.push('?o', owner === null ? '' : encodeName(owner));
   for (const [field, token] of fields ?? []) {
     if (token === undefined) argv.push('?-', field);
     else argv.push('?=', field, token);

@@ -109,7 +109,7 @@ export function unavailable(server: string, why: string, cause?: unknown): Agent
 
 /** A server that speaks in clear takes a greeting of TLS for the beginning of a command, and waits for its end. */
 function silentTls(server: string, why: string): string | undefined {
-  const isSilent = why.startsWith('no answer within') && /^(?:valkeys|rediss):/.test(server);
+  const isSilent = /^no answer within|ETIMEDOUT/.test(why) && /^(?:valkeys|rediss):/.test(server);
   return isSilent ? 'where it does not speak TLS, write valkey:// instead of valkeys://' : undefined;
 }
 

@@ -12,6 +12,7 @@
 -- ARGV[5…] items, each a code with its operands, in this order: conditions, settings, changes
 --   ?e 0|1          the record is absent | is there
 --   ?v version      the record has this version (0: absent)
+--   ?o owner        the record is of this owner (encoded; '': of none, or absent)
 --   ?k key reply n  nothing was left under this idempotency key; `reply` is then, and the newest n are kept
 --   ?= field token  the field holds exactly this token
 --   ?- field        the field is absent
@@ -215,9 +216,13 @@ while i <= count do
     if reply then return { call('HGETALL', record), {}, reply } end
     changed = true
     i = i + 4
-  elseif code == '?e' or code == '?v' then
+  elseif code == '?e' or code == '?v' or code == '?o' then
     local holds = tonumber(ARGV[i + 1]) == tonumber(version)
-    if code == '?e' then holds = (ARGV[i + 1] == '1') == (system ~= false) end
+    if code == '?e' then
+      holds = (ARGV[i + 1] == '1') == (system ~= false)
+    elseif code == '?o' then
+      holds = ARGV[i + 1] == (system and string.match(rest, ' (%S*)$') or '')
+    end
     if not holds then return system and { call('HGETALL', record), {} } or {} end
     i = i + 2
   else
