@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http';
+import { sendJson } from './reply.js';
 
 /** A refusal as a problem document (RFC 9457). */
 export interface Problem {
@@ -8,9 +9,6 @@ export interface Problem {
 }
 
 export function sendProblem(response: ServerResponse, { status, code, text }: Problem): void {
-  const document = JSON.stringify({ type: 'about:blank', title: text, status, code });
   response.statusCode = status;
-  response.setHeader('Content-Type', 'application/problem+json; charset=utf-8');
-  response.setHeader('Content-Length', Buffer.byteLength(document));
-  response.end(document);
+  sendJson(response, { type: 'about:blank', title: text, status, code }, 'application/problem+json');
 }

@@ -1,5 +1,7 @@
+import type { ServerResponse } from 'node:http';
 import type { Request, Response } from 'express';
 
+const JSON_TYPE = 'application/json';
 const SETTINGS = ['json escape', 'json replacer', 'json spaces'];
 
 /**
@@ -12,10 +14,15 @@ export function jsonWriter(request: Request, response: Response): (body: unknown
     return response.json.bind(response);
   }
   return (body) => {
-    const text = JSON.stringify(body);
-    const type = response.getHeader('Content-Type') ?? 'application/json';
-    response.setHeader('Content-Type', `${type}; charset=utf-8`);
-    response.setHeader('Content-Length', Buffer.byteLength(text));
-    return response.end(text);
+    sendJson(response, body, String(response.getHeader('Content-Type') ?? JSON_TYPE));
+    return response;
   };
+}
+
+/** Ends a response with JSON, without anything of express. */
+export function sendJson(response: ServerResponse, body: unknown, type = JSON_TYPE): void {
+  const text = JSON.stringify(body);
+  response.setHeader('Content-Type', `${type}; charset=utf-8`);
+  response.setHeader('Content-Length', Buffer.byteLength(text));
+  response.end(text);
 }

@@ -3,6 +3,7 @@ import { type A2ARequestHandler, defaultServerCallContextBuilder, JsonRpcTranspo
 import type { Logger } from '../../logger.js';
 import { ANONYMOUS } from '../identity.js';
 import type { Layer } from '../layers.js';
+import { sendJson } from '../reply.js';
 import { Caller } from './caller.js';
 import { concealInner } from './conceal.js';
 
@@ -29,10 +30,7 @@ export function jsonRpcCall(handler: A2ARequestHandler, logger: Logger): Layer {
     });
     const answer = await transport.handle(body, context);
     concealInner(answer, logger);
-    const text = JSON.stringify(answer);
-    response.setHeader('Content-Type', 'application/json; charset=utf-8');
-    response.setHeader('Content-Length', Buffer.byteLength(text));
-    response.end(text);
+    sendJson(response, answer);
   };
 }
 
