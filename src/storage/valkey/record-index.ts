@@ -7,8 +7,11 @@ import { script } from './scripts.js';
 import type { ValkeyConnection } from './valkey-connection.js';
 import { containerOf, containerOfMember, keyOfMember, memberOf, type ValkeyKeys } from './valkey-keys.js';
 
-/** A record that was written is entered anew at most once in this time; its entry may be so much older than itself. */
-const CONFIRM_MS = 5_000;
+/**
+ * A record that was written is entered anew at most once in this time; its entry may be so much older than itself. It
+ * costs the writer as much as a commit, and who reads the index only a look at the records of the last minute.
+ */
+const CONFIRM_MS = 60_000;
 /** The entry of a record that never expires is looked at again after this time. */
 const NEVER_DUE_MS = 30 * 24 * 3_600_000;
 /** Due entries that one confirmation takes along: more than are made, so that they do not pile up. */
