@@ -16,8 +16,10 @@ export const MAX_ID_LENGTH = 1024;
 
 const SPACE = /^[a-z0-9-]+$/;
 const SAFE = /^[a-z0-9_-]*$/;
-const HEX = Array.from({ length: 256 }, (_, byte) => `%${byte.toString(16).padStart(2, '0')}`);
-const encoder = new TextEncoder();
+const CODES = Array.from({ length: 256 }, (_, byte) => {
+  const character = String.fromCharCode(byte);
+  return SAFE.test(character) ? character : `%${byte.toString(16).padStart(2, '0')}`;
+});
 
 /** Whether a text can be the name of a space. */
 export function isSpace(text: string): boolean {
@@ -71,10 +73,18 @@ export function checkId(text: unknown, argument: string): asserts text is string
 export function encodeName(text: string): string {
   if (SAFE.test(text)) return text;
   let out = '';
-  for (const byte of encoder.encode(text)) {
-    const safe = (byte >= 97 && byte <= 122) || (byte >= 48 && byte <= 57) || byte === 95 || byte === 45;
-    out += safe ? String.fromCharCode(byte) : HEX[byte];
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    // Making bytes of a text takes five times as long as all of this.
+    if (code > 127) return encodeBytes(text);
+    out += CODES[code];
   }
+  return out;
+}
+
+function encodeBytes(text: string): string {
+  let out = '';
+  for (const byte of Buffer.from(text)) out += CODES[byte];
   return out;
 }
 
