@@ -7,7 +7,7 @@ export interface Loaded {
   readonly module: string;
 }
 
-const OWN = ['floors/map.ts', 'floors/files.ts', 'floors/scripts.ts', 'agentup.ts'];
+const OWN = ['floors/map.ts', 'floors/files.ts', 'floors/scripts.ts', 'own-scripts.ts', 'agentup.ts'];
 
 /** The rows of the tables, floors and ourselves first within each kind. */
 export async function loadSubjects(peers: boolean, leftOut: (line: string) => void): Promise<Loaded[]> {

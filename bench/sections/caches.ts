@@ -12,7 +12,7 @@ import { warmUp } from '../support/warm-up.js';
 const ROWS = 1_000;
 const ROW = { name: 'Large pizza', price: 15.99, category: 'pizza', available: true, tags: ['a', 'b'] };
 const OPERATIONS = ['get', 'set', 'setField', 'incrementField', 'getAll'] as const;
-type Operations = Record<(typeof OPERATIONS)[number], Operation>;
+type Operations = Partial<Record<(typeof OPERATIONS)[number], Operation>>;
 
 /** One operation of a cache beside the least that does the same: a Map, a file, a raw command of iovalkey. */
 export async function caches(run: BenchRun): Promise<Found> {
@@ -31,27 +31,29 @@ export async function caches(run: BenchRun): Promise<Found> {
       'floor: a file for each row': fileFloor(directory),
       'agentup, file': await cacheOf(storages['file'] as StateStorage),
       'floor: raw iovalkey commands': await valkeyFloor(client),
+      'our script, sent by iovalkey': await ownScript(client),
       'agentup, Valkey': await cacheOf(storages['Valkey'] as StateStorage),
     };
-    const names = Object.keys(subjects);
-    const medians: Record<string, number[]> = {};
+    const medians: Record<string, Record<string, number>> = {};
     for (const operation of OPERATIONS) {
       run.progress(operation);
       const rounds = operation === 'getAll' ? Math.ceil(run.rounds / 6) : run.rounds;
-      const operations = names.map((name) => (subjects[name] as Operations)[operation]);
+      const able = Object.entries(subjects).flatMap(([name, { [operation]: call }]) => (call ? [{ name, call }] : []));
+      const operations = able.map(({ call }) => call);
       if (operation !== 'getAll') await warmUp(operations, ROWS);
       const samples = await interleaved(operations, { conversations: ROWS, rounds });
-      medians[operation] = samples.map((own) => median(own));
+      medians[operation] = Object.fromEntries(able.map(({ name }, i) => [name, median(samples[i] ?? [])]));
     }
-    const rows = names.map((name, i) => [
-      name,
-      ...OPERATIONS.map((operation) => {
-        const own = medians[operation] as number[];
-        // The floor of each stands in the row above it.
-        const ratio = i % 2 === 1 ? ` (${digits((own[i] ?? Number.NaN) / (own[i - 1] ?? Number.NaN))}×)` : '';
-        return `${digits(own[i] ?? Number.NaN)}${ratio}`;
-      }),
-    ]);
+    let floor = '';
+    const rows = Object.keys(subjects).map((name) => {
+      if (name.startsWith('floor')) floor = name;
+      const cells = OPERATIONS.map((operation) => {
+        const { [name]: own, [floor]: least = Number.NaN } = medians[operation] ?? {};
+        if (own === undefined) return '–';
+        return name === floor ? digits(own) : `${digits(own)} (${digits(own / least)}×)`;
+      });
+      return [name, ...cells];
+    });
     const head = ['median µs (× its floor)', ...OPERATIONS.slice(0, -1), `getAll of ${ROWS}`];
     return { markdown: table(head, rows), data: medians };
   } finally {
@@ -97,6 +99,26 @@ function fileFloor(directory: string): Operations {
   const read = (i: number): unknown => JSON.parse(readFileSync(path(i), 'utf8'));
   const getAll = async () => Array.from({ length: ROWS }, (_, i) => read(i));
   return { get: async (i) => read(i), set: write, setField: append, incrementField: append, getAll };
+}
+
+/** Writes of the storage's own script with the arguments of ours, and nothing around it. */
+async function ownScript(client: Redis): Promise<Operations> {
+  const source = readFileSync(new URL('../../src/storage/valkey/lua/commit.lua', import.meta.url), 'utf8');
+  const sha = (await client.script('LOAD', source)) as string;
+  const fields = Object.entries({ ...ROW, n: 0 }).flatMap(([name, value]) => ['s', `f:${name}`, JSON.stringify(value)]);
+  let ids = 0;
+  const commit = (i: number, isKnown: boolean, changes: readonly string[]) => {
+    const id = `bench-${(ids++).toString(36)}`;
+    const args = ['', '0', id, isKnown ? '0' : '1', ...changes, 's', 'tag', `"${id}"`];
+    return client.evalsha(sha, 1, `own:{rows/:${i}}`, ...args);
+  };
+  for (let i = 0; i < ROWS; i++) await commit(i, false, fields);
+  const isRow = ['?-', 'whole'];
+  return {
+    set: (i) => commit(i, true, ['es', 'none', 'F', ...fields]),
+    setField: (i) => commit(i, true, [...isRow, 's', 'f:available', 'false']),
+    incrementField: (i) => commit(i, true, [...isRow, 'i', 'f:n', '1']),
+  };
 }
 
 async function valkeyFloor(client: Redis): Promise<Operations> {
