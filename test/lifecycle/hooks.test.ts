@@ -132,9 +132,9 @@ onEachBackend('the lifecycle of a conversation', ({ storage, pass, clock }) => {
     expect(script.seen[1]?.event).toMatchObject({ phase: 'handler', error: { message: 'not yet' } });
   });
 
-  it('fails with its hook, leaves nothing, and begins with the next message', async () => {
+  it.each(['serial', 'parallel'] as const)('fails with its hook, leaves nothing, and begins with the next message, in %s turns', async (concurrency) => {
     const script = scripted();
-    await using agent = await agentOf(script);
+    await using agent = await agentOf(script, { concurrency });
     const id = fresh();
     script.fail = { started: 'no', error: 'cannot tell' };
     await expect(agent.handle(task('hi', id))).rejects.toThrow('no');
