@@ -35,7 +35,7 @@ export interface ValkeyCluster {
   failOver(shard: Shard): Promise<void>;
   /** Resolves when the replica serves the slots of a primary that has died, and all nodes know. */
   promoted(replica: ClusterMember): Promise<void>;
-  /** Brings a node back that has died, without its data, as a replica of whoever has taken its place by now. */
+  /** Brings a node back that has died, without its data, as a replica of whoever has taken its place by now. Resolves when all nodes know. */
   restart(member: ClusterMember): Promise<void>;
   stop(): Promise<void>;
 }
@@ -78,6 +78,10 @@ export async function startValkeyCluster(settings: ClusterSettings = {}): Promis
     member.server = await startValkey([...options, '--dir', own, '--port', String(member.server.port)]);
     servers.push(member.server);
     await until(async () => (await info(member.admin, 'REPLICATION')).includes('master_link_status:up'));
+    // Its primary may serve it before the others have stopped taking it for dead.
+    for (const { admin } of members) {
+      await until(async () => (await tableOf(admin)).some((ids) => ids.includes(member.id)));
+    }
   };
   let members: readonly ClusterMember[] = [];
   try {
