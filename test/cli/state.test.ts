@@ -9,6 +9,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ConversationContext } from '../../src/conversation/conversation-context.js';
 import { migrate } from '../../src/operations/index.js';
 import { FileStorage } from '../../src/storage/file/file-storage.js';
+import { openStorage, type StorageOptions } from '../../src/storage/open-storage.js';
 import { ValkeyStorage } from '../../src/storage/valkey/valkey-storage.js';
 import { caches, conversations, digestOf } from '../operations/records.js';
 import { startValkey, valkeyUrl } from '../support/index.js';
@@ -313,6 +314,23 @@ describe('agentup state migrate', () => {
     expect(await digestOf(back)).toEqual(all);
     await back.close();
     expect((await json<{ conversations: unknown[] }>('list')).conversations).toEqual([]);
+  });
+
+  it('leaves encrypted what is encrypted, from and to a server that the configuration encrypts', async () => {
+    const prefix = `cli-enc-${process.pid}-${Date.now()}:`;
+    const key = Buffer.alloc(32, 7).toString('base64');
+    const backend = `backend: valkey, url: "${valkeyUrl()}", key_prefix: "${prefix}"`;
+    await config(`state: { ${backend}, encryption: { key: "${key}" } }\n`);
+    const place: StorageOptions = { backend: 'valkey', url: valkeyUrl(), keyPrefix: prefix, encryption: { key } };
+    const start = await openStorage(place);
+    await new ConversationContext(start).setVariable('eve', 'card', 'a secret');
+    await start.close();
+    await json('migrate', '--from', 'valkey', '--to', 'file', '--to-dir', 'copy', '--move', '--yes');
+    const copy = await readFile(join(cwd, 'copy/contexts/eve.jsonl'), 'utf8');
+    expect(copy).toContain('"var:card":"\\u0001enc1.');
+    expect(copy).not.toContain('a secret');
+    await json('migrate', '--from', 'file', '--from-dir', 'copy', '--to', 'valkey');
+    expect(await json('show', 'eve')).toMatchObject({ variables: { card: 'a secret' } });
   });
 
   it('is interrupted by Ctrl-C with 130, and goes on where it was', async () => {

@@ -103,7 +103,8 @@ function storageOf(
   }
   if (backend !== 'valkey') throw usage(`${flag('')}: ${JSON.stringify(backend)} is neither file nor valkey`, flag(''));
   if (url === undefined && prefix === undefined && cluster === undefined && same) {
-    return resolveState(state, {}, directory).storage as StorageOptions;
+    // As it is stored: opened by one side alone, values would arrive in clear, or encrypted twice.
+    return { ...(resolveState(state, {}, directory).storage as StorageOptions), encryption: undefined };
   }
   const [server, keyPrefix] = [url ?? same?.url, prefix ?? same?.key_prefix];
   if (server === undefined) throw usage(`${flag('-url')} is missing: valkey://host:6379`, flag('-url'));
