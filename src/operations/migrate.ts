@@ -4,6 +4,7 @@ import { AgentUpError } from '../errors.js';
 import { deleteUnchanged } from '../storage/delete-unchanged.js';
 import { keyText, type RecordKey } from '../storage/keys.js';
 import type { RecordInfo, StateRecord, StateStorage } from '../storage/state-storage.js';
+import { uniqueId } from '../unique-id.js';
 import { inParallel } from './in-parallel.js';
 import { ChangedMeanwhile, DigestSum, type Measured, measure, readWhole, untilStill } from './whole-record.js';
 import { writeWhole } from './write-record.js';
@@ -12,6 +13,8 @@ import { writeWhole } from './write-record.js';
 const MAX_PASSES = 8;
 /** How long a lease protects the removal of one record, in milliseconds. */
 const MOVE_LEASE_MS = 30_000;
+/** How long what a move writes for a moment is there at most, in seconds. */
+const PROBE_TTL = 60;
 
 export interface MigrateOptions {
   /** Only these spaces. Default: all that the source holds. */
@@ -75,7 +78,8 @@ type Fate = 'copied' | 'same' | 'kept' | 'gone';
  * stay. The source may be in use: passes follow each other until one finds nothing new. What is newer in the target is left alone, so a run that
  * was interrupted is simply started again, and a target already in use loses nothing. In the end every record is read
  * on both sides and compared by its digest.
- * @throws CANCELLED, CONFLICT where records keep changing or do not come out equal, and what the storages throw
+ * @throws CANCELLED, CONFLICT where records keep changing or do not come out equal, INVALID_ARGUMENT where a move would
+ * remove what it has just brought, and what the storages throw
  */
 export async function migrate(
   source: StateStorage,
@@ -99,7 +103,7 @@ class Migration {
   #copied = 0;
 
   constructor(source: StateStorage, target: StateStorage, options: MigrateOptions) {
-    if (source === target) throw new AgentUpError('INVALID_ARGUMENT', 'source and target are the same storage');
+    if (source === target) throw sameStorage();
     this.#source = source;
     this.#target = target;
     this.#options = options;
@@ -110,6 +114,7 @@ class Migration {
 
   async run(): Promise<MigrateReport> {
     const { dryRun = false, move = false, mirror = false } = this.#options;
+    if (move && !dryRun) await this.#assertApart();
     let total = 0;
     for await (const _ of this.#infos()) total++;
     this.#tell({ phase: 'copying', done: 0, total });
@@ -131,6 +136,18 @@ class Migration {
     const { compared, sum, bytes } = await this.#verify();
     const moved = move ? await this.#remove(compared) : 0;
     return { ...result, copied: this.#copied, dropped, moved, bytes, digest: sum, passes };
+  }
+
+  /**
+   * One place has many names (a link, `localhost`, an address), and moved into itself it would be empty. @throws
+   * INVALID_ARGUMENT
+   */
+  async #assertApart(): Promise<void> {
+    const probe: RecordKey = { space: 'migrations', scope: [], id: uniqueId() };
+    await this.#target.commit(probe, [{ op: 'touch' }], { expiry: { set: PROBE_TTL } });
+    const isSame = (await this.#source.read(probe, { fields: [] })) !== undefined;
+    await this.#target.delete(probe);
+    if (isSame) throw sameStorage();
   }
 
   async *#infos(): AsyncGenerator<RecordInfo> {
@@ -292,6 +309,13 @@ class Migration {
     this.#progress = { ...this.#progress, ...change, copied: this.#copied };
     this.#options.onProgress?.(this.#progress);
   }
+}
+
+function sameStorage(): AgentUpError {
+  return new AgentUpError('INVALID_ARGUMENT', 'source and target are the same storage', {
+    argument: 'target',
+    fix: 'name another target; nothing was changed',
+  });
 }
 
 /** As far as it can be told without the contents: what is only half there has another time. */

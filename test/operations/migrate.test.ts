@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { setTimeout as delay, setImmediate } from 'node:timers/promises';
@@ -129,6 +129,25 @@ describe('a migration', () => {
     expect((await source.read({ ...held, id: 'conversation 12' }))?.version).toBe(1);
     await source.close();
   });
+
+  it.each(['file', 'valkey'])(
+    'moves nothing into the place where it is already, under whatever name: %s',
+    async (name) => {
+      const here = (places[name] as () => StorageOptions)();
+      const source = await openStorage(here);
+      await migrate(await conversations(30, Date.now() - 60_000), source);
+      const all = await digestOf(source);
+      if (here.backend === 'file') symlinkSync(here.storageDir, `${here.storageDir}-link`);
+      const target = await openStorage(
+        here.backend === 'file'
+          ? { ...here, storageDir: `${here.storageDir}-link` }
+          : ({ ...here, url: valkeyUrl().replace('127.0.0.1', 'localhost') } as StorageOptions),
+      );
+      await expect(migrate(source, target, { move: true })).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
+      expect(await digestOf(source)).toEqual(all);
+      await Promise.all([source.close(), target.close()]);
+    },
+  );
 
   it('leaves in the target what is only there, unless it is to mirror the source', async () => {
     const source = await conversations(20, Date.now() - 60_000);
