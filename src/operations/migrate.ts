@@ -25,7 +25,7 @@ export interface MigrateOptions {
   readonly move?: boolean | undefined;
   /**
    * Remove from the target what the source has not: conversations that were deleted since an earlier run, and whatever
-   * else is there. Default: what this run has not brought itself stays.
+   * else is there; so not with `move`. Default: what this run has not brought itself stays.
    */
   readonly mirror?: boolean | undefined;
   /** Records under way at a time. Default 16. */
@@ -104,6 +104,13 @@ class Migration {
 
   constructor(source: StateStorage, target: StateStorage, options: MigrateOptions) {
     if (source === target) throw sameStorage();
+    if (options.move && options.mirror) {
+      // What an earlier run has moved is in the target alone.
+      throw new AgentUpError('INVALID_ARGUMENT', 'a mirror of a source that is moved would be empty in the end', {
+        argument: 'mirror',
+        fix: 'move without mirror: what is moved already stays in the target',
+      });
+    }
     this.#source = source;
     this.#target = target;
     this.#options = options;

@@ -149,6 +149,18 @@ describe('a migration', () => {
     },
   );
 
+  it('never mirrors a source that is moved: what went before is in the target alone', async () => {
+    const source = await conversations(20, Date.now() - 60_000);
+    const target = await openStorage({ backend: 'memory' });
+    const all = await digestOf(source);
+    await migrate(source, target, { move: true });
+    for (const dryRun of [true, false]) {
+      const again = migrate(source, target, { move: true, mirror: true, dryRun });
+      await expect(again).rejects.toMatchObject({ code: 'INVALID_ARGUMENT', details: { argument: 'mirror' } });
+    }
+    expect(await digestOf(target)).toEqual(all);
+  });
+
   it('leaves in the target what is only there, unless it is to mirror the source', async () => {
     const source = await conversations(20, Date.now() - 60_000);
     const target = await openStorage(files('mirror'));

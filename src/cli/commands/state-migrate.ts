@@ -45,6 +45,8 @@ interface Side {
 export async function run(options: StateMigrateOptions, terminal: Terminal): Promise<ExitCode> {
   const { dryRun, move, mirror, json } = options;
   const parallel = countOf(options.parallel, '--parallel', 1);
+  if (move && mirror)
+    throw usage('--mirror would remove from the target what --move has brought there before', '--mirror');
   const { config, directory } = await openConfig(options, terminal);
   const cwd = workingDirectory(options, terminal);
   const side = (name: 'from' | 'to'): StorageOptions => {
