@@ -7,7 +7,7 @@ import type { RecordInfo, StateRecord, StateStorage } from '../storage/state-sto
 import { uniqueId } from '../unique-id.js';
 import { inParallel } from './in-parallel.js';
 import { ChangedMeanwhile, DigestSum, type Measured, measure, readWhole, untilStill } from './whole-record.js';
-import { writeWhole } from './write-record.js';
+import { UNFINISHED, writeWhole } from './write-record.js';
 
 /** Passes over the source after which what still changes is left to a later run. */
 const MAX_PASSES = 8;
@@ -54,7 +54,7 @@ export interface MigrateReport {
   readonly copied: number;
   /** Were in the target already, from an earlier run. */
   readonly same: number;
-  /** Are newer in the target, and were left there. */
+  /** Are newer in the target, or with `move` were moved before and have begun anew since, and were left as they are. */
   readonly kept: number;
   /** Removed from the target, as they were deleted at the source meanwhile, or with `mirror` are not there. */
   readonly dropped: number;
@@ -70,6 +70,7 @@ export interface MigrateReport {
   readonly replies: boolean;
 }
 
+type Times = Pick<RecordInfo, 'createdAt' | 'updatedAt'>;
 type Fate = 'copied' | 'same' | 'kept' | 'gone';
 
 /**
@@ -184,14 +185,14 @@ class Migration {
     let theirs = await this.#target.read(key, { fields: [] });
     this.#seen.set(text, updatedAt);
     if (theirs && isSame(info, theirs)) return 'same';
-    if (theirs && theirs.updatedAt > updatedAt) return 'kept';
+    if (theirs && this.#isToStay(theirs, info)) return 'kept';
     if (dryRun) return 'copied';
     return untilStill(key, async () => {
       const whole = await this.#whole(key);
       if (!whole || this.#isOver(whole.head)) return 'gone';
       if (!(await writeWhole(this.#target, whole, theirs?.version ?? 0))) {
         theirs = await this.#target.read(key, { fields: [] });
-        if (theirs && theirs.updatedAt > whole.head.updatedAt) return 'kept';
+        if (theirs && this.#isToStay(theirs, whole.head)) return 'kept';
         throw new ChangedMeanwhile();
       }
       this.#seen.set(text, whole.head.updatedAt);
@@ -199,6 +200,16 @@ class Migration {
       this.#copied++;
       return 'copied';
     });
+  }
+
+  /**
+   * Is what the target has newer? Or, in a move, what an earlier run has moved, of a conversation that has begun anew at
+   * the source: there is no other copy of it.
+   */
+  #isToStay(theirs: Times, ours: Times & { readonly key: RecordKey }): boolean {
+    if (theirs.updatedAt > ours.updatedAt) return true;
+    if (!this.#options.move || theirs.createdAt === ours.createdAt || theirs.updatedAt === UNFINISHED) return false;
+    return !this.#written.has(keyText(ours.key));
   }
 
   /** What this run has brought and the source has not any more was deleted there, or has expired. */
@@ -248,7 +259,7 @@ class Migration {
       const [source, target] = await Promise.all([this.#measure(this.#source, key), this.#measure(this.#target, key)]);
       if (!source || this.#isOver(source.head)) return undefined;
       if (target && target.digest === source.digest) return { source, target };
-      if (target && target.head.updatedAt > source.head.updatedAt) return undefined;
+      if (target && this.#isToStay(target.head, source.head)) return undefined;
       if (tries === MAX_PASSES) {
         throw new AgentUpError('CONFLICT', `the record ${key.id} does not come out equal in source and target`, {
           recordId: key.id,

@@ -2,7 +2,7 @@ import type { Change, CommitCondition, StateStorage } from '../storage/state-sto
 import { RecordDigest, type WholeRecord } from './whole-record.js';
 
 /** The time of the last write that a record carries until all of it is there: no record of a source has it. */
-const UNFINISHED = 0;
+export const UNFINISHED = 0;
 
 /**
  * Writes a record in the place of whatever is there, with its owner, its times, its life, the positions of its log and

@@ -23,7 +23,7 @@ const held = async (storage: StateStorage) => (await storage.read(KEY))?.fields.
 async function pair(log = 0) {
   const clock = new TestClock();
   const [source, target] = [new MemoryStorage({ clock }), new MemoryStorage({ clock })];
-  await target.commit(KEY, set(1));
+  for (const storage of [source, target]) await storage.commit(KEY, set(1));
   clock.advance(1_000);
   const entries = Array.from({ length: log }, (_, i): Change => ({ op: 'log', entry: String(i) }));
   await source.commit(KEY, [...set(2), ...entries], log > 0 ? { logMax: log - 1 } : {});
@@ -139,6 +139,33 @@ it('a source that is moved keeps what is written to it, under a lease or not, be
   expect(await migrate(source, target, { clock, move: true })).toMatchObject({ moved: 0 });
   expect([await held(source), await held(target)]).toEqual(['3', '2']);
   expect(await migrate(source, target, { clock, move: true })).toMatchObject({ moved: 1 });
+  expect([await held(source), await held(target)]).toEqual([undefined, '3']);
+});
+
+it('a move that is run again leaves alone what it has moved, where the conversation has begun anew', async () => {
+  const { source, target, clock } = await pair();
+  expect(await migrate(source, target, { clock, move: true })).toMatchObject({ moved: 1 });
+  clock.advance(1_000);
+  await source.commit(KEY, set(3));
+  expect(await migrate(source, target, { clock, move: true })).toMatchObject({ copied: 0, kept: 1, moved: 0 });
+  expect([await held(source), await held(target)]).toEqual(['3', '2']);
+  // What is only half there is nobody's only copy.
+  const carried = { createdAt: 1, updatedAt: 0, expiresAt: undefined, ownTtl: undefined };
+  await target.commit(KEY, [], { carried });
+  expect(await migrate(source, target, { clock, move: true })).toMatchObject({ moved: 1 });
+  expect([await held(source), await held(target)]).toEqual([undefined, '3']);
+});
+
+it('a move follows a conversation that begins anew before it is removed', async () => {
+  const { source, target, clock } = await pair();
+  let begun = false;
+  const onProgress = ({ phase }: MigrateProgress): void => {
+    if (phase !== 'catching up' || begun) return;
+    begun = true;
+    clock.advance(1_000);
+    void source.delete(KEY).then(() => source.commit(KEY, set(3)));
+  };
+  expect(await migrate(source, target, { clock, move: true, onProgress })).toMatchObject({ moved: 1 });
   expect([await held(source), await held(target)]).toEqual([undefined, '3']);
 });
 

@@ -119,7 +119,8 @@ function storageOf(
 
 function print(report: MigrateReport, { dryRun, move }: StateMigrateOptions, terminal: Terminal): void {
   const { records, copied, same, kept, dropped, moved, bytes, digest } = report;
-  const rest = [`${same} there already`, ...(kept > 0 ? [`${kept} newer there, left alone`] : [])].join(', ');
+  const why = move ? 'newer there, or moved before and begun anew' : 'newer there';
+  const rest = [`${same} there already`, ...(kept > 0 ? [`${kept} ${why}, left alone`] : [])].join(', ');
   if (dryRun) {
     if (dropped > 0) terminal.result(`would remove ${countText(dropped, 'record')} from the target`);
     terminal.result(`would copy ${countText(copied, 'record')} of ${records}; ${rest}`);
