@@ -25,7 +25,7 @@ export interface MigrateOptions {
   readonly move?: boolean | undefined;
   /**
    * Remove from the target what the source has not: conversations that were deleted since an earlier run, and whatever
-   * else is there; so not with `move`. Default: what this run has not brought itself stays.
+   * else is there; so not with `move`, and not of a source that is empty. Default: what this run has not brought itself stays.
    */
   readonly mirror?: boolean | undefined;
   /** Records under way at a time. Default 16. */
@@ -79,8 +79,8 @@ type Fate = 'copied' | 'same' | 'kept' | 'gone';
  * stay. The source may be in use: passes follow each other until one finds nothing new. What is newer in the target is left alone, so a run that
  * was interrupted is simply started again, and a target already in use loses nothing. In the end every record is read
  * on both sides and compared by its digest.
- * @throws CANCELLED, CONFLICT where records keep changing or do not come out equal, INVALID_ARGUMENT where a move would
- * remove what it has just brought, and what the storages throw
+ * @throws CANCELLED, CONFLICT where records keep changing or do not come out equal, INVALID_ARGUMENT where a move or a
+ * mirror would remove everything, and what the storages throw
  */
 export async function migrate(
   source: StateStorage,
@@ -125,6 +125,7 @@ class Migration {
     if (move && !dryRun) await this.#assertApart();
     let total = 0;
     for await (const _ of this.#infos()) total++;
+    if (mirror && total === 0) throw emptySource();
     this.#tell({ phase: 'copying', done: 0, total });
     const first = await this.#pass(dryRun);
     const { same, kept } = first;
@@ -327,6 +328,14 @@ class Migration {
     this.#progress = { ...this.#progress, ...change, copied: this.#copied };
     this.#options.onProgress?.(this.#progress);
   }
+}
+
+/** A name that was misspelt reads as an empty storage. */
+function emptySource(): AgentUpError {
+  return new AgentUpError('INVALID_ARGUMENT', 'the source holds nothing, and its mirror would be an empty target', {
+    argument: 'mirror',
+    fix: 'look whether the source is the right one; nothing was changed',
+  });
 }
 
 function sameStorage(): AgentUpError {

@@ -371,6 +371,7 @@ describe('agentup state migrate', () => {
       [['--from', 'file', '--to', 'valkey', '--to-url', 'valkey://:s3cret@h'], '--to-prefix is missing'],
       [['--from', 'file', '--to', 'valkey', '--to-url', 'http://:s3cret@h', '--to-prefix', 'p'], '--to-url'],
       [['--from', 'file', '--to', 'file', '--to-dir', 'x', '--move', '--mirror', '--yes'], '--mirror would remove'],
+      [['--from', 'file', '--from-dir', 'kepd', '--to', 'file', '--to-dir', 'x'], '--from-dir: there is no '],
       [['--from', 'file', '--to', 'file'], 'the same storage; name another with --to-dir'],
       [['--from', 'memory', '--to', 'file'], '--from: what is kept in memory ends with its process'],
       [['--from', 'file', '--to', 'memory'], '--to: what is kept in memory ends with its process'],

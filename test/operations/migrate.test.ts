@@ -177,6 +177,13 @@ describe('a migration', () => {
     await target.close();
   });
 
+  it('mirrors no source that holds nothing: it may be the wrong one', async () => {
+    const target = await conversations(20, Date.now());
+    const source = await openStorage({ backend: 'memory' });
+    await expect(migrate(source, target, { mirror: true })).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
+    expect((await digestOf(target)).records).toBe(20);
+  });
+
   it('ends between two records when it is told to', async () => {
     const source = await conversations(100, Date.now());
     const target = await openStorage({ backend: 'memory' });

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { resolveState } from '../../agent/resolve-state.js';
 import type { StateConfig } from '../../config/index.js';
@@ -101,6 +102,9 @@ function storageOf(
     const storageDir = dir === undefined ? same && resolve(directory, same.storage_dir) : resolve(cwd, dir);
     if (storageDir === undefined)
       throw usage(`${flag('-dir')} is missing: the configuration names no directory`, flag('-dir'));
+    // It would pass for an empty one.
+    if (name === 'from' && !existsSync(storageDir))
+      throw usage(`${flag('-dir')}: there is no ${storageDir}`, flag('-dir'));
     return { backend, storageDir };
   }
   if (backend !== 'valkey') throw usage(`${flag('')}: ${JSON.stringify(backend)} is neither file nor valkey`, flag(''));
