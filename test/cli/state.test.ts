@@ -272,6 +272,28 @@ describe('agentup state export and import', () => {
     expect((await readdir(cwd)).filter((name) => name.includes('.tmp'))).toEqual([]);
   });
 
+  it('end with 1 where a file could not be read, and so does a migration: the rest is there', async () => {
+    const damaged = join(cwd, 'kept/contexts/ada.jsonl');
+    const whole = await readFile(damaged, 'utf8');
+    for (const [text, records] of [
+      ['nothing of this can be read\n', 3],
+      [whole.replace('Hello Ada"', 'Hello Ada'), 4],
+    ] as const) {
+      await writeFile(damaged, text);
+      for (const args of [
+        ['export', `${records}.ndjson`],
+        ['migrate', '--from', 'file', '--to', 'file', '--to-dir', `${records}`],
+      ]) {
+        const { status, stdout, stderr } = await runHere(['state', ...args], { cwd, env: { AGENTUP_LOG: 'silent' } });
+        expect([status, stdout + stderr]).toEqual([1, expect.stringMatching(`(exported|copied) ${records} records`)]);
+        expect(stderr).toContain(`1 record cannot be read and did not go along, or not whole: ${damaged}`);
+      }
+      await config(`state: { backend: file, storage_dir: ./from-export-${records} }\n`);
+      expect(await json('import', `${records}.ndjson`)).toMatchObject({ written: records });
+      await config('state: { backend: file, storage_dir: ./kept }\n');
+    }
+  });
+
   it('stop quietly when the reader does', async () => {
     const child = spawn('/bin/sh', ['-c', `"${process.execPath}" "${BIN}" state export | head -n 1`], {
       cwd,

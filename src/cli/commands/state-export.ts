@@ -3,13 +3,14 @@ import { resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { AgentUpError, messageOf } from '../../errors.js';
 import { exportRecords } from '../../operations/export-records.js';
-import { EXIT, type ExitCode } from '../exit-codes.js';
+import type { ExitCode } from '../exit-codes.js';
 import { type PlaceFlags, workingDirectory } from '../place.js';
 import { CONVERSATION_SPACES } from '../state/conversations.js';
 import { interrupted } from '../state/interrupted.js';
 import { withState } from '../state/open-state.js';
 import { ProgressBar } from '../state/progress-bar.js';
 import { countText } from '../state/texts.js';
+import { endWithout } from '../state/unreadable.js';
 import type { Terminal } from '../terminal.js';
 
 export interface StateExportOptions extends PlaceFlags {
@@ -22,7 +23,7 @@ export interface StateExportOptions extends PlaceFlags {
 export async function run(options: StateExportOptions, terminal: Terminal): Promise<ExitCode> {
   const file = options.file === undefined || options.file === '-' ? undefined : options.file;
   const spaces = options.conversations ? CONVERSATION_SPACES : undefined;
-  return withState(options, terminal, async (storage) => {
+  return withState(options, terminal, async (storage, unreadable) => {
     const bar = new ProgressBar(terminal);
     let count = 0;
     const onRecord = (records: number): void => {
@@ -35,7 +36,7 @@ export async function run(options: StateExportOptions, terminal: Terminal): Prom
     else await toFile(resolve(workingDirectory(options, terminal), file), lines, options.force === true);
     bar.end();
     if (whole) terminal.note(`exported ${countText(count, 'record')}${file === undefined ? '' : ` to ${file}`}`);
-    return EXIT.done;
+    return endWithout(unreadable, terminal);
   });
 }
 

@@ -5,7 +5,7 @@ import type { StateConfig } from '../../config/index.js';
 import { urlProblem } from '../../config/url-problem.js';
 import { type MigrateReport, migrate } from '../../operations/migrate.js';
 import type { StorageOptions } from '../../storage/open-storage.js';
-import { EXIT, type ExitCode } from '../exit-codes.js';
+import type { ExitCode } from '../exit-codes.js';
 import { usage } from '../interview.js';
 import { openConfig } from '../open-config.js';
 import { type PlaceFlags, workingDirectory } from '../place.js';
@@ -14,6 +14,7 @@ import { interrupted } from '../state/interrupted.js';
 import { withStorage } from '../state/open-state.js';
 import { ProgressBar } from '../state/progress-bar.js';
 import { countOf, countText, sizeText } from '../state/texts.js';
+import { endWithout } from '../state/unreadable.js';
 import type { Terminal } from '../terminal.js';
 
 export interface StateMigrateOptions extends PlaceFlags, ConfirmFlags {
@@ -69,10 +70,10 @@ export async function run(options: StateMigrateOptions, terminal: Terminal): Pro
     );
   if (mirror && !dryRun) await confirmed('Remove from the target what the source has not?', options, terminal);
   const stop = interrupted();
-  const report = await withStorage(from, terminal, (source) =>
+  return withStorage(from, terminal, (source, unreadable) =>
     withStorage(to, terminal, async (target) => {
       const bar = new ProgressBar(terminal);
-      return migrate(source, target, {
+      const report = await migrate(source, target, {
         dryRun,
         move,
         mirror,
@@ -80,11 +81,11 @@ export async function run(options: StateMigrateOptions, terminal: Terminal): Pro
         signal: stop,
         onProgress: ({ phase, done, total }) => bar.show(phase, done, total),
       }).finally(() => bar.end());
+      if (json) terminal.json(report);
+      else print(report, options, terminal);
+      return endWithout(unreadable, terminal);
     }),
   );
-  if (json) terminal.json(report);
-  else print(report, options, terminal);
-  return EXIT.done;
 }
 
 /** A side takes from the configuration what its flags leave open, where it names the configured backend. */
