@@ -198,6 +198,22 @@ describe('agentup state clear and cleanup', () => {
     expect(existsSync(join(cwd, 'kept/contexts/ada.jsonl'))).toBe(false);
   });
 
+  it('clear does not take the one of another tenant for one that can no longer be read', async () => {
+    const storage = open();
+    await new ConversationContext(storage, { scope: { tenantId: 'hotel' } }).setVariable('ada', 'x', 1);
+    await storage.close();
+    await writeFile(join(cwd, 'kept/contexts/ada.jsonl'), 'nothing of this can be read\n');
+    const { status, stderr } = await state('clear', 'ada', '--yes');
+    expect([status, stderr]).toEqual([
+      2,
+      expect.stringContaining('one that is damaged (tenant -); conversation (tenant hotel'),
+    ]);
+    expect(await json('show', 'ada', '--tenant', 'hotel')).toMatchObject({ variables: { x: 1 } });
+    expect(await json('clear', 'ada', '--tenant', '', '--yes')).toMatchObject({ removed: true });
+    expect(existsSync(join(cwd, 'kept/contexts/ada.jsonl'))).toBe(false);
+    expect(await json('clear', 'ada', '--yes')).toMatchObject({ removed: true, tenantId: 'hotel' });
+  });
+
   it('cleanup removes what is old, of every scope, and nothing else', async () => {
     const clock = new TestClock(Date.now() - 90_000_000);
     const storage = new FileStorage({ storageDir: join(cwd, 'kept'), clock });

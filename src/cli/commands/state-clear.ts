@@ -1,4 +1,4 @@
-import { isAgentUpError } from '../../errors.js';
+import { AgentUpError, isAgentUpError } from '../../errors.js';
 import type { RecordKey } from '../../storage/keys.js';
 import type { StateStorage } from '../../storage/state-storage.js';
 import { EXIT, type ExitCode } from '../exit-codes.js';
@@ -33,16 +33,27 @@ interface Found {
 }
 
 async function found(storage: StateStorage, options: StateClearOptions): Promise<Found> {
+  // With a user it is known whose is meant; whose a damaged one is nobody can tell.
+  const damaged = options.user === undefined ? await findDamaged(storage, options) : undefined;
   try {
     const { info, name } = await findConversation(storage, options.contextId, options);
+    if (damaged) throw several(damaged, name);
     const { total, dropped } = await storage.readLog(info.key, { limit: 0 });
     return { key: info.key, name, size: countText(total - dropped, 'message') };
   } catch (error) {
     if (!isAgentUpError(error, 'CONTEXT_NOT_FOUND')) throw error;
-    const damaged = await findDamaged(storage, options);
-    if (!damaged) throw error;
-    return { key: damaged, name: nameOf(damaged, undefined), size: 'damaged' };
+    const key = damaged ?? (await findDamaged(storage, options));
+    if (!key) throw error;
+    return { key, name: nameOf(key, undefined), size: 'damaged' };
   }
+}
+
+function several({ scope, id }: RecordKey, { kind, tenantId, userId }: ConversationName): AgentUpError {
+  const which = `one that is damaged (tenant ${scope[0] ?? '-'}); ${kind} (tenant ${tenantId ?? '-'}, user ${userId ?? '-'})`;
+  return new AgentUpError('USAGE', `2 conversations are called ${JSON.stringify(id)}: ${which}`, {
+    contextId: id,
+    fix: "choose with --tenant (--tenant '': of none) or --user",
+  });
 }
 
 /** No list has a record that cannot be read; it is where a conversation of this name would be. */
