@@ -9,8 +9,6 @@ import type { OutboxEntry } from './outbox-entry.js';
 
 /** Notes that a turn may have committed something to send, for whoever comes when its process has died. */
 const SPACE = 'sync-turns';
-/** A note that leads nowhere is kept for as long as its turn may run. Seconds. */
-const NOTE_TTL = 86_400;
 /** A note older than this is looked at for whether its turn runs. */
 const RUNNING_MS = 60_000;
 const PROBE_MS = 2_000;
@@ -109,7 +107,8 @@ export class TurnOutbox {
       { op: 'set', field: 'key', value: encode(text) },
       { op: 'set', field: 'at', value: String(now) },
     ] as const;
-    await this.#outbox.storage.commit(note, changes, { expiry: { set: NOTE_TTL } });
+    // Whenever somebody comes: what it leads to waits as long. One that leads nowhere is removed by the first who looks.
+    await this.#outbox.storage.commit(note, changes, { expiry: { set: 'none' } });
   }
 
   /** A turn on another storage cannot carry it: it goes into the outbox when the turn is committed. */

@@ -166,12 +166,13 @@ describe('in a turn', () => {
     );
   });
 
-  it('finds what a process committed that died then', async () => {
+  it.each([0, 30 * 86_400_000])('finds what a process committed that died then, %i ms later', async (later) => {
     const dying = new DyingStorage({ clock });
     const own = new ConversationSync({ storage: dying, ...optionsOf() });
     await run(async () => own.addMessage('ana', 'user', 'hi'), dying).catch(() => {});
     await own.close();
     dying.dead = false;
+    clock.advance(later);
     await using next = new ConversationSync({ storage: dying, ...optionsOf() });
     // The commit that moves it lets it die no more.
     Object.defineProperty(dying, 'dead', { get: () => false, set: () => {} });
