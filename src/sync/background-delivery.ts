@@ -81,7 +81,7 @@ export class BackgroundDelivery {
   /** Sends what waits, also what is to be left alone for a while. */
   async flush(): Promise<void> {
     await Promise.all(this.#background);
-    await this.#turns.recover(this.#parts.clock.now());
+    await this.#recover();
     await this.#parts.sender.pass(true);
   }
 
@@ -92,12 +92,19 @@ export class BackgroundDelivery {
     await this.#looping;
   }
 
+  async #recover(): Promise<void> {
+    const { clock, logger } = this.#parts;
+    await this.#turns.recover(clock.now(), (error) => {
+      logger.error(error, 'what a turn of a process that died has to tell could not be moved');
+    });
+  }
+
   async #loop(everyMs: number): Promise<void> {
     const { sender, clock, logger } = this.#parts;
     const { signal } = this.#stop;
     while (!signal.aborted) {
       try {
-        await this.#turns.recover(clock.now());
+        await this.#recover();
         await sender.pass();
       } catch (error) {
         if (isAgentUpError(error, 'STORAGE_CLOSED')) return;

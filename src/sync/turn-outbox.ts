@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { OUTGOING } from '../conversation/outgoing.js';
 import type { Turn } from '../conversation/turn.js';
+import { isAgentUpError } from '../errors.js';
 import { decode, encode, integerOf } from '../json.js';
 import { keyOfText, keyText, type RecordKey } from '../storage/keys.js';
 import { uniqueId } from '../unique-id.js';
@@ -76,8 +77,8 @@ export class TurnOutbox {
     return moved;
   }
 
-  /** Moves what turns of processes that died have committed. */
-  async recover(now: number): Promise<readonly OutboxEntry[]> {
+  /** Moves what turns of processes that died have committed. `failed` is told of one that could not be; the others are. */
+  async recover(now: number, failed: (error: unknown) => void): Promise<readonly OutboxEntry[]> {
     const { storage } = this.#outbox;
     const moved: OutboxEntry[] = [];
     for await (const { key: note, record } of storage.list({ space: SPACE, contents: true })) {
@@ -85,7 +86,12 @@ export class TurnOutbox {
       if (text === undefined) continue;
       const key = keyOfText(decode<string>(text));
       const isOld = now - (integerOf(record?.fields.get('at') ?? '0') ?? 0) > RUNNING_MS;
-      moved.push(...(isOld ? await this.#clear(key, note) : await this.move(key)));
+      try {
+        moved.push(...(isOld ? await this.#clear(key, note) : await this.move(key)));
+      } catch (error) {
+        if (isAgentUpError(error, 'STORAGE_UNAVAILABLE') || isAgentUpError(error, 'STORAGE_CLOSED')) throw error;
+        failed(error);
+      }
     }
     return moved;
   }

@@ -3,6 +3,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Agent } from '../../src/agent/agent.js';
 import { createAgent } from '../../src/agent/create-agent.js';
 import { ConversationContext } from '../../src/conversation/conversation-context.js';
+import { AgentUpError } from '../../src/errors.js';
+import { silentLogger } from '../../src/logger.js';
 import { handler } from '../../src/skill/handler.js';
 import { injected } from '../../src/skill/injected.js';
 import { inputRequired } from '../../src/skill/input-required.js';
@@ -10,6 +12,7 @@ import { skill } from '../../src/skill/skill.js';
 import { stateful } from '../../src/skill/stateful.js';
 import type { Task } from '../../src/skill/task.js';
 import { withState } from '../../src/skill/with-state.js';
+import { ForwardingStorage } from '../../src/storage/forwarding-storage.js';
 import type { RecordKey } from '../../src/storage/keys.js';
 import { MemoryStorage } from '../../src/storage/memory-storage.js';
 import type { Change, CommitOptions, StateStorage } from '../../src/storage/state-storage.js';
@@ -183,6 +186,40 @@ describe('in a turn', () => {
     await next.flush();
     expect(await notes(dying)).toBe(0);
     expect(await remote.said('ana')).toEqual(['hi']);
+  });
+
+  it('finds it beside a conversation that cannot be read any more', async () => {
+    const dying = new DyingStorage({ clock });
+    const own = new ConversationSync({ storage: dying, ...optionsOf() });
+    for (const id of ['c1', 'c2']) {
+      await run(async () => own.addMessage(id, 'user', 'hi'), dying, id).catch(() => {});
+      dying.dead = false;
+    }
+    await own.close();
+    const damaged = (key: RecordKey): void => {
+      if (key.id === 'c1') throw new AgentUpError('RECORD_CORRUPT', 'damaged');
+    };
+    const late = new (class extends ForwardingStorage {
+      override async begin(...args: Parameters<StateStorage['begin']>) {
+        damaged(args[0]);
+        return super.begin(...args);
+      }
+      override async read(...args: Parameters<StateStorage['read']>) {
+        damaged(args[0]);
+        return super.read(...args);
+      }
+    })(dying);
+    Object.defineProperty(dying, 'dead', { get: () => false, set: () => {} });
+    for (const later of [0, 120_000]) {
+      clock.advance(later);
+      const logged: unknown[] = [];
+      const logger = { ...silentLogger, error: (error: unknown) => void logged.push(error) };
+      await using next = new ConversationSync({ storage: late, ...optionsOf(), logger });
+      await next.flush();
+      expect(await remote.said('c2')).toEqual(['hi']);
+      expect(logged).toEqual([expect.objectContaining({ code: 'RECORD_CORRUPT' })]);
+      expect(await notes(dying)).toBe(later === 0 ? 2 : 1);
+    }
   });
 
   it('loses nothing that a turn of another process says while what it found is being moved', async () => {
