@@ -36,7 +36,8 @@ export interface ReencryptReport {
  * Encrypts with the present key whatever a storage holds in clear, or encrypted with one of the previous keys. Each
  * record is opened whole and replaced in one step where it has not changed meanwhile, so the storage may be in use by
  * those who know the new key; owner, times, expiry and positions of the log stay. What is encrypted with the present
- * key already is left alone: a run that was interrupted is simply started again.
+ * key already is left alone: a run that was interrupted is simply started again. Of what was
+ * replaced the storage keeps nothing.
  *
  * Replies that are kept for messages which are delivered again are reached where the storage `carriesReplies`. Of one
  * whose key is not known only that its message was handled can be told (`REPLY_NOT_KEPT`); that is no reason to fail.
@@ -81,19 +82,27 @@ async function reencryptRecord(
     const { changes, values } = changesOf(cipher, key, record);
     const replies = repliesOf(cipher, key, record);
     const counts = { values: values + replies.values, lostReplies: replies.lost };
-    if (counts.values === 0 || dryRun) return counts;
+    if (dryRun) return counts;
+    // Also of what is done: a run before this one may have been killed in between.
+    if (counts.values === 0) return scrubbed(storage, key, counts);
     const { createdAt, updatedAt, expiresAt, ownTtl, version, log } = record;
     const answer = await storage.commit(key, changes, {
       condition: { version },
       carried: { createdAt, updatedAt, expiresAt, ownTtl, ...(replies.values > 0 && { replies: replies.all }) },
       logMax: log.length,
     });
-    if (answer.committed) return counts;
+    if (answer.committed) return scrubbed(storage, key, counts);
   }
   throw new AgentUpError('CONFLICT', `the record ${key.id} kept changing while it was encrypted`, {
     recordId: key.id,
     space: key.space,
   });
+}
+
+/** What is replaced is to be gone, not only out of use. */
+async function scrubbed<T>(storage: StateStorage, key: RecordKey, counts: T): Promise<T> {
+  await storage.scrub?.(key);
+  return counts;
 }
 
 /** A record with all of its log, as it was at one moment. */

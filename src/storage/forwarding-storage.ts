@@ -56,6 +56,10 @@ export class ForwardingStorage implements StateStorage {
     return this.inner.delete(key);
   }
 
+  async scrub(key: RecordKey): Promise<void> {
+    await this.inner.scrub?.(key);
+  }
+
   list(query: ListQuery): AsyncIterable<RecordInfo> {
     return this.inner.list(query);
   }

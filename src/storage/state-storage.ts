@@ -58,6 +58,12 @@ export interface StateStorage {
   /** Removes the record with its log. A lease on it stays; its holder's commit starts the record anew. */
   delete(key: RecordKey): Promise<boolean>;
 
+  /**
+   * Keeps nothing of what a record held before and holds no more, when it returns. Only for a backend that would: files
+   * whose older lines stay for a while.
+   */
+  scrub?(key: RecordKey): Promise<void>;
+
   /** Records of a space, from an index, each once, none expired. Order inside one scope: that of `encodeName(id)`. */
   list(query: ListQuery): AsyncIterable<RecordInfo>;
 

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
@@ -81,6 +81,48 @@ describe('reencrypt', () => {
       expect(await tokensOf(storage)).toEqual(stored);
     },
   );
+
+  it('leaves nothing of what it replaces in the files, also where a run was killed in between', async () => {
+    const storageDir = mkdtempSync(join(root, 'scrubbed-'));
+    const storage = await openStorage({ backend: 'file', storageDir });
+    open.push(storage);
+    await migrate(await conversations(24, Date.now() - 60_000), storage);
+    const written = (): string =>
+      readdirSync(storageDir, { recursive: true, encoding: 'utf8' })
+        .filter((name) => name.endsWith('.jsonl'))
+        .map((name) => readFileSync(join(storageDir, name), 'utf8'))
+        .join('');
+    const [first, second] = [newKey(), newKey()];
+    const inClear = /message \d|ñ \d/;
+    expect(written()).toMatch(inClear);
+    await reencrypt(storage, { key: first });
+    const all = await digestOf(new EncryptedStorage(storage, { key: first }));
+    expect(written()).not.toMatch(inClear);
+
+    const one = storage.scrub?.bind(storage);
+    Object.assign(storage, { scrub: () => Promise.resolve() });
+    await reencrypt(storage, { key: second, previous: [first] });
+    const old = (written().match(/enc1\.[\w-]+/g) ?? []).length;
+    Object.assign(storage, { scrub: one });
+    expect(await reencrypt(storage, { key: second, previous: [first] })).toMatchObject({ rewritten: 0 });
+    expect((written().match(/enc1\.[\w-]+/g) ?? []).length).toBeLessThan(old * 0.7);
+    expect(new Set(written().match(/enc1\.[\w-]+/g))).toHaveLength(1);
+    expect(await digestOf(new EncryptedStorage(storage, { key: second }))).toEqual(all);
+  });
+
+  it('fails where a file cannot be written anew, and loses nothing', async () => {
+    const storageDir = mkdtempSync(join(root, 'unscrubbed-'));
+    const storage = await openStorage({ backend: 'file', storageDir });
+    open.push(storage);
+    const key = newKey();
+    await storage.commit({ space: 'contexts', scope: [], id: 'a' }, [{ op: 'set', field: 'var:x', value: '1' }]);
+    mkdirSync(join(storageDir, 'contexts/a.jsonl.tmp'));
+    await expect(reencrypt(storage, { key })).rejects.toMatchObject({ code: 'STORAGE_FAILED' });
+    rmSync(join(storageDir, 'contexts/a.jsonl.tmp'), { recursive: true });
+    expect(await reencrypt(storage, { key })).toMatchObject({ records: 1, values: 0 });
+    const read = await new EncryptedStorage(storage, { key }).read({ space: 'contexts', scope: [], id: 'a' });
+    expect(read?.fields.get('var:x')).toBe('1');
+  });
 
   it('goes on where it was interrupted', async () => {
     const storage = await conversations(40, Date.now() - 60_000);

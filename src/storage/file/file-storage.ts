@@ -171,6 +171,14 @@ export class FileStorage implements StateStorage {
     );
   }
 
+  async scrub(key: RecordKey): Promise<void> {
+    this.#open();
+    checkKey(key);
+    this.#writing();
+    const path = this.#shelf.pathOf(key);
+    if (this.#shelf.guarded(path, () => statOf(path))) await this.#shelf.pending(this.#shelf.scrub(path));
+  }
+
   async *list(query: ListQuery): AsyncGenerator<RecordInfo> {
     this.#open();
     checkList(query);

@@ -19,6 +19,7 @@ const sync = promisify(fsync);
 
 /** Is most of a file what nobody will read again, or damaged? */
 export function isWorthRewriting(journal: Journal, fold: RecordFold): boolean {
+  if (journal.scrubbing) return true;
   if (journal.size < journal.notBefore) return false;
   if (journal.damaged) return true;
   const garbage = journal.size - fold.fieldBytes - fold.replies.bytes - fold.logBytes;

@@ -75,6 +75,8 @@ export class Journal {
 
   /** Until it is larger than this, writing it anew is not tried again. */
   notBefore = 0;
+  /** It is to be written anew whatever its size, so that nothing is left of what is gone. */
+  scrubbing = false;
 
   /** Lines of the file cannot be read. */
   get damaged(): boolean {
@@ -155,6 +157,7 @@ export class Journal {
     stamp(file, fold.updatedAt, true);
     renameSync(temporary, this.path);
     this.close();
+    this.scrubbing = false;
     this.#file = file;
     this.#inode = ino;
     this.#fold = fold;

@@ -138,6 +138,22 @@ export class RecordShelf {
     });
   }
 
+  /** Writes a record's file anew, without what is gone. @throws STORAGE_FAILED where that could not be done */
+  async scrub(path: string): Promise<void> {
+    await this.exclusive(path, (desk) => {
+      desk.journal.scrubbing = desk.read() !== undefined;
+    });
+    // Its turn comes when the file has been written, under the same lock.
+    await this.exclusive(path, ({ journal }) => {
+      if (!journal.scrubbing) return;
+      journal.scrubbing = false;
+      throw new AgentUpError('STORAGE_FAILED', `${path} could not be written anew, and still holds what is gone`, {
+        backend: 'file',
+        file: path,
+      });
+    });
+  }
+
   add(path: string, task: Task): void {
     this.desk(path).add(task);
   }
