@@ -57,6 +57,15 @@ describe('agentup state reencrypt', () => {
     for (const { stdout, stderr } of [refused, wrong, clear]) expect(stdout + stderr).not.toContain('enc1.');
   });
 
+  it('does not end with 0 where a file could not be read, and stays as it is', async () => {
+    await config('  encryption: { key: "${STATE_KEY}" }');
+    const damaged = join(cwd, 'kept/contexts/ada.jsonl');
+    await writeFile(damaged, 'nothing of this can be read\n');
+    const { status, stdout, stderr } = await state('reencrypt');
+    expect([status, stdout]).toEqual([1, expect.stringContaining('of 1 record')]);
+    expect(stderr).toContain(`1 record could not be read and encrypted: ${damaged}`);
+  });
+
   it('needs a key', async () => {
     await config('');
     const { status, stderr } = await state('reencrypt');

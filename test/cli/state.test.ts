@@ -302,7 +302,7 @@ describe('agentup state export and import', () => {
       ]) {
         const { status, stdout, stderr } = await runHere(['state', ...args], { cwd, env: { AGENTUP_LOG: 'silent' } });
         expect([status, stdout + stderr]).toEqual([1, expect.stringMatching(`(exported|copied) ${records} records`)]);
-        expect(stderr).toContain(`1 record cannot be read and did not go along, or not whole: ${damaged}`);
+        expect(stderr).toContain(`1 record could not be read and taken along whole: ${damaged}`);
       }
       await config(`state: { backend: file, storage_dir: ./from-export-${records} }\n`);
       expect(await json('import', `${records}.ndjson`)).toMatchObject({ written: records });

@@ -36,7 +36,7 @@ export async function run(options: StateExportOptions, terminal: Terminal): Prom
     else await toFile(resolve(workingDirectory(options, terminal), file), lines, options.force === true);
     bar.end();
     if (whole) terminal.note(`exported ${countText(count, 'record')}${file === undefined ? '' : ` to ${file}`}`);
-    return endWithout(unreadable, terminal);
+    return endWithout(unreadable, 'taken along whole', terminal);
   });
 }
 

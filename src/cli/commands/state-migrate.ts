@@ -83,7 +83,7 @@ export async function run(options: StateMigrateOptions, terminal: Terminal): Pro
       }).finally(() => bar.end());
       if (json) terminal.json(report);
       else print(report, options, terminal);
-      return endWithout(unreadable, terminal);
+      return endWithout(unreadable, 'taken along whole', terminal);
     }),
   );
 }

@@ -3,13 +3,14 @@ import { resolveState } from '../../agent/resolve-state.js';
 import { AgentUpError } from '../../errors.js';
 import { type ReencryptReport, reencrypt } from '../../operations/reencrypt.js';
 import type { StorageOptions } from '../../storage/open-storage.js';
-import { EXIT, type ExitCode } from '../exit-codes.js';
+import type { ExitCode } from '../exit-codes.js';
 import { openConfig } from '../open-config.js';
 import type { PlaceFlags } from '../place.js';
 import { interrupted } from '../state/interrupted.js';
 import { withStorage } from '../state/open-state.js';
 import { ProgressBar } from '../state/progress-bar.js';
 import { countOf, countText } from '../state/texts.js';
+import { endWithout } from '../state/unreadable.js';
 import type { Terminal } from '../terminal.js';
 
 export interface StateReencryptOptions extends PlaceFlags {
@@ -33,15 +34,19 @@ export async function run(options: StateReencryptOptions, terminal: Terminal): P
   const caches = resolveCaches(config);
   const signal = interrupted();
   const total = { records: 0, rewritten: 0, values: 0, lostReplies: 0 };
+  const unreadable = new Set<string>();
   for (const storage of caches ? [state, caches] : [state]) {
     const bar = new ProgressBar(terminal);
-    const report = await withStorage({ ...storage, encryption: undefined }, terminal, (opened) =>
+    const report = await withStorage({ ...storage, encryption: undefined }, terminal, (opened, files) =>
       reencrypt(opened, encryption as NonNullable<typeof encryption>, {
         dryRun,
         parallel,
         signal,
         onProgress: (done, all) => bar.show(dryRun ? 'checked' : 'encrypted', done, all),
-      }).finally(() => bar.end()),
+      }).finally(() => {
+        bar.end();
+        for (const file of files) unreadable.add(file);
+      }),
     );
     for (const name of ['records', 'rewritten', 'values', 'lostReplies'] as const) total[name] += report[name];
   }
@@ -51,7 +56,7 @@ export async function run(options: StateReencryptOptions, terminal: Terminal): P
     const replies = countText(total.lostReplies, 'kept reply', 'kept replies');
     terminal.note(`${replies} of messages that were handled cannot be opened any more: their key is not configured`);
   }
-  return EXIT.done;
+  return endWithout(unreadable, 'encrypted', terminal);
 }
 
 function sentenceOf({ records, rewritten, values }: ReencryptReport, dryRun: boolean): string {

@@ -17,10 +17,10 @@ export function noting(files: Set<string>, logger: Logger): Logger {
   };
 }
 
-/** How a command ends that was to take everything along, and says what it could not. */
-export function endWithout(files: ReadonlySet<string>, terminal: Terminal): ExitCode {
+/** How a command ends that was to take in everything. `done`: what could not be done with the files. */
+export function endWithout(files: ReadonlySet<string>, done: string, terminal: Terminal): ExitCode {
   if (files.size === 0) return EXIT.done;
-  const what = `${countText(files.size, 'record')} cannot be read and did not go along, or not whole`;
+  const what = `${countText(files.size, 'record')} could not be read and ${done}`;
   const fix = 'mend the files, or remove them with `agentup state clear`, and do it again';
   reportError(new AgentUpError('RECORD_CORRUPT', `${what}: ${[...files].join(', ')}`, { fix }), terminal);
   return EXIT.failed;
