@@ -132,9 +132,9 @@ onEachBackend('the lifecycle of a conversation', ({ storage, pass, clock }) => {
     expect(script.seen[1]?.event).toMatchObject({ phase: 'handler', error: { message: 'not yet' } });
   });
 
-  it.each(['serial', 'parallel'] as const)('fails with its hook, leaves nothing, and begins with the next message, in %s turns', async (concurrency) => {
+  it('fails with its hook, leaves nothing, and begins with the next message', async () => {
     const script = scripted();
-    await using agent = await agentOf(script, { concurrency });
+    await using agent = await agentOf(script);
     const id = fresh();
     script.fail = { started: 'no', error: 'cannot tell' };
     await expect(agent.handle(task('hi', id))).rejects.toThrow('no');
