@@ -1,5 +1,4 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { setTimeout as delay } from 'node:timers/promises';
 import { isAgentUpError } from '../errors.js';
 import type { Token } from '../json.js';
 import type { Logger } from '../logger.js';
@@ -18,7 +17,7 @@ import type { CommitSettings } from './commit-settings.js';
 import { isToOutlive, outlive } from './outlive.js';
 import { Turn, turnEnded } from './turn.js';
 import type { Lease } from './turn-commits.js';
-import { busy, TurnQueue } from './turn-queue.js';
+import { busy, type Stop, TurnQueue } from './turn-queue.js';
 import { WorkingCopy } from './working-copy.js';
 
 export interface TurnSettings extends CommitSettings {
@@ -74,6 +73,8 @@ export interface TurnTarget {
   readonly owner?: string | undefined;
   /** Names the message that is handled. Of a turn that joins another one it means nothing. */
   readonly idempotencyKey?: string | undefined;
+  /** Ends the wait for other turns. What it does once the turn runs is the handler's. */
+  readonly stop?: Stop | undefined;
 }
 
 export interface TurnOutcome<Result> {
@@ -90,7 +91,7 @@ export interface TurnOutcome<Result> {
  * One function, because each more would be one more promise, which costs as much as a few reads of a handler.
  * @param beforeCommit told what the handler returned
  * @param more says how to come to the result where what the handler returned is not yet it, but a stream
- * @throws CONVERSATION_BUSY when the conversation does not come free in time, LEASE_LOST when somebody else took over
+ * @throws CONVERSATION_BUSY when the conversation does not come free in time, LEASE_LOST when somebody else took over, what `target.stop` says
  */
 export async function runTurn<Result>(
   target: TurnTarget,
@@ -98,7 +99,7 @@ export async function runTurn<Result>(
   beforeCommit?: (turn: Turn, result: Result) => void,
   more?: (result: Result) => (() => Promise<Result>) | undefined,
 ): Promise<TurnOutcome<Result>> {
-  const { storage, key, settings, owner, idempotencyKey } = target;
+  const { storage, key, settings, owner, idempotencyKey, stop } = target;
   if (owner !== undefined) checkId(owner, 'userId');
   const text = keyText(key);
   const parent = currentTurn(storage, text);
@@ -109,7 +110,7 @@ export async function runTurn<Result>(
   const asks = parent || parallel ? undefined : beginOptions(settings, idempotencyKey);
   // The commit of the turn before may ask for this one: it must not fail for what is wrong here.
   if (asks && queue.has(text)) checkBegin(key, asks);
-  const waiting = line === undefined ? undefined : queue.enter(line, settings, asks);
+  const waiting = line === undefined ? undefined : queue.enter(line, settings, asks, stop);
   const handedOver = waiting ? await waiting : undefined;
   let turn: Turn | undefined;
   /** The token of a `begin` that has not been answered. */
@@ -128,7 +129,7 @@ export async function runTurn<Result>(
         begun ??= await storage.begin(key, asks);
         if (begun.busy) {
           asked = undefined;
-          await untilNext(deadline, begun.retryAfterMs, pause);
+          await untilNext(deadline, begun.retryAfterMs, pause, stop);
           begun = undefined;
         } else {
           let { record } = begun;
@@ -170,10 +171,21 @@ export async function runTurn<Result>(
 /** The pauses between two questions stay below the life of a reservation, so that the place in line is kept. */
 const MAX_PAUSE_MS = RESERVATION_MS / 4;
 
-async function untilNext(deadline: number, retryAfterMs: number, pause: number): Promise<void> {
+async function untilNext(deadline: number, retryAfterMs: number, pause: number, stop: Stop | undefined): Promise<void> {
   const left = deadline - performance.now();
   if (left <= 0) throw busy('another process holds its lease', retryAfterMs);
-  await delay(Math.min(left, retryAfterMs, pause * (0.5 + Math.random())));
+  stop?.check();
+  await new Promise<void>((resolve, reject) => {
+    const deaf = stop?.hear((error) => {
+      clearTimeout(timer);
+      reject(error);
+    });
+    const next = (): void => {
+      deaf?.();
+      resolve();
+    };
+    const timer = setTimeout(next, Math.min(left, retryAfterMs, pause * (0.5 + Math.random())));
+  });
 }
 
 /** What a turn waits in line for: parallel ones for nothing but an earlier delivery of their own message. */

@@ -14,6 +14,14 @@ export interface Passing {
   readonly begun: HandedOver | undefined;
 }
 
+/** What may end a turn before its time. */
+export interface Stop {
+  /** @throws where it has */
+  check(): void;
+  /** Calls back, with what to throw, when it does. @returns ends that */
+  hear(callback: (error: unknown) => void): () => void;
+}
+
 interface Waiting {
   /** How it would begin; absent where it takes no lease. */
   readonly asks: BeginOptions | undefined;
@@ -34,35 +42,45 @@ export class TurnQueue {
   /**
    * Takes the place of the turn that runs, or waits at most `waitMs` for those of `text` that came before. Who has
    * entered must leave.
+   * @param stop takes it out of the line
    * @returns a promise where there is anything to wait for; of the turn, where the one before has begun it already
-   * @throws CONVERSATION_BUSY when `maxWaiting` wait already, or the wait took too long
+   * @throws CONVERSATION_BUSY when `maxWaiting` wait already, or the wait took too long; what `stop` says
    */
   enter(
     text: string,
     { waitMs, maxWaiting }: { readonly waitMs: number; readonly maxWaiting: number },
     asks: BeginOptions | undefined,
+    stop?: Stop,
   ): Promise<HandedOver | undefined> | undefined {
     const line = this.#lines.get(text);
     if (!line) {
       this.#lines.set(text, { size: 1, waiting: [] });
       return undefined;
     }
+    stop?.check();
     if (line.size >= maxWaiting) throw busy(`${line.size} turns of this conversation wait already`);
     line.size++;
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(
-        () => {
-          line.waiting.splice(line.waiting.indexOf(waiting), 1);
-          line.size--;
-          reject(busy(`a turn waited ${waitMs} ms for the ones before it`));
-        },
-        Math.min(waitMs, MAX_TIMER_MS),
-      );
-      const enter = (begun: HandedOver | undefined): void => {
+      const done = (): void => {
         clearTimeout(timer);
+        deaf?.();
+      };
+      const giveUp = (error: unknown): void => {
+        done();
+        line.waiting.splice(line.waiting.indexOf(waiting), 1);
+        line.size--;
+        reject(error);
+      };
+      const enter = (begun: HandedOver | undefined): void => {
+        done();
         resolve(begun);
       };
       const waiting: Waiting = { asks, enter };
+      const deaf = stop?.hear(giveUp);
+      const timer = setTimeout(
+        () => giveUp(busy(`a turn waited ${waitMs} ms for the ones before it`)),
+        Math.min(waitMs, MAX_TIMER_MS),
+      );
       line.waiting.push(waiting);
     });
   }

@@ -16,7 +16,7 @@ import type { StatefulOptions } from './stateful-options.js';
 import { decodeReply, encodeReply, isKept } from './stored-reply.js';
 import { drainWebStream, isWebStream } from './stream-turn.js';
 import { checkTask, type Task } from './task.js';
-import { cancellable, throwIfCancelled } from './turn-signal.js';
+import { cancellable, stopOf, throwIfCancelled } from './turn-signal.js';
 
 type Handler<T, R> = (task: T, context: ConversationContext, contextId: string) => R | Promise<R>;
 
@@ -62,13 +62,14 @@ async function invoke<T extends Task, R>(
   const owner = task.userId;
   const key = settings.dedupe === 0 ? undefined : idempotencyKeyOf(options, task, name);
   const notes = key === undefined || isInTurn() ? undefined : currentNotes();
+  const stop = stopOf(task);
   const onChunk = isInTurn() ? undefined : currentNotes()?.onChunk;
   let phase: 'handler' | 'started' = 'handler';
   let progress: 'before' | 'running' | { result: R } = 'before';
 
   const run = (on: ConversationContext, degraded: boolean): Promise<TurnOutcome<R>> =>
     runTurn<R>(
-      { storage: on.storage, key: on.keyOf(contextId), settings, logger, owner, idempotencyKey: key },
+      { storage: on.storage, key: on.keyOf(contextId), settings, logger, owner, idempotencyKey: key, stop },
       (turn) => {
         if (note) note.joined = turn.joined;
         if (!meetsOver(turn, on)) permit(turn, contextId, owner);

@@ -9,6 +9,7 @@ import { EnterFirst, enter, enterAlone, idsOf, meetsOver, reportError } from './
 import { currentRuntime } from './state-runtime.js';
 import type { StatefulOptions } from './stateful-options.js';
 import { stateOptionsOf, type ToolMetadata } from './tool-metadata.js';
+import { stopBy } from './turn-signal.js';
 
 /** A tool that can be called. */
 export interface CallableTool {
@@ -61,8 +62,9 @@ export async function callTool(tool: CallableTool, given: unknown, place: ToolPl
       { ...idsOf(where, contextId), tool: metadata.name, args, durationMs: performance.now() - begun, ...outcome },
       where,
     );
+  const stop = place.signal && stopBy(place.signal, (reason) => new ToolThrew('tool', reason));
   const turn = () =>
-    runTurn({ storage, key: context.keyOf(contextId), settings, logger, owner }, async (running) => {
+    runTurn({ storage, key: context.keyOf(contextId), settings, logger, owner, stop }, async (running) => {
       if (!meetsOver(running, context)) permit(running, contextId, owner);
       const inside = context.inTurn(running, contextId, false);
       return heeding(place.signal, running, async () => {

@@ -16,7 +16,8 @@ export interface Task {
   readonly metadata?: Readonly<Record<string, unknown>> | undefined;
   /**
    * Ends the turn before its time: pass it on to what the handler waits for. Once it is aborted the turn fails with
-   * `TURN_CANCELLED`, keeps nothing, and lets the next one in, whether the handler listens or not.
+   * `TURN_CANCELLED`, keeps nothing, and lets the next one in, whether the handler listens or not;
+   * a turn that waits for those before it leaves the line at once.
    */
   readonly signal?: AbortSignal | undefined;
 }

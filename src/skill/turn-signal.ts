@@ -1,3 +1,4 @@
+import type { Stop } from '../conversation/turn-queue.js';
 import { AgentUpError } from '../errors.js';
 import type { Task } from './task.js';
 
@@ -5,7 +6,7 @@ import type { Task } from './task.js';
  * Lets somebody end a turn before its time. Costs next to nothing until it is used: the signal is made when a handler
  * asks for it, which few do, while every message over the network has one of these.
  */
-export class Cancellation {
+export class Cancellation implements Stop {
   #reason: { readonly error: unknown } | undefined;
   #controller: AbortController | undefined;
   readonly #heard = new Set<(error: AgentUpError) => void>();
@@ -48,35 +49,51 @@ export class Cancellation {
 const CANCELLATION = Symbol.for('agentup.cancellation.1');
 type Cancellable = Task & { readonly [CANCELLATION]?: Cancellation };
 
+/** What may end the turn of a task, where anything may. */
+export function stopOf(task: Task): Stop | undefined {
+  const { [CANCELLATION]: own } = task as Cancellable;
+  if (own) return own;
+  return task.signal && stopBy(task.signal, cancelled);
+}
+
+/** @param errorOf makes what is thrown of the signal's reason */
+export function stopBy(signal: AbortSignal, errorOf: (reason: unknown) => unknown): Stop {
+  return {
+    check() {
+      if (signal.aborted) throw errorOf(signal.reason);
+    },
+    hear(callback) {
+      const heard = (): void => callback(errorOf(signal.reason));
+      signal.addEventListener('abort', heard, { once: true });
+      return () => signal.removeEventListener('abort', heard);
+    },
+  };
+}
+
 /** @throws TURN_CANCELLED where the task has been cancelled */
 export function throwIfCancelled(task: Task): void {
-  const own = (task as Cancellable)[CANCELLATION];
-  if (own) own.check();
-  else if (task.signal?.aborted) throw cancelled(task.signal.reason);
+  stopOf(task)?.check();
 }
 
 /** What `run` answers, or TURN_CANCELLED as soon as the task is cancelled, whatever `run` still does. */
 export function cancellable<R>(task: Task, run: () => R | Promise<R>): R | Promise<R> {
-  const own = (task as Cancellable)[CANCELLATION];
-  const signal = own ? undefined : task.signal;
-  if (!own && !signal) return run();
+  const stop = stopOf(task);
+  return stop ? stoppable(stop, run) : run();
+}
+
+/** What `run` answers, or what `stop` says as soon as it does, whatever `run` still does. */
+export function stoppable<R>(stop: Stop, run: () => R | Promise<R>): R | Promise<R> {
   const answer = run();
   if (!(answer instanceof Promise)) return answer;
   return new Promise<R>((resolve, reject) => {
-    const abort = (): void => reject(cancelled(signal?.reason));
-    const deaf = own?.hear(reject);
-    signal?.addEventListener('abort', abort, { once: true });
-    const done = (): void => {
-      deaf?.();
-      signal?.removeEventListener('abort', abort);
-    };
+    const deaf = stop.hear(reject);
     answer.then(
       (value) => {
-        done();
+        deaf();
         resolve(value);
       },
       (error: unknown) => {
-        done();
+        deaf();
         reject(error);
       },
     );

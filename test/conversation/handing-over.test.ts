@@ -222,6 +222,8 @@ function sharedEncryption(): readonly [StateStorage, StateStorage] {
 /** Commits wait until they are let go; the answer of one may be lost. */
 class SlowStorage extends ForwardingStorage {
   readonly asked: BeginOptions[] = [];
+  /** Commits that were to pass their lease on. */
+  passed = 0;
   #held: Promise<void> | undefined;
   #lose = false;
 
@@ -243,6 +245,7 @@ class SlowStorage extends ForwardingStorage {
   }
 
   override async commit(key: RecordKey, changes: readonly Change[], options?: CommitOptions) {
+    if (options?.lease?.next) this.passed++;
     const held = options?.lease?.next && this.#held;
     const answer = await this.inner.commit(key, changes, options);
     await held;
@@ -255,6 +258,23 @@ class SlowStorage extends ForwardingStorage {
 const count = (_task: Task, context: ConversationContext) => context.incrementVariable('c', 'n');
 
 describe('a turn that was begun by the one before', () => {
+  it('and was cancelled while it waited gives its lease back, and its place to the one behind', async () => {
+    const storage = new SlowStorage(new MemoryStorage());
+    const handler = on(storage, count, { wait: 2 });
+    const abort = new AbortController();
+    const letGo = storage.hold();
+    const first = handler(task('c'));
+    const gone = handler({ ...task('c'), signal: abort.signal });
+    const third = handler(task('c'));
+    // The commit of the first has asked for its lease by then.
+    await expect.poll(() => storage.passed).toBe(1);
+    abort.abort();
+    await expect(gone).rejects.toMatchObject({ code: 'TURN_CANCELLED' });
+    letGo();
+    expect(await Promise.all([first, third])).toEqual([1, 2]);
+    expect(await handler(task('c'))).toBe(3);
+  });
+
   it('and has given up waiting gives its lease back', async () => {
     const storage = new SlowStorage(new MemoryStorage());
     // Less than the half a minute after which the lease of the one that is gone would end.

@@ -181,6 +181,23 @@ describe.each(['memory', 'file', 'valkey'] as const)('an agent over A2A, on %s',
     });
   });
 
+  it('cancels a message that waits for its turn: it is not handled, and those behind it are', async () => {
+    await using serving = await serve({ state: stateOf(backend) });
+    const client = await a2aClient(serving.url);
+    closeGate();
+    const { id, contextId } = task(await say(client, 'hang', { returnImmediately: true }));
+    await expect.poll(() => shared.log).toContain(`hang ${contextId}`);
+    const waiting = task(await say(client, 'count', { contextId, returnImmediately: true }));
+    const behind = say(client, 'count', { contextId });
+    // The gate stays closed: it is answered while the turn before still runs.
+    const cancelled = await client.cancelTask({ tenant: '', id: waiting.id, metadata: undefined });
+    expect(cancelled.status?.state).toBe(TaskState.TASK_STATE_CANCELED);
+    expect((await client.getTask({ tenant: '', id })).status?.state).toBe(TaskState.TASK_STATE_WORKING);
+    shared.open();
+    expect(textIn(await behind)).toBe('1 nobody');
+    expect((await client.getTask({ tenant: '', id: waiting.id })).status?.state).toBe(TaskState.TASK_STATE_CANCELED);
+  });
+
   it('lists the tasks of a conversation by page, the newest first; to nobody in particular no others', async () => {
     await using serving = await serve({ state: stateOf(backend) });
     const client = await a2aClient(serving.url);
@@ -389,6 +406,27 @@ describe.each(['file', 'valkey'] as const)('two servers over one storage, on %s'
     }
     expect(await here.server.agent.context.getVariable(contextId, 'hung')).toBeUndefined();
     shared.open();
+  });
+});
+
+describe.each(['file', 'valkey'] as const)('a message that waits for a turn of another server, on %s', (backend) => {
+  it('is cancelled by way of either', async () => {
+    const state = stateOf(backend);
+    await using here = await serve({ state });
+    await using there = await serve({ state });
+    const [client, other] = [await a2aClient(here.url), await a2aClient(there.url)];
+    closeGate();
+    const { contextId } = task(await say(client, 'hang', { returnImmediately: true }));
+    await expect.poll(() => shared.log).toContain(`hang ${contextId}`);
+    for (const one of [other, client]) {
+      const { id } = task(await say(other, 'count', { contextId, returnImmediately: true }));
+      await one.cancelTask({ tenant: '', id, metadata: undefined });
+      await expect
+        .poll(async () => (await other.getTask({ tenant: '', id })).status?.state)
+        .toBe(TaskState.TASK_STATE_CANCELED);
+    }
+    shared.open();
+    expect(textIn(await say(other, 'count', { contextId }))).toBe('1 nobody');
   });
 });
 

@@ -312,6 +312,38 @@ describe('a tool', () => {
     expect(late).toBeUndefined();
   });
 
+  it('given up by a signal while it waits for a turn, it is never called', async () => {
+    const called: string[] = [];
+    const aborter = new AbortController();
+    let release = (): void => {};
+    const released = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    @skill({ id: 'waiting' })
+    class Waiting {
+      @stateful({ storage })
+      async handle(_task: Task): Promise<void> {}
+
+      @tool({ description: 'Notes' })
+      async note({ name }: { name: string }) {
+        called.push(name);
+        if (name === 'first') await released;
+      }
+    }
+    await using agent = await createAgent({ state: { backend: 'memory' } }, { skills: [Waiting] });
+    const note = (name: string, signal?: AbortSignal) =>
+      agent.tools.call('note', { name }, { contextId: 'c1', ...(signal && { signal }) });
+    const first = note('first');
+    await expect.poll(() => called).toEqual(['first']);
+    const second = note('second', aborter.signal);
+    await setImmediate();
+    aborter.abort();
+    await expect(second).rejects.toMatchObject({ code: 'TOOL_FAILED', cause: { name: 'AbortError' } });
+    release();
+    await Promise.all([first, note('third')]);
+    expect(called).toEqual(['first', 'third']);
+  });
+
   it('given up by a signal inside a turn, it does not become part of that turn later', async () => {
     const aborter = new AbortController();
     @skill({ id: 'outer' })
