@@ -116,7 +116,7 @@ async function invoke<T extends Task, R>(
       if (!(error instanceof EnterFirst)) throw error;
       progress = 'before';
       phase = 'started';
-      await enterAlone(context, contextId, { hooks, owner, event: { task } });
+      await enterAlone(context, contextId, { hooks, owner, event: { task }, stop });
       phase = 'handler';
       return replyOf(await run(context, false));
     }

@@ -85,7 +85,7 @@ export async function callTool(tool: CallableTool, given: unknown, place: ToolPl
       return (await turn()).result;
     } catch (error) {
       if (!(error instanceof EnterFirst)) throw error;
-      await threw('started', () => enterAlone(context, contextId, { hooks, owner, event: {} }));
+      await threw('started', () => enterAlone(context, contextId, { hooks, owner, event: {}, stop }));
       return (await turn()).result;
     }
   } catch (error) {

@@ -3,9 +3,11 @@ import { announceEnd } from '../conversation/ends.js';
 import { isOver, LIFE, type Life, lifeOf, outlived, overAt } from '../conversation/life.js';
 import { runTurn } from '../conversation/run-turn.js';
 import type { Turn } from '../conversation/turn.js';
+import type { Stop } from '../conversation/turn-queue.js';
 import { encode } from '../json.js';
 import { type EndedEvent, type ErrorEvent, type Hooks, runHooks, type StartedEvent } from './hooks.js';
 import { currentSkills } from './state-runtime.js';
+import { stoppable } from './turn-signal.js';
 
 /** A turn as its lifecycle sees it. */
 export interface Entry {
@@ -43,16 +45,24 @@ export function enter(entry: Entry): Promise<void> | undefined {
   return over ? endThenStart(entry, starts) : start(entry);
 }
 
+export interface EntryAlone extends Pick<Entry, 'hooks' | 'event'> {
+  readonly owner: string | undefined;
+  /** Ends it before its time, also while it waits for its turn or a hook. */
+  readonly stop: Stop | undefined;
+}
+
 /** `enter` in a turn of its own that no other one overlaps. */
 export async function enterAlone(
   context: ConversationContext,
   contextId: string,
-  { hooks, owner, event }: Pick<Entry, 'hooks' | 'event'> & { readonly owner: string | undefined },
+  { hooks, owner, event, stop }: EntryAlone,
 ): Promise<void> {
   const { storage, logger } = context;
   const settings = { ...context.settings, concurrency: 'serial' as const };
-  await runTurn({ storage, key: context.keyOf(contextId), settings, logger, owner }, async (turn) => {
-    await enter({ turn, context: context.inTurn(turn, contextId, false), contextId, hooks, event });
+  await runTurn({ storage, key: context.keyOf(contextId), settings, logger, owner, stop }, async (turn) => {
+    stop?.check();
+    const inside = context.inTurn(turn, contextId, false);
+    await stoppable(stop, async () => enter({ turn, context: inside, contextId, hooks, event }));
   });
 }
 

@@ -77,12 +77,12 @@ export function throwIfCancelled(task: Task): void {
 
 /** What `run` answers, or TURN_CANCELLED as soon as the task is cancelled, whatever `run` still does. */
 export function cancellable<R>(task: Task, run: () => R | Promise<R>): R | Promise<R> {
-  const stop = stopOf(task);
-  return stop ? stoppable(stop, run) : run();
+  return stoppable(stopOf(task), run);
 }
 
 /** What `run` answers, or what `stop` says as soon as it does, whatever `run` still does. */
-export function stoppable<R>(stop: Stop, run: () => R | Promise<R>): R | Promise<R> {
+export function stoppable<R>(stop: Stop | undefined, run: () => R | Promise<R>): R | Promise<R> {
+  if (!stop) return run();
   const answer = run();
   if (!(answer instanceof Promise)) return answer;
   return new Promise<R>((resolve, reject) => {
