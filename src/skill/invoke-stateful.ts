@@ -116,7 +116,11 @@ async function invoke<T extends Task, R>(
       if (!(error instanceof EnterFirst)) throw error;
       progress = 'before';
       phase = 'started';
-      await enterAlone(context, contextId, { hooks, owner, event: { task }, stop });
+      const onTurn = (): void => {
+        progress = 'running';
+      };
+      await enterAlone(context, contextId, { hooks, owner, event: { task }, stop, onTurn });
+      progress = 'before';
       phase = 'handler';
       return replyOf(await run(context, false));
     }

@@ -49,18 +49,21 @@ export interface EntryAlone extends Pick<Entry, 'hooks' | 'event'> {
   readonly owner: string | undefined;
   /** Ends it before its time, also while it waits for its turn or a hook. */
   readonly stop: Stop | undefined;
+  /** Called once it is its turn: what goes wrong from then on is a hook's, or of what it changed. */
+  readonly onTurn?: () => void;
 }
 
 /** `enter` in a turn of its own that no other one overlaps. */
 export async function enterAlone(
   context: ConversationContext,
   contextId: string,
-  { hooks, owner, event, stop }: EntryAlone,
+  { hooks, owner, event, stop, onTurn }: EntryAlone,
 ): Promise<void> {
   const { storage, logger } = context;
   const settings = { ...context.settings, concurrency: 'serial' as const };
   await runTurn({ storage, key: context.keyOf(contextId), settings, logger, owner, stop }, async (turn) => {
     stop?.check();
+    onTurn?.();
     const inside = context.inTurn(turn, contextId, false);
     await stoppable(stop, async () => enter({ turn, context: inside, contextId, hooks, event }));
   });

@@ -132,17 +132,20 @@ onEachBackend('the lifecycle of a conversation', ({ storage, pass, clock }) => {
     expect(script.seen[1]?.event).toMatchObject({ phase: 'handler', error: { message: 'not yet' } });
   });
 
-  it('fails with its hook, leaves nothing, and begins with the next message', async () => {
-    const script = scripted();
-    await using agent = await agentOf(script);
-    const id = fresh();
-    script.fail = { started: 'no', error: 'cannot tell' };
-    await expect(agent.handle(task('hi', id))).rejects.toThrow('no');
-    expect(script.seen.at(-1)?.event).toMatchObject({ phase: 'started', error: { message: 'no' } });
-    expect(await storage().read({ space: 'contexts', scope: [], id })).toBeUndefined();
-    script.fail = {};
-    expect(await agent.handle(task('hi', id))).toMatchObject({ value: '1 greeter' });
-  });
+  it.each(['serial', 'parallel'] as const)(
+    'fails with its hook, leaves nothing, and begins with the next message, in %s turns',
+    async (concurrency) => {
+      const script = scripted();
+      await using agent = await agentOf(script, { concurrency });
+      const id = fresh();
+      script.fail = { started: 'no', error: 'cannot tell' };
+      await expect(agent.handle(task('hi', id))).rejects.toThrow('no');
+      expect(script.seen.at(-1)?.event).toMatchObject({ phase: 'started', error: { message: 'no' } });
+      expect(await storage().read({ space: 'contexts', scope: [], id })).toBeUndefined();
+      script.fail = {};
+      expect(await agent.handle(task('hi', id))).toMatchObject({ value: '1 greeter' });
+    },
+  );
 
   it('begins once where many first messages come at once, in parallel turns too', async () => {
     for (const concurrency of ['serial', 'parallel'] as const) {
