@@ -151,23 +151,47 @@ describe('agentup mcp, on standard streams', () => {
 });
 
 describe('agentup mcp, told to stop', () => {
-  it('answers what it was asked before', async () => {
+  it('answers what it was asked before, and refuses what comes after', async () => {
     await project.write({
-      'slow.mjs':
-        "import { withState } from 'agentup';\nexport const slow = withState(async () => { console.error('asked'); await new Promise((r) => setTimeout(r, 300)); return 'done'; });\n",
+      'slow.mjs': `
+        import { existsSync } from 'node:fs';
+        import { setTimeout as delay } from 'node:timers/promises';
+        import { withState } from 'agentup';
+        export const slow = withState(async ({ text }) => {
+          console.error('asked');
+          while (text === 'wait' && !existsSync('go')) await delay(10);
+          return 'done';
+        });`,
       'agent_config.yaml': 'skills: [{ id: slow, handler: ./slow.mjs#slow }]\nstate: { backend: memory }\n',
     });
     const child = spawn(process.execPath, [BIN, 'mcp'], { cwd: project.directory, stdio: 'pipe' });
-    const asked = once(child.stderr, 'data');
-    const message = (id: number, method: string, params: object) =>
-      `${JSON.stringify({ jsonrpc: '2.0', id, method, params })}\n`;
+    child.stdin.on('error', () => {});
+    let said = '';
+    child.stdout.on('data', (data) => {
+      said += data;
+    });
+    const [asked, over] = [once(child.stderr, 'data'), once(child, 'exit')];
+    const send = (method: string, params: object, id?: number): void =>
+      void child.stdin.write(`${JSON.stringify({ jsonrpc: '2.0', id, method, params })}\n`);
+    const ask = (id: number, message: string): void =>
+      send('tools/call', { name: 'ask_slow', arguments: { message } }, id);
     const clientInfo = { name: 'pipe', version: '1' };
-    child.stdin.write(message(1, 'initialize', { protocolVersion: '2025-06-18', capabilities: {}, clientInfo }));
-    child.stdin.write(`${JSON.stringify({ jsonrpc: '2.0', method: 'notifications/initialized' })}\n`);
-    child.stdin.write(message(2, 'tools/call', { name: 'ask_slow', arguments: { message: 'x' } }));
+    send('initialize', { protocolVersion: '2025-06-18', capabilities: {}, clientInfo }, 1);
+    send('notifications/initialized', {});
+    ask(2, 'wait');
     expect(String(await asked)).toContain('asked');
     child.kill('SIGTERM');
-    expect(await text(child.stdout)).toContain('"result":"done"');
+    let id = 2;
+    await expect
+      .poll(() => {
+        ask(++id, 'hello');
+        return said;
+      })
+      .toContain('AGENT_CLOSED');
+    expect(said).not.toContain('"id":2,');
+    await project.write({ go: '' });
+    expect(await over).toEqual([0, null]);
+    expect(said.split('\n').find((line) => line.includes('"id":2'))).toContain('"result":"done"');
   });
 });
 

@@ -1,6 +1,6 @@
 import { type CallToolResult, Server, type Tool } from '@modelcontextprotocol/server';
 import type { Agent } from '../../agent/agent.js';
-import { isAgentUpError } from '../../errors.js';
+import { AgentUpError, isAgentUpError } from '../../errors.js';
 import type { Logger } from '../../logger.js';
 import { isInputRequired } from '../../skill/input-required.js';
 import { toolResultText } from '../../skill/tool-metadata.js';
@@ -15,6 +15,8 @@ export interface McpPolicy {
   readonly contextIds: ContextIds;
   /** May a caller without a name use any context id? One who started the process itself may. */
   readonly freeContextIds: boolean;
+  /** Is nothing new to be taken any more? Absent where whoever reads the requests sees to that. */
+  readonly isStopping?: () => boolean;
 }
 
 /** What a skill is called among the tools. */
@@ -44,6 +46,10 @@ export function mcpServerOf(
   );
   server.setRequestHandler('tools/list', async () => ({ tools: toolsOf(agent) }));
   server.setRequestHandler('tools/call', async ({ params: { name: tool, arguments: given = {} } }, { mcpReq }) => {
+    if (policy.isStopping?.()) {
+      const { text, code } = failureOf(new AgentUpError('AGENT_CLOSED', 'the agent stops'));
+      return refusal(text, code);
+    }
     const { [CONTEXT_ID]: asked, ...args } = given;
     let contextId: string;
     try {

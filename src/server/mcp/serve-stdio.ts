@@ -5,12 +5,12 @@ import { ContextIds } from '../context-ids.js';
 import type { Identity } from '../identity.js';
 import { RunningCalls } from '../running-calls.js';
 import { checkNames } from './check-names.js';
-import { mcpServerOf } from './mcp-server.js';
+import { type McpPolicy, mcpServerOf } from './mcp-server.js';
 
 export interface McpStdio {
   /** Fulfilled when nothing comes or goes any more: the other side has closed an end, or sent what cannot be a message. */
   readonly over: Promise<void>;
-  /** Ends it, once what runs has ended, for `server.stop_timeout` at most. */
+  /** Refuses new calls, and ends it once what runs has ended, for `server.stop_timeout` at most. */
   close(): Promise<void>;
 }
 
@@ -21,7 +21,12 @@ export interface McpStdio {
  */
 export async function serveMcpStdio(agent: Agent, caller: Identity, logger: Logger): Promise<McpStdio> {
   checkNames(agent);
-  const policy = { contextIds: await ContextIds.over(agent.context.storage), freeContextIds: true };
+  let stopping = false;
+  const policy: McpPolicy = {
+    contextIds: await ContextIds.over(agent.context.storage),
+    freeContextIds: true,
+    isStopping: () => stopping,
+  };
   const calls = new RunningCalls();
   const transport = new ToldTransport();
   const served = serveStdio(() => mcpServerOf(agent, caller, policy, calls, logger), {
@@ -31,6 +36,7 @@ export async function serveMcpStdio(agent: Agent, caller: Identity, logger: Logg
   return {
     over: transport.over,
     close: async () => {
+      stopping = true;
       await calls.stop(agent.config.server.stop_timeout * 1000);
       await served.close();
     },
