@@ -40,6 +40,11 @@ export function checkSpace(space: unknown): asserts space is string {
 /** ES2024, which Node 20 has and the compiler's library for ES2023 has not. */
 type WellFormed = string & { isWellFormed(): boolean };
 
+/** Is there no lone surrogate in it? UTF-8, and so a key, has no form of one. */
+export function isWellFormed(text: string): boolean {
+  return (text as WellFormed).isWellFormed();
+}
+
 /** Refuses what no key can be made of. `argument` names it in the error. */
 export function checkId(text: unknown, argument: string): asserts text is string {
   if (typeof text !== 'string') {
@@ -58,7 +63,7 @@ export function checkId(text: unknown, argument: string): asserts text is string
       { argument, limit: 'idLength', max: MAX_ID_LENGTH, actual: text.length },
     );
   }
-  if (!(text as WellFormed).isWellFormed()) {
+  if (!isWellFormed(text)) {
     throw new AgentUpError('INVALID_ARGUMENT', `${argument} holds a lone surrogate, which no key can hold`, {
       argument,
     });

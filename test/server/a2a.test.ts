@@ -250,6 +250,9 @@ describe.each(['memory', 'file', 'valkey'] as const)('an agent over A2A, on %s',
     for (const contextId of ['c'.repeat(2000), '\ud800']) {
       await expect(say(client, 'count', { contextId })).rejects.toThrow(/larger|not one/);
     }
+    for (const messageId of ['\ud800', `${'m'.repeat(2000)}\ud800`]) {
+      await expect(say(client, 'count', { messageId })).rejects.toMatchObject({ reason: 'INVALID_PARAMS' });
+    }
     expect(printed).not.toHaveBeenCalled();
     printed.mockRestore();
   });

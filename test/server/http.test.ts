@@ -161,6 +161,48 @@ describe('a transport', () => {
     expect((await ask(serving.port, '/a2a/jsonrpc', asked['message'] as Asked)).text).toContain('1 nobody');
   });
 
+  it('refuses a message that no handler can be given, whatever it came by', async () => {
+    await using serving = await serve();
+    const fields = { messageId: 'm', role: 'ROLE_USER', parts: [{ text: 'hang' }] };
+    const messages: Record<string, object> = {
+      'null as data': { ...fields, parts: [{ text: 'hang' }, { data: null }] },
+      'a part of nothing': { ...fields, parts: [{}, { text: 'hang' }] },
+      'an id that no key holds': { ...fields, messageId: '\ud800' },
+    };
+    const text = { kind: 'text', text: 'hang' };
+    const before = { kind: 'message', messageId: 'm', role: 'user', parts: [text] };
+    const messagesOfBefore: Record<string, object> = {
+      'null as data': { ...before, parts: [text, { kind: 'data', data: null }] },
+      'a part of nothing': { ...before, parts: [{ kind: 'data' }, text] },
+      'an id that no key holds': { ...before, messageId: '\ud800' },
+    };
+    const rpc = (method: string, message: object, version: string) =>
+      sized(JSON.stringify({ jsonrpc: '2.0', id: 1, method, params: { message } }), { 'A2A-Version': version });
+    shared.log.length = 0;
+    for (const [name, message] of Object.entries(messages)) {
+      const old = messagesOfBefore[name] as object;
+      const answers = [
+        await ask(serving.port, '/a2a/jsonrpc', rpc('SendMessage', message, '1.0')),
+        await ask(serving.port, '/a2a/jsonrpc?', rpc('SendMessage', message, '1.0')),
+        await ask(serving.port, '/a2a/jsonrpc', rpc('SendStreamingMessage', message, '1.0')),
+        await ask(serving.port, '/a2a/jsonrpc', rpc('message/send', old, '0.3')),
+        await ask(serving.port, '/a2a/jsonrpc', rpc('message/stream', old, '0.3')),
+      ];
+      for (const { text } of answers) {
+        expect(JSON.parse(text).error, name).toMatchObject({
+          code: -32602,
+          message: expect.stringMatching(/is empty|lone surrogate/),
+        });
+      }
+      for (const path of ['/a2a/rest/message:send', '/a2a/rest/message:stream']) {
+        const { status, text } = await ask(serving.port, path, sized(JSON.stringify({ message })));
+        expect([status, text], name).toEqual([400, expect.stringMatching(/is empty|lone surrogate/)]);
+      }
+    }
+    expect(shared.log).toEqual([]);
+    expect(serving.logged).toEqual([]);
+  });
+
   it('answers other methods as ever', async () => {
     await using serving = await serve();
     const as = (method: string) => ask(serving.port, '/a2a/jsonrpc', { method });

@@ -136,6 +136,9 @@ describe('agentup mcp, on standard streams', () => {
     expect(await call('ask_notes', { message: 'x', text: 'y' })).toMatchObject({
       error: { code: 'TOOL_INPUT_INVALID', message: 'there is no argument "text"' },
     });
+    expect(await call('ask_notes', { message: 'x', messageId: '\ud800' })).toMatchObject({
+      error: { code: 'TOOL_INPUT_INVALID', message: 'messageId holds a lone surrogate' },
+    });
     expect(await call('hang')).toMatchObject({ isError: true, error: { code: 'TOOL_TIMEOUT' } });
     expect(await call('ask_notes', { message: 'nested' })).toMatchObject({ error: { code: 'HANDLER_FAILED' } });
     expect(await call('ask_notes', { message: 'x', contextId: 'c'.repeat(2000) })).toMatchObject({

@@ -20,7 +20,7 @@ import { A2AError, RequestMalformedError } from '@a2a-js/sdk/errors';
 import type { A2ARequestHandler, ServerCallContext, TaskStore } from '@a2a-js/sdk/server';
 import { isAgentUpError } from '../../errors.js';
 import type { Logger } from '../../logger.js';
-import { checkId } from '../../storage/keys.js';
+import { checkId, isWellFormed } from '../../storage/keys.js';
 import type { ContextIds } from '../context-ids.js';
 import { failureOf, TENANT_FORBIDDEN } from '../failure.js';
 import { Caller, scopeOf } from './caller.js';
@@ -203,6 +203,11 @@ export class GuardedRequestHandler implements A2ARequestHandler {
     }
     // Of an id that no key can hold the storage would say so when the task is to be written, with the turn done.
     if (contextId !== '') checkId(contextId, 'contextId');
+    // The SDK reads data that is null as none; what it is then, no handler could tell.
+    if (message.parts.some(({ content }) => content?.value === undefined || content.value === null)) {
+      throw new RequestMalformedError('a part of this message is empty');
+    }
+    if (!isWellFormed(message.messageId)) throw new RequestMalformedError('the messageId holds a lone surrogate');
     noteMessage(context, message.messageId);
     // A task knows its conversation, which is where its messages wait and are counted.
     if (contextId === '') {

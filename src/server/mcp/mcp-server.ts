@@ -4,7 +4,7 @@ import { AgentUpError, isAgentUpError } from '../../errors.js';
 import type { Logger } from '../../logger.js';
 import { isInputRequired } from '../../skill/input-required.js';
 import { toolResultText } from '../../skill/tool-metadata.js';
-import { checkId } from '../../storage/keys.js';
+import { checkId, isWellFormed } from '../../storage/keys.js';
 import type { ContextIds } from '../context-ids.js';
 import { failureOf } from '../failure.js';
 import type { Identity } from '../identity.js';
@@ -132,6 +132,9 @@ async function askSkill(
   if (typeof message !== 'string') return refusal('message is a text, and must be given', 'TOOL_INPUT_INVALID');
   if (messageId !== undefined && typeof messageId !== 'string') {
     return refusal('messageId is a text', 'TOOL_INPUT_INVALID');
+  }
+  if (messageId !== undefined && !isWellFormed(messageId)) {
+    return refusal('messageId holds a lone surrogate', 'TOOL_INPUT_INVALID');
   }
   if (unknown !== undefined) return refusal(`there is no argument ${JSON.stringify(unknown)}`, 'TOOL_INPUT_INVALID');
   const id = crypto.randomUUID();
