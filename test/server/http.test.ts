@@ -4,7 +4,7 @@ import { type ClientRequest, request as httpRequest, type IncomingHttpHeaders, t
 import type { AddressInfo } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import express, { type ErrorRequestHandler, type Request, type RequestHandler, type Response } from 'express';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { createAgent } from '../../src/agent/create-agent.js';
 import { createAgentServer } from '../../src/server/agent-server.js';
 import { inOrder } from '../../src/server/layers.js';
@@ -179,6 +179,7 @@ describe('a transport', () => {
     const rpc = (method: string, message: object, version: string) =>
       sized(JSON.stringify({ jsonrpc: '2.0', id: 1, method, params: { message } }), { 'A2A-Version': version });
     shared.log.length = 0;
+    const printed = vi.spyOn(console, 'error');
     for (const [name, message] of Object.entries(messages)) {
       const old = messagesOfBefore[name] as object;
       const answers = [
@@ -201,6 +202,25 @@ describe('a transport', () => {
     }
     expect(shared.log).toEqual([]);
     expect(serving.logged).toEqual([]);
+    expect(printed, 'the SDK prints what a stream fails with').not.toHaveBeenCalled();
+    printed.mockRestore();
+  });
+
+  it('refuses a stream for a conversation that is busy without a word on the console', async () => {
+    await using serving = await serve({ state: { backend: 'memory', queue: 1 }, security: { context_ids: 'client' } });
+    closeGate();
+    shared.log.length = 0;
+    const message = { messageId: 'm', contextId: 'one', role: 'ROLE_USER', parts: [{ text: 'hang' }] };
+    const call = (method: string) => sized(JSON.stringify({ jsonrpc: '2.0', id: 1, method, params: { message } }));
+    const running = ask(serving.port, '/a2a/jsonrpc', call('SendMessage'));
+    await expect.poll(() => shared.log).toEqual(['hang one']);
+    const printed = vi.spyOn(console, 'error');
+    const { text } = await ask(serving.port, '/a2a/jsonrpc', call('SendStreamingMessage'));
+    expect(text).toContain('This conversation is busy. Try again later.');
+    expect(printed).not.toHaveBeenCalled();
+    printed.mockRestore();
+    shared.open();
+    expect((await running).text).toContain('let go');
   });
 
   it('answers other methods as ever', async () => {

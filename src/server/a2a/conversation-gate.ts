@@ -42,17 +42,24 @@ export class ConversationGate {
   }
 
   /**
-   * Waits until those before are in line for their turns.
    * @throws where as many wait already as may, and where its task is worked on for another message: whoever sent this
    * one would be told the answer to that
    */
-  async admit(call: object, scope: CallScope, contextId: string, { taskId, messageId }: MessageIds): Promise<void> {
-    const name = nameOf(scope, contextId);
-    const line = this.#lines.get(name) ?? { count: 0, tasks: new Map(), last: undefined };
+  check(scope: CallScope, contextId: string, { taskId, messageId }: MessageIds): void {
+    const line = this.#lines.get(nameOf(scope, contextId));
+    if (!line) return;
     const isOther = taskId !== '' && (line.tasks.get(taskId) ?? messageId) !== messageId;
     if (isOther || line.count >= this.#most) {
       throw new RefusedError(failureOf(new AgentUpError('CONVERSATION_BUSY', 'too many messages wait')));
     }
+  }
+
+  /** Waits until those before are in line for their turns. @throws as `check` does */
+  async admit(call: object, scope: CallScope, contextId: string, ids: MessageIds): Promise<void> {
+    this.check(scope, contextId, ids);
+    const { taskId, messageId } = ids;
+    const name = nameOf(scope, contextId);
+    const line = this.#lines.get(name) ?? { count: 0, tasks: new Map(), last: undefined };
     const before = line.last;
     line.count++;
     if (taskId !== '') line.tasks.set(taskId, messageId);

@@ -84,6 +84,13 @@ export class GuardedRequestHandler implements A2ARequestHandler {
     params: SendMessageRequest,
     context: ServerCallContext,
   ): AsyncGenerator<StreamResponse, void, undefined> {
+    // Over JSON-RPC the SDK prints what a stream fails with, and not what is thrown before there is one.
+    try {
+      this.#settleTenant(context, params.tenant);
+      this.#check(params, context);
+    } catch (error) {
+      throw this.#outward(error);
+    }
     const [admit, inner, gate] = [() => this.#admit(params, context), this.#inner, this.#gate];
     return this.#guardStream(context, params, async function* () {
       try {
@@ -187,17 +194,15 @@ export class GuardedRequestHandler implements A2ARequestHandler {
     if (tenant !== undefined && context.tenant === undefined) context.setTenant(tenant);
   }
 
-  /** The request with a context id that its caller may use, when it is its turn to be let in. */
-  async #admit(params: SendMessageRequest, context: ServerCallContext): Promise<SendMessageRequest> {
-    const { message } = params;
-    if (!message) return params;
+  /** Refuses a message for what can be seen of it without waiting for anything. */
+  #check({ message }: SendMessageRequest, context: ServerCallContext): void {
+    if (!message) return;
     const { partsLimit, contextIds, freeContextIds } = this.#policy;
     if (message.parts.length > partsLimit) {
       throw new RequestMalformedError(`a message has ${partsLimit} parts at most`);
     }
     const scope = scopeOf(context);
-    const { taskId } = message;
-    let { contextId } = message;
+    const { contextId } = message;
     if (contextId !== '' && scope.userId === undefined && !freeContextIds && !contextIds.made(contextId)) {
       throw new RequestMalformedError('this contextId was not made by this agent; send the first message without one');
     }
@@ -208,6 +213,18 @@ export class GuardedRequestHandler implements A2ARequestHandler {
       throw new RequestMalformedError('a part of this message is empty');
     }
     if (!isWellFormed(message.messageId)) throw new RequestMalformedError('the messageId holds a lone surrogate');
+    if (contextId !== '') this.#gate.check(scope, contextId, message);
+  }
+
+  /** The request with a context id that its caller may use, when it is its turn to be let in. */
+  async #admit(params: SendMessageRequest, context: ServerCallContext): Promise<SendMessageRequest> {
+    this.#check(params, context);
+    const { message } = params;
+    if (!message) return params;
+    const { contextIds } = this.#policy;
+    const scope = scopeOf(context);
+    const { taskId } = message;
+    let { contextId } = message;
     noteMessage(context, message.messageId);
     // A task knows its conversation, which is where its messages wait and are counted.
     if (contextId === '') {
