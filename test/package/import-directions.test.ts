@@ -66,6 +66,8 @@ const FORBIDDEN: readonly (readonly [string, string])[] = [
   ['src/cli/commands/planted.ts', 'commander'],
   ['src/cli/commands/planted.ts', '../../testing/index.js'],
   ['src/cli/program.ts', 'inquirer'],
+  ['src/cli/state-commands.ts', 'inquirer'],
+  ['src/cli/define-command.ts', 'inquirer'],
   ['src/cli/prompts.ts', 'commander'],
   ['src/testing/planted.ts', '../storage/memory-storage.js'],
   ['src/testing/planted.ts', '../storage/file/file-storage.js'],
@@ -98,6 +100,8 @@ const ALLOWED: readonly (readonly [string, string])[] = [
   ['src/server/planted.ts', '../agent/agent.js'],
   ['src/cli/planted.ts', '../agent/agent.js'],
   ['src/cli/program.ts', 'commander'],
+  ['src/cli/state-commands.ts', 'commander'],
+  ['src/cli/define-command.ts', 'commander'],
   ['src/cli/prompts.ts', '@inquirer/prompts'],
   ['src/testing/planted.ts', '../storage/state-storage.js'],
 ];
