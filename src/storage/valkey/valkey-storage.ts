@@ -99,10 +99,9 @@ export class ValkeyStorage implements StateStorage {
   readonly #connection: ValkeyConnection;
   readonly #keys: ValkeyKeys;
   readonly #index: RecordIndex;
-  readonly #timeoutMs: number;
   /** Commits wait for replicas. */
   readonly #replicated: boolean;
-  readonly #held = new HeldLeases();
+  readonly #held: HeldLeases;
   readonly #lost = new LostLeases((key, token) => this.#commit(key, [], { lease: { token } }));
   #closing: Promise<void> | undefined;
 
@@ -135,11 +134,15 @@ export class ValkeyStorage implements StateStorage {
     if (durability) checkCount(durability.replicas, 'durability.replicas', 1);
     this.ttl = ttl;
     this.#keys = new ValkeyKeys(keyPrefix);
-    this.#timeoutMs = timeoutMs;
     this.#replicated = durability !== undefined;
     const target = client ?? (cluster ? parseClusterUrl(url) : parseValkeyUrl(url));
     this.#connection = new ValkeyConnection({ target, timeoutMs, tls, logger, replicas: durability?.replicas });
     this.#index = new RecordIndex(this.#connection, this.#keys, logger, timeoutMs);
+    this.#held = new HeldLeases({
+      timeoutMs,
+      begin: (key, token, leaseMs) => this.#beginAgain(key, token, leaseMs),
+      commit: (key, changes, options) => this.#commit(key, changes, options),
+    });
   }
 
   async begin(key: RecordKey, options: BeginOptions): Promise<Begun> {
@@ -217,7 +220,7 @@ export class ValkeyStorage implements StateStorage {
     if (lease) this.#lost.found(lease.token);
     try {
       const answer = await (lease && this.#connection.cluster
-        ? this.#commitHeld(key, changes, options, lease)
+        ? this.#held.commit(key, changes, options, lease)
         : this.#commit(key, changes, options));
       this.#lost.giveBack();
       return answer;
@@ -345,46 +348,13 @@ export class ValkeyStorage implements StateStorage {
     return { committed: true, version, updatedAt, expiresAt, incremented: new Map(), logTotal };
   }
 
-  /** A commit under a lease that its primary may have taken with it when it died. */
-  async #commitHeld(
-    key: RecordKey,
-    changes: readonly Change[],
-    given: CommitOptions,
-    lease: NonNullable<CommitOptions['lease']>,
-  ): Promise<Committed | Refused> {
-    const { token, keepMs } = lease;
-    const since = performance.now();
-    const held = this.#held;
-    // Sent again after a failover it must be the same commit.
-    const named = given.commitId !== undefined || !writes(changes, given);
-    // Which leases a primary may have taken with it is known of those that were asked for by themselves.
-    const alone = { ...given, lease: keepMs === undefined ? { token } : { token, keepMs } };
-    const options = named ? alone : { ...alone, commitId: uniqueId() };
-    for (let again = false; ; again = true) {
-      try {
-        const answer = await this.#commit(key, changes, options);
-        if (keepMs === undefined) held.ended(token);
-        else held.renewed(token, since, keepMs, answer.committed && writes(changes, given) ? answer : undefined);
-        return answer;
-      } catch (error) {
-        const lost = isAgentUpError(error, 'LEASE_LOST') || replyCode((error as Error).cause) === 'LEASE_LOST';
-        if (!again && lost && (await this.#regained(key, token, since))) continue;
-        if (lost) held.ended(token);
-        throw error;
-      }
-    }
-  }
-
-  /** Takes a lease up again that is gone before its time, where nobody has come in between. */
-  async #regained(key: RecordKey, token: string, since: number): Promise<boolean> {
-    if (!this.#held.runs(token) || performance.now() - since > this.#timeoutMs) return false;
-    const args = [encodeName(token), duration(this.#held.left(token)), '0', '1'];
+  /** A `begin` for a lease that its holder had already, which keeps no place for it where somebody else has it. */
+  async #beginAgain(key: RecordKey, token: string, leaseMs: number): Promise<Begun> {
+    const args = [encodeName(token), duration(leaseMs), '0', '1'];
     const keys = this.#keysOf(this.#keys.record(key));
     const reply = await this.#connection.run(script('begin'), keys, args, { repeatable: true });
-    if (typeof reply === 'number') return false;
-    if (this.#held.unchanged(token, parseRecord(reply, key))) return true;
-    await this.#commit(key, [], { lease: { token } });
-    return false;
+    if (typeof reply === 'number') return { busy: true, retryAfterMs: reply };
+    return { busy: false, record: parseRecord(reply, key) };
   }
 
   async #sweepPage(space: string, page: readonly SeenEntry[], updatedBefore: number): Promise<number> {
