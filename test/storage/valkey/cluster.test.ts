@@ -3,6 +3,7 @@ import { Cluster } from 'iovalkey';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { probeStorage } from '../../../src/cli/probe-storage.js';
 import { parseConfig } from '../../../src/config/index.js';
+import type { Change } from '../../../src/storage/state-storage.js';
 import { ValkeyStorage } from '../../../src/storage/valkey/valkey-storage.js';
 import { storageConformance } from '../../../src/testing/index.js';
 import { startValkeyCluster, type ValkeyCluster } from '../../support/valkey-cluster.js';
@@ -123,6 +124,47 @@ describe('on a cluster', () => {
     expect(await commit).toMatchObject({ version: 2 });
     expect((await read)?.version).toBeGreaterThan(0);
     expect((await storage.read(key))?.fields.get('v')).toBe('2');
+  });
+
+  it('a lease that is gone before its time is taken up again, where nobody came in between', async () => {
+    const write = [{ op: 'increment', field: 'n', by: 1 }] as const;
+    const begin = (id: string, token = id) => storage.begin(keyOf(id), { token, leaseMs: 60_000 });
+    const renew = (id: string, changes: readonly Change[] = []) =>
+      storage.commit(keyOf(id), changes, { lease: { token: id, keepMs: 60_000 } });
+    const end = (id: string, changes: readonly Change[] = []) =>
+      storage.commit(keyOf(id), changes, { lease: { token: id } });
+    const lose = async (id: string) => {
+      const { admin } = (await valkey.shardOf(`{contexts/:${id}}`)).primary;
+      expect(await admin.del(await admin.keys(`*{contexts/:${id}}:lease`))).toBe(1);
+    };
+    const isLost = async (answer: Promise<unknown>) =>
+      expect(await failure(answer)).toMatchObject({ code: 'LEASE_LOST' });
+
+    await begin('untouched');
+    await lose('untouched');
+    expect(await renew('untouched', write)).toMatchObject({ version: 1 });
+    await lose('untouched');
+    expect(await renew('untouched')).toMatchObject({ version: 1 });
+    expect(await begin('untouched', 'other')).toMatchObject({ busy: true });
+    await lose('untouched');
+    expect(await end('untouched', write)).toMatchObject({ version: 2 });
+
+    await begin('changed');
+    await storage.commit(keyOf('changed'), write);
+    await renew('changed');
+    await lose('changed');
+    await isLost(end('changed', write));
+    expect(await begin('changed', 'other')).toMatchObject({ busy: false });
+
+    await begin('taken');
+    await lose('taken');
+    await begin('taken', 'other');
+    await isLost(end('taken', write));
+    expect(await begin('taken', 'third')).toMatchObject({ busy: true });
+
+    await begin('over');
+    await end('over');
+    await isLost(end('over', write));
   });
 
   it('a password in the url is that of every node', async () => {
