@@ -8,6 +8,7 @@ import { beginConversation } from '../skill/begin-conversation.js';
 import { endConversation } from '../skill/end-conversation.js';
 import type { CallRunner } from '../skill/tool-box.js';
 import type { StateStorage } from '../storage/state-storage.js';
+import { within } from '../within.js';
 import type { ConfigRuntime } from './config-runtime.js';
 import { placesOf, scopeOf, type Whose } from './conversation-places.js';
 import type { LoadedSkill } from './load-skill.js';
@@ -167,15 +168,7 @@ export class AgentConversations {
       context.logger.error(error, 'a conversation that may be over could not be looked at');
       return false;
     });
-    let timer: NodeJS.Timeout | undefined;
-    const patience = new Promise<false>((resolve) => {
-      timer = setTimeout(resolve, PATIENCE_MS, false).unref();
-    });
-    try {
-      return await Promise.race([looking, patience]);
-    } finally {
-      clearTimeout(timer);
-    }
+    return within(PATIENCE_MS, looking, () => false, { ref: false });
   }
 
   /** Looks at one conversation that may be over. @returns whether it was ended */

@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { inspect } from 'node:util';
 import type { AgentConfig } from '../config/index.js';
 import type { Conversation } from '../conversation/conversation.js';
@@ -14,6 +13,7 @@ import { drain, drainWebStream, isReplyStream, isWebStream } from '../skill/stre
 import { checkTask, type Task } from '../skill/task.js';
 import { type CallRunner, ToolBox } from '../skill/tool-box.js';
 import { cancellable, throwIfCancelled } from '../skill/turn-signal.js';
+import { within } from '../within.js';
 import { AgentConversations } from './agent-conversations.js';
 import type { ConfigRuntime } from './config-runtime.js';
 import type { LoadedSkill } from './load-skill.js';
@@ -135,7 +135,7 @@ export class Agent {
   close({ timeoutMs }: CloseOptions = {}): Promise<void> {
     this.#closing ??= (async () => {
       const ended = Promise.allSettled(this.#running);
-      await (timeoutMs === undefined ? ended : Promise.race([ended, delay(timeoutMs, undefined, { ref: false })]));
+      await (timeoutMs === undefined ? ended : within(timeoutMs, ended, () => {}, { ref: false }));
       await this.#runtime.close();
     })();
     return this.#closing;

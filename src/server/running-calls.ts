@@ -1,4 +1,5 @@
 import { Cancellation } from '../skill/turn-signal.js';
+import { within } from '../within.js';
 
 interface Running {
   readonly cancellation: Cancellation;
@@ -26,26 +27,15 @@ export class RunningCalls {
 
   /** Waits for what runs, and cancels what takes longer than `timeoutMs`. @returns how many that were */
   async stop(timeoutMs: number): Promise<number> {
-    await this.#settled(timeoutMs);
+    await within(timeoutMs, this.#settled(), () => {});
     const left = [...this.#all];
     for (const { cancellation } of left) cancellation.cancel(new Error('the server stops'));
-    await this.#settled(MOST_AFTER_CANCEL_MS);
+    await within(MOST_AFTER_CANCEL_MS, this.#settled(), () => {});
     return left.length;
   }
 
-  async #settled(withinMs: number): Promise<void> {
-    let late = false;
-    let timer: NodeJS.Timeout | undefined;
-    const patience = new Promise<void>((resolve) => {
-      timer = setTimeout(() => {
-        late = true;
-        resolve();
-      }, withinMs);
-    });
+  async #settled(): Promise<void> {
     // What had been let in before may begin while others end.
-    while (this.#all.size > 0 && !late) {
-      await Promise.race([Promise.allSettled([...this.#all].map(({ ended }) => ended)), patience]);
-    }
-    clearTimeout(timer);
+    while (this.#all.size > 0) await Promise.allSettled([...this.#all].map(({ ended }) => ended));
   }
 }

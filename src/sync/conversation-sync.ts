@@ -8,6 +8,7 @@ import { encode, type JsonValue } from '../json.js';
 import { silentLogger } from '../logger.js';
 import { checkId } from '../storage/keys.js';
 import { uniqueId } from '../unique-id.js';
+import { within } from '../within.js';
 import { BackgroundDelivery } from './background-delivery.js';
 import { ConversationClient } from './conversation-client.js';
 import { type DeadLetter, DeadLetters } from './dead-letters.js';
@@ -244,7 +245,11 @@ export class ConversationSync {
       if (entry.work.op === 'state' && Object.keys(entry.work.body).length === 0) return { status: 'queued' };
       // Refused here, where the caller can be told of what.
       encode(entry);
-      await within(this.#options.boundMs ?? 2_000, parts.delivery.note(entry));
+      const { boundMs = 2_000 } = this.#options;
+      // It may come to an end all the same.
+      await within(boundMs, parts.delivery.note(entry), () => {
+        throw new AgentUpError('STORAGE_UNAVAILABLE', `a change was not in the outbox within ${boundMs} ms`);
+      });
       return { status: 'queued' };
     } catch (thrown) {
       const error = errorOf(thrown);
@@ -312,19 +317,4 @@ interface Parts {
 function errorOf(thrown: unknown): AgentUpError {
   if (isAgentUpError(thrown)) return thrown;
   return new AgentUpError('INVALID_ARGUMENT', messageOf(thrown), { cause: thrown });
-}
-
-/** @throws STORAGE_UNAVAILABLE when it takes longer; it may come to an end all the same */
-async function within<T>(ms: number, work: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      reject(new AgentUpError('STORAGE_UNAVAILABLE', `a change was not in the outbox within ${ms} ms`));
-    }, ms);
-  });
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

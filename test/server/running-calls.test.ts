@@ -27,7 +27,11 @@ it('a stop waits for calls, cancels those that are late, and does not wait for o
   expect(cancelled).toEqual([]);
   await vi.advanceTimersByTimeAsync(1);
   expect([cancelled, ended]).toEqual([['listens', 'hangs'], ['listens']]);
-  await vi.advanceTimersByTimeAsync(5_000);
+  const answered = vi.fn();
+  stopped.then(answered, answered);
+  await vi.advanceTimersByTimeAsync(4_999);
+  expect(answered).not.toHaveBeenCalled();
+  await vi.advanceTimersByTimeAsync(1);
   expect(await stopped).toBe(2);
   expect(vi.getTimerCount()).toBe(0);
 });
