@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { interruptCli, KEYS, runCli, runHere, Typist } from './run-cli.js';
+import { interruptCli, KEYS, run, runCli, runHere, Typist } from './run-cli.js';
 
 let cwd: string;
 
@@ -48,6 +48,16 @@ describe('agentup init', () => {
         .every((line) => line.startsWith('unchanged')),
     ).toBe(true);
   });
+
+  it.runIf(process.platform !== 'win32').each(['a b', "it's", '$(exit 3)', '`exit 3`', '-dash', 'say "$HOME"'])(
+    'says how to go into %s, for a shell to be pasted into',
+    async (name) => {
+      const { stderr } = await runHere(['init', '--yes', `./${name}`], { cwd });
+      const [line = ''] = /cd .*/.exec(stderr) ?? [];
+      const gone = await run('/bin/sh', ['-c', `${line} && cat agent_config.yaml`], { cwd });
+      expect(gone).toMatchObject({ status: 0, stderr: '' });
+    },
+  );
 
   it('reports as JSON, and takes every answer as a flag', async () => {
     const ran = await runHere(

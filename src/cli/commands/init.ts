@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { basename, join, relative, resolve } from 'node:path';
+import { basename, join, relative, resolve, sep } from 'node:path';
 import { askSkill } from '../ask-skill.js';
 import { askState, type StateFlags } from '../ask-state.js';
 import { EXIT, type ExitCode } from '../exit-codes.js';
@@ -70,13 +70,18 @@ export async function run(options: InitOptions, terminal: Terminal): Promise<Exi
     directory,
     outcomes,
     skill,
-    next: [
-      ...(place === '' ? [] : [`cd ${/^[\w./-]+$/.test(place) ? place : JSON.stringify(place)}`]),
-      'npm install',
-      'npm run chat',
-    ],
+    next: [...(place === '' ? [] : [`cd ${shellWord(place)}`]), 'npm install', 'npm run chat'],
   });
   return EXIT.done;
+}
+
+/** A path as somebody pastes it into a shell: as it is written, whatever the shell would read into it. */
+function shellWord(path: string): string {
+  if (path.startsWith('-')) return shellWord(`./${path}`);
+  if (/^[\w./-]+$/.test(path)) return path;
+  // Double quotes are what the shells of every system know; in those of Unix they do not keep these.
+  if (sep === '\\' || !/["$`\\!]/.test(path)) return `"${path}"`;
+  return `'${path.replaceAll("'", "'\\''")}'`;
 }
 
 /** A package.json and a .gitignore that are there keep what they say, and get what is missing. A README.md is somebody's own. */
