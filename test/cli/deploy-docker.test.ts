@@ -49,7 +49,9 @@ describe('agentup deploy docker', () => {
     expect(dockerfile.indexOf('USER node')).toBeGreaterThan(0);
     // As JSON: a shell in between would keep the signal to stop from the agent.
     expect(dockerfile.match(/^CMD \[.*"run", "--host", "0.0.0.0".*\]$/m)).not.toBeNull();
-    expect(await text('.dockerignore')).toContain('.env\n');
+    // Also in the directories below: what is copied into an image, everybody who has the image can read.
+    const ignored = (await text('.dockerignore')).split('\n');
+    expect(ignored).toEqual(expect.arrayContaining(['**/.env', '**/.env.*', '**/.npmrc', '**/node_modules']));
   });
 
   it('has the agent wait for a Valkey that keeps what it is told, and takes secrets from outside', async () => {
