@@ -318,6 +318,24 @@ describe('MCP over HTTP', () => {
     }
   });
 
+  it('takes requests as large as the server does, whatever they say they are', async () => {
+    const post = async (serving: { url: string }, message: string, type = 'application/json') => {
+      const params = { name: 'ask_count', arguments: { message } };
+      const { status } = await fetch(`${serving.url}/mcp`, {
+        method: 'POST',
+        headers: { 'Content-Type': type, Accept: 'application/json, text/event-stream' },
+        body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params }),
+      });
+      return status;
+    };
+    await using large = await serve({ server: { mcp: true, body_limit: 6_000_000 } });
+    expect(await post(large, 'x'.repeat(5_000_000))).toBe(200);
+    await using small = await serve({ server: { mcp: true, body_limit: 1024 } });
+    expect(await post(small, 'x'.repeat(2000))).toBe(413);
+    expect(await post(small, 'x'.repeat(2000), 'text/plain')).toBe(413);
+    expect(await post(small, 'x', 'text/plain')).toBe(415);
+  });
+
   it('is not there where nobody asked for it', async () => {
     await using serving = await serve();
     expect((await fetch(`${serving.url}/mcp`, { method: 'POST' })).status).toBe(404);

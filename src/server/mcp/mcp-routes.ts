@@ -25,12 +25,17 @@ export interface McpRoutes {
 export function mcpRoutes(agent: Agent, policy: McpPolicy, logger: Logger): McpRoutes {
   checkNames(agent);
   const calls = new RunningCalls();
+  // It has a limit of its own otherwise, for whatever was not read before it.
+  const maxRequestBodySize = agent.config.server.body_limit;
   const mcp = createMcpHandler(
     ({ authInfo }) =>
       mcpServerOf(agent, (authInfo?.extra?.['identity'] as Identity | undefined) ?? ANONYMOUS, policy, calls, logger),
-    { onerror: (error) => logger.warn(error, 'an MCP request was refused') },
+    { onerror: (error) => logger.warn(error, 'an MCP request was refused'), maxRequestBodySize },
   );
-  const serve = toNodeHandler(mcp, { onerror: (error) => logger.error(error, 'an MCP request failed') });
+  const serve = toNodeHandler(mcp, {
+    onerror: (error) => logger.error(error, 'an MCP request failed'),
+    maxRequestBodySize,
+  });
   return {
     handler: async (request, response) => {
       const { identity = ANONYMOUS } = request;
