@@ -132,6 +132,24 @@ describe('push notifications', () => {
     expect(await client.listTasks(query)).toMatchObject({ tasks: [], totalSize: 0 });
   });
 
+  it('are refused where the log would have to tell the secret: in a url, and where it fits into no header', async () => {
+    await using serving = await serve({ server: { push_hosts: ['127.0.0.1'] } });
+    const client = await a2aClient(serving.url);
+    const asked = await say(client, 'pizza');
+    if (!isTask(asked)) expect.fail('no task');
+    const secret = 'one\ntwo-of-the-hook';
+    const refused = [
+      config(asked.id, url.replace('//', '//ana:pass-of-the-hook@')),
+      { ...config(asked.id), authentication: { scheme: 'Bearer', credentials: secret } },
+      { ...config(asked.id), authentication: undefined, token: secret },
+    ];
+    for (const one of refused) {
+      await expect(client.createTaskPushNotificationConfig(one)).rejects.toMatchObject({ reason: 'INVALID_PARAMS' });
+    }
+    await say(client, 'L', { taskId: asked.id, contextId: asked.contextId });
+    expect(serving.logged.join('\n')).not.toContain('of-the-hook');
+  });
+
   it('are refused to other hosts, and not offered where there are none', async () => {
     await using serving = await serve({ server: { push_hosts: ['hooks.example.com'] } });
     const client = await a2aClient(serving.url);

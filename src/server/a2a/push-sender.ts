@@ -8,12 +8,10 @@ import {
   V1PushNotificationSerializer,
 } from '@a2a-js/sdk/server';
 import type { Logger } from '../../logger.js';
-import type { StatePushStore } from './push-store.js';
+import { headersOf, type StatePushStore } from './push-store.js';
 
 /** Longest wait for whom a notification goes to, in milliseconds. */
 const TIMEOUT_MS = 5000;
-/** Carries the token of a configuration without credentials. */
-const TOKEN_HEADER = 'X-A2A-Notification-Token';
 
 const V1 = new V1PushNotificationSerializer();
 const SERIALIZERS: Readonly<Record<string, PushNotificationSerializer>> = {
@@ -61,15 +59,9 @@ export class PushSender implements PushNotificationSender {
   ): Promise<void> {
     try {
       const { body, contentType } = (SERIALIZERS[wireVersion] ?? V1).serialize(news, task);
-      const { scheme, credentials } = config.authentication ?? {};
       const response = await fetch(config.url, {
         method: 'POST',
-        headers: {
-          'Content-Type': contentType,
-          ...(scheme && credentials
-            ? { Authorization: `${scheme} ${credentials}` }
-            : config.token && { [TOKEN_HEADER]: config.token }),
-        },
+        headers: { 'Content-Type': contentType, ...headersOf(config) },
         body,
         redirect: 'manual',
         signal: AbortSignal.timeout(this.#timeoutMs),

@@ -10,6 +10,8 @@ import { taskKey } from './task-keys.js';
 const FIELD = 'push:';
 /** Most configurations of one task. */
 const MOST = 10;
+/** Carries the token of a configuration without credentials. */
+const TOKEN_HEADER = 'X-A2A-Notification-Token';
 /** Fields that the task itself takes in its record. */
 const OF_THE_TASK = 2;
 
@@ -29,6 +31,7 @@ export class StatePushStore implements PushNotificationStore {
 
   async save(taskId: string, context: ServerCallContext, config: TaskPushNotificationConfig): Promise<void> {
     this.#permit(config.url);
+    checkHeaders(config);
     config.id ||= randomUUID();
     const entry = { config: TaskPushNotificationConfig.toJSON(config), wireVersion: context.requestedVersion };
     await this.#storage.commit(
@@ -60,7 +63,25 @@ export class StatePushStore implements PushNotificationStore {
   #permit(url: string): void {
     const target = URL.canParse(url) ? new URL(url) : undefined;
     const known = target && (this.#hosts.has('*') || this.#hosts.has(target.hostname.toLowerCase()));
-    if (known && (target.protocol === 'https:' || target.protocol === 'http:')) return;
+    // No request can be made of a url with a password, and the error about it repeats it.
+    const bare = target?.username === '' && target.password === '';
+    if (known && bare && (target.protocol === 'https:' || target.protocol === 'http:')) return;
     throw new RequestMalformedError('this agent sends no notifications to that address');
+  }
+}
+
+/** What a notification says of who sends it. */
+export function headersOf({ authentication, token }: TaskPushNotificationConfig): Record<string, string> {
+  const { scheme, credentials } = authentication ?? {};
+  if (scheme && credentials) return { Authorization: `${scheme} ${credentials}` };
+  return token ? { [TOKEN_HEADER]: token } : {};
+}
+
+/** Refuses a secret that no header can carry: sent, it would be in the error that is logged. */
+function checkHeaders(config: TaskPushNotificationConfig): void {
+  try {
+    new Headers(headersOf(config));
+  } catch {
+    throw new RequestMalformedError('the token or credentials for the notifications do not fit into a header');
   }
 }
