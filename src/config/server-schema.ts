@@ -26,7 +26,12 @@ export const serverSchema = z.strictObject({
     .max(1_073_741_824)
     .default(1_048_576)
     .describe('Most bytes of one request; a larger one is refused.'),
-  parts_limit: z.int().min(1).max(10_000).default(100).describe('Most parts of one message.'),
+  parts_limit: z
+    .int()
+    .min(1)
+    .max(10_000)
+    .default(100)
+    .describe('Most parts of one message, and most tasks that it refers to.'),
   history_limit: z
     .int()
     .min(1)

@@ -245,6 +245,9 @@ describe.each(['memory', 'file', 'valkey'] as const)('an agent over A2A, on %s',
     const parts = [textPart('echo'), file, data];
     expect(textIn(await say(client, '', { parts }))).toBe('{"parts":["text","file","data"],"bytes":1000,"name":"a"}');
     await expect(say(client, '', { parts: [...parts, data] })).rejects.toMatchObject({ reason: 'INVALID_PARAMS' });
+    const wanted = request('count');
+    const about = wanted.message && { ...wanted.message, referenceTaskIds: ['t1', 't2', 't3', 't4'] };
+    await expect(client.sendMessage({ ...wanted, message: about })).rejects.toMatchObject({ reason: 'INVALID_PARAMS' });
     await expect(say(client, 'count '.repeat(20_000))).rejects.toThrow(/413|larger/);
     const printed = vi.spyOn(console, 'error');
     for (const contextId of ['c'.repeat(2000), '\ud800']) {

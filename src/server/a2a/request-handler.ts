@@ -201,6 +201,10 @@ export class GuardedRequestHandler implements A2ARequestHandler {
     if (message.parts.length > partsLimit) {
       throw new RequestMalformedError(`a message has ${partsLimit} parts at most`);
     }
+    // The SDK loads each, one after the other.
+    if (message.referenceTaskIds.length > partsLimit) {
+      throw new RequestMalformedError(`a message refers to ${partsLimit} tasks at most`);
+    }
     const scope = scopeOf(context);
     const { contextId } = message;
     if (contextId !== '' && scope.userId === undefined && !freeContextIds && !contextIds.made(contextId)) {
