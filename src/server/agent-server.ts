@@ -19,6 +19,7 @@ import { below, inOrder, type Layer } from './layers.js';
 import { MCP_PATH, mcpRoutes } from './mcp/mcp-routes.js';
 import { forHosts, identify, rateLimited, refuseWhen } from './middleware.js';
 import { readBody } from './read-body.js';
+import { dropStalled } from './stalled.js';
 
 /**
  * How long an idle connection is kept: longer than the minute after which proxies and load balancers give theirs up, or
@@ -223,6 +224,7 @@ export async function createAgentServer(agent: Agent, options: AgentServerOption
   const inExpress: Layer = (request, response) => admitted(request, response);
   const call = inOrder(admit, a2a.call, inExpress, failed(logger));
   const listener: RequestListener = (request, response) => {
+    dropStalled(response);
     if (request.method !== 'POST' || request.url !== PATHS.jsonRpc) return app(request, response);
     call(request, response, () => response.destroy());
   };

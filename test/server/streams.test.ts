@@ -1,5 +1,7 @@
+import { ServerResponse } from 'node:http';
+import { connect, type Socket } from 'node:net';
 import { TaskState } from '@a2a-js/sdk';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { a2aClient, isTask, request, say } from '../support/a2a-client.js';
 import { serve } from './serving.js';
 import { closeGate, shared } from './skills.js';
@@ -41,5 +43,44 @@ describe('a stream over A2A', () => {
     const state = async () => (await client.getTask({ tenant: '', id })).status?.state;
     await expect.poll(state).toBe(TaskState.TASK_STATE_COMPLETED);
     expect(await serving.server.agent.context.getVariable(contextId, 'stories')).toBe(1);
+  });
+
+  it('stays open while nothing is said on it; who takes nothing of what waits for him is cut off', async () => {
+    const { setTimeout: original } = ServerResponse.prototype;
+    const served: { ms: number; socket: Socket | null }[] = [];
+    vi.spyOn(ServerResponse.prototype, 'setTimeout').mockImplementation(function (this: ServerResponse, ms, ...rest) {
+      served.push({ ms, socket: this.socket });
+      return original.call(this, 200, ...rest);
+    });
+    await using serving = await serve();
+    const client = await a2aClient(serving.url);
+    closeGate();
+    const quiet = client.sendMessageStream(request('story'));
+    await quiet.next();
+    const large = await say(client, `pizza ${'x'.repeat(1_000_000)}`);
+    const body = JSON.stringify({
+      jsonrpc: '2.0',
+      id: 1,
+      method: 'GetTask',
+      params: { id: isTask(large) && large.id },
+    });
+    const head = [
+      'POST /a2a/jsonrpc HTTP/1.1',
+      'Host: 127.0.0.1',
+      'Content-Type: application/json',
+      'A2A-Version: 1.0',
+    ];
+    const reader = connect(Number(serving.port), '127.0.0.1');
+    const asked = `${head.join('\r\n')}\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+    const before = served.length;
+    reader.write(asked.repeat(30));
+    await expect.poll(() => served[before]?.socket?.destroyed, { timeout: 10_000 }).toBe(true);
+    reader.destroy();
+    shared.open();
+    let last: string | undefined;
+    for await (const { payload } of quiet) last = payload?.$case;
+    expect(last).toBe('statusUpdate');
+    expect(new Set(served.map(({ ms }) => ms))).toEqual(new Set([60_000]));
+    vi.restoreAllMocks();
   });
 });
