@@ -27,14 +27,24 @@ export const silentLogger: Logger = {
 
 /** Errors with all they say, passwords in them hidden. */
 function shown(value: unknown): string {
-  if (typeof value === 'string') return value;
-  if (value instanceof Error) return redactText(inspect(value));
+  // Callers choose ids, and those must not look like a line of their own.
+  if (typeof value === 'string') return value.replace(/\p{Cc}/gu, escaped);
+  if (value instanceof Error) return inspected(value);
   try {
-    return JSON.stringify(value) ?? inspect(value);
+    return JSON.stringify(value) ?? inspected(value);
   } catch {
     // Anything can be thrown, and then is logged: a BigInt, a cycle.
-    return redactText(inspect(value));
+    return inspected(value);
   }
+}
+
+function inspected(value: unknown): string {
+  // Over several lines, but none that a terminal obeys.
+  return redactText(inspect(value)).replace(/(?![\n\t])\p{Cc}/gu, escaped);
+}
+
+function escaped(character: string): string {
+  return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
 }
 
 /**
