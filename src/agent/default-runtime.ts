@@ -1,7 +1,7 @@
 import { findConfig } from '../config/find-config.js';
 import type { ConversationContext } from '../conversation/conversation-context.js';
 import { AgentUpError } from '../errors.js';
-import { type StateRuntime, setDefaultRuntime } from '../skill/state-runtime.js';
+import { type DefaultStateRuntime, setDefaultRuntime } from '../skill/state-runtime.js';
 import type { StatefulOptions } from '../skill/stateful-options.js';
 import { ConfigRuntime } from './config-runtime.js';
 
@@ -9,7 +9,7 @@ import { ConfigRuntime } from './config-runtime.js';
  * Gives handlers that are called outside any agent their state: as the `agent_config.yaml` says that `AGENTUP_CONFIG`
  * names, or that lies in the working directory or above it. Without one only handlers that name their storage run.
  */
-class DefaultRuntime implements StateRuntime {
+class DefaultRuntime implements DefaultStateRuntime {
   #runtimes = new Map<string, Promise<ConfigRuntime>>();
   /** What a handler was given last, and where: looking for the file at every turn would cost more than the turn. */
   #given = new WeakMap<object, { readonly directory: string; readonly context: ConversationContext }>();
@@ -57,8 +57,8 @@ async function load(file: string | undefined): Promise<ConfigRuntime> {
   return new ConfigRuntime({ state: config.state, caches: config, directory });
 }
 
-const runtime = new DefaultRuntime();
-setDefaultRuntime(runtime);
+// That of another installed copy of the package, where that was loaded before: handlers get their state from it.
+const runtime = setDefaultRuntime(new DefaultRuntime());
 
 /**
  * Closes the storages opened for handlers that were called outside any agent: at the end of a script or a test. The

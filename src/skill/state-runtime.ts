@@ -28,17 +28,24 @@ interface Call {
   readonly notes: CallNotes;
 }
 
+/** What resolves handlers that are called outside any agent. */
+export interface DefaultStateRuntime extends StateRuntime {
+  /** Lets go of what it has opened; the next call opens it again. */
+  close(): Promise<void>;
+}
+
 interface Shared {
   readonly current: AsyncLocalStorage<Call>;
-  default?: StateRuntime;
+  default?: DefaultStateRuntime;
 }
 const SHARED = Symbol.for('agentup.runtime.1');
 const globals = globalThis as { [SHARED]?: Shared };
 const shared: Shared = (globals[SHARED] ??= { current: new AsyncLocalStorage() });
 
-/** Sets what resolves handlers that are called outside any agent. The first one stays. */
-export function setDefaultRuntime(runtime: StateRuntime): void {
+/** Sets what resolves handlers that are called outside any agent. @returns the first that was set, which stays */
+export function setDefaultRuntime(runtime: DefaultStateRuntime): DefaultStateRuntime {
   shared.default ??= runtime;
+  return shared.default;
 }
 
 /** Runs `call` so that handlers in it get their state from this runtime, and note what became of the first. */

@@ -305,6 +305,17 @@ describe('handlers called outside an agent', () => {
     expect(await count(task())).toBe(2);
   });
 
+  it('let go of it whichever installed copy of the package is told to', async () => {
+    const copy = (await import(join(process.cwd(), 'dist/index.js'))) as { closeStorages: typeof closeStorages };
+    const count = withState((_task, context, id) => context.incrementVariable(id, 'n'), { storage: 'memory' });
+    for (const close of [copy.closeStorages, closeStorages]) {
+      expect(await count(task())).toBe(1);
+      expect(await count(task())).toBe(2);
+      await close();
+    }
+    expect(await count(task())).toBe(1);
+  });
+
   it('need a configuration, or a storage of their own', async () => {
     const before = process.cwd();
     try {
