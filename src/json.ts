@@ -132,17 +132,16 @@ export function isSealed(token: Token): boolean {
  * @throws VALUE_NOT_JSON naming the path, for anything that would not come back equal.
  */
 export function encode(value: unknown): Token {
-  if (typeof value === 'string') {
-    if (PLAIN_TEXT.test(value)) return `"${value}"`;
-    // Or whoever can write a text could make one that nobody can read.
-    if (value.startsWith(SEALED_TEXT)) refuse([], 'a text that begins like an encrypted value');
-    return JSON.stringify(value);
+  // Or whoever can write a text could make one that nobody can read.
+  if (typeof value === 'string' && value.charCodeAt(0) === 1 && value.startsWith(SEALED_TEXT)) {
+    refuse([], 'a text that begins like an encrypted value');
   }
   return encodeStored(value);
 }
 
 /** The same for a part of a token, and for what a storage has parsed: where a text may begin as it likes. */
 export function encodeStored(value: unknown): Token {
+  if (typeof value === 'string') return PLAIN_TEXT.test(value) ? `"${value}"` : JSON.stringify(value);
   return inspect(value, [], []) ? write(value) : JSON.stringify(value);
 }
 
@@ -171,9 +170,9 @@ export function decode<T = unknown>(token: Token): T {
   return JSON.parse(token) as T;
 }
 
-/** Refuses encrypted tokens, for those who do not decode them one by one. @throws KEY_MISSING */
-export function refuseSealed(tokens: Iterable<Token>): void {
-  for (const token of tokens) if (isSealed(token)) throw sealedError();
+/** Refuses an encrypted token, for those who do not decode it. @throws KEY_MISSING */
+export function refuseSealed(token: Token): void {
+  if (isSealed(token)) throw sealedError();
 }
 
 function sealedError(): AgentUpError {

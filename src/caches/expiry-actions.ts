@@ -217,6 +217,6 @@ function dueOf(record: StateRecord | undefined): number | undefined {
   const due = record?.fields.get('due');
   if (due === undefined) return undefined;
   // Or what cannot be read would pass for what is not to come.
-  refuseSealed([due]);
+  refuseSealed(due);
   return integerOf(due);
 }

@@ -40,7 +40,7 @@ export function contentOf(fields: ReadonlyMap<string, Token>): unknown {
   let text = '';
   for (const [field, token] of fields) {
     if (!field.startsWith(DOT)) continue;
-    refuseSealed([token]);
+    refuseSealed(token);
     text += `${text === '' ? '' : ','}${JSON.stringify(field.slice(DOT.length))}:${token}`;
   }
   return decode(`{${text}}`);

@@ -122,7 +122,7 @@ export class RowIndex {
     if (!seen || (seen.expiresAt !== undefined && seen.expiresAt - seen.updatedAt <= MARGIN * 1000)) return;
     const record = await this.#storage.read(row, { fields: [fieldName(field)] });
     const token = record?.fields.get(fieldName(field));
-    if (token !== undefined) refuseSealed([token]);
+    if (token !== undefined) refuseSealed(token);
     const condition = { version: seen.version };
     if (!record || token === undefined || digest(token) !== entry.id.slice(0, DIGITS)) {
       await this.#storage.commit(entry, [], { condition, expiry: { set: MARGIN } });

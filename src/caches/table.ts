@@ -136,7 +136,7 @@ export class Table<S extends StandardSchema = StandardSchema> extends KeyedCache
         const place = { space: TABLES, scope, id: key };
         const record = await this.#parts.storage.read(place);
         const held = record?.fields.get(fieldName(field));
-        if (held !== undefined) refuseSealed([held]);
+        if (held !== undefined) refuseSealed(held);
         if (record && held === token) return [{ key, row: await this.#rowOf(key, record) }];
         this.#aside(index.correct(place, field, value));
         return [];

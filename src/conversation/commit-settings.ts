@@ -1,4 +1,5 @@
 import type { Clock } from '../clock.js';
+import type { Mutable } from '../mutable.js';
 import type { CommitOptions } from '../storage/state-storage.js';
 import { uniqueId } from '../unique-id.js';
 
@@ -15,6 +16,9 @@ export interface CommitSettings {
   readonly clock: Clock;
 }
 
+/** What a commit may have of its own. */
+export type OwnOptions = Pick<CommitOptions, 'expiry' | 'commitId' | 'lease' | 'condition' | 'idempotency'>;
+
 /**
  * The options of a commit with these settings.
  * @param fields how many the record is known to have: far from the limit, what others add meanwhile does not reach it,
@@ -22,14 +26,18 @@ export interface CommitSettings {
  */
 export function commitOptions(
   { ttl, historyMax, maxEntries }: CommitSettings,
-  own: CommitOptions,
+  own: OwnOptions,
   fields = maxEntries,
 ): CommitOptions {
-  return {
-    expiry: { renew: ttl },
+  // Spreads of what may be absent take several times as long, and so does reading what they have made.
+  const options: Mutable<CommitOptions> = {
+    expiry: own.expiry ?? { renew: ttl },
     commitId: own.commitId ?? uniqueId(),
-    ...(fields * 2 >= maxEntries && { maxFields: maxEntries }),
-    ...(historyMax !== undefined && { logMax: historyMax }),
-    ...own,
   };
+  if (own.lease) options.lease = own.lease;
+  if (own.condition) options.condition = own.condition;
+  if (own.idempotency) options.idempotency = own.idempotency;
+  if (fields * 2 >= maxEntries) options.maxFields = maxEntries;
+  if (historyMax !== undefined) options.logMax = historyMax;
+  return options;
 }

@@ -199,8 +199,12 @@ function readOptions({ historyLoad: log }: TurnSettings, idempotencyKey: string 
   return idempotencyKey === undefined ? { log } : { log, idempotencyKey };
 }
 
-function beginOptions(settings: TurnSettings, idempotencyKey: string | undefined): BeginOptions & Lease {
-  return { ...readOptions(settings, idempotencyKey), token: uniqueId(), leaseMs: settings.leaseMs };
+function beginOptions(
+  { historyLoad: log, leaseMs }: TurnSettings,
+  idempotencyKey: string | undefined,
+): BeginOptions & Lease {
+  const token = uniqueId();
+  return idempotencyKey === undefined ? { token, leaseMs, log } : { token, leaseMs, log, idempotencyKey };
 }
 
 /** Ends a lease that may have been taken, and that no turn knows of. */

@@ -1,5 +1,6 @@
 import { isAgentUpError } from '../errors.js';
 import type { Token } from '../json.js';
+import type { Mutable } from '../mutable.js';
 import type { RecordKey } from '../storage/keys.js';
 import type {
   BeginOptions,
@@ -10,7 +11,7 @@ import type {
   Idempotency,
   StateStorage,
 } from '../storage/state-storage.js';
-import { type CommitSettings, commitOptions } from './commit-settings.js';
+import { type CommitSettings, commitOptions, type OwnOptions } from './commit-settings.js';
 import { forbidden } from './forbidden.js';
 import type { Passing } from './turn-queue.js';
 import type { WorkingCopy } from './working-copy.js';
@@ -123,14 +124,13 @@ export class TurnCommits {
     const changes = copy.changes();
     // A conversation that belonged to nobody may have been taken by somebody else since: that must not be undone.
     for (let belongsTo: string | null = null; ; ) {
-      const own: CommitOptions = {
-        // A lease is released once: its token names that commit as well as any id.
-        ...(lease && !keepLease && { commitId: lease.token }),
-        ...(lease && { lease: this.#held(lease, keepLease, next) }),
-        ...(claim !== undefined && { condition: { owner: belongsTo } }),
-        ...(expiry && { expiry }),
-        ...(idempotency && { idempotency }),
-      };
+      const own: Mutable<OwnOptions> = {};
+      // A lease is released once: its token names that commit as well as any id.
+      if (lease && !keepLease) own.commitId = lease.token;
+      if (lease) own.lease = this.#held(lease, keepLease, next);
+      if (claim !== undefined) own.condition = { owner: belongsTo };
+      if (expiry) own.expiry = expiry;
+      if (idempotency) own.idempotency = idempotency;
       const options = commitOptions(settings, own, copy.fields.size);
       try {
         const answer = await storage.commit(key, changes, options);

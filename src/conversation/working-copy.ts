@@ -56,8 +56,8 @@ export class WorkingCopy {
   /** @throws KEY_MISSING where the record is encrypted: what is written beside would be in clear */
   constructor(record: StateRecord | undefined) {
     if (record) {
-      refuseSealed(record.fields.values());
-      refuseSealed(record.log);
+      record.fields.forEach(refuseSealed);
+      record.log.forEach(refuseSealed);
     }
     this.#state = {
       fields: record?.fields ?? new Map(),

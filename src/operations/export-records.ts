@@ -45,13 +45,13 @@ async function* linesOfRecord(storage: StateStorage, key: RecordKey): AsyncGener
     const whole = await readWhole(storage, key);
     // Void lines of it may stand above: what follows `again` need not be the same record.
     if (!whole) return undefined;
-    refuseSealed(whole.head.fields.values());
-    refuseSealed(whole.head.replies?.values() ?? []);
+    whole.head.fields.forEach(refuseSealed);
+    whole.head.replies?.forEach(refuseSealed);
     const digest = new RecordDigest(whole.head);
     yield `${recordLine(whole.head)}\n`;
     try {
       for await (const page of whole.pages()) {
-        refuseSealed(page);
+        page.forEach(refuseSealed);
         digest.log(page);
         yield `${logLine(page)}\n`;
       }

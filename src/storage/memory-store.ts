@@ -1,4 +1,5 @@
 import type { Token } from '../json.js';
+import type { Mutable } from '../mutable.js';
 import type { EmbeddedStore } from './embedded-storage.js';
 import { containerText, keyRange, type RecordKey } from './keys.js';
 import type { Lease } from './lease.js';
@@ -15,8 +16,6 @@ interface Body extends Mutable<RecordAttributes> {
   /** By idempotency key, oldest first. */
   replies: Map<string, Token> | undefined;
 }
-
-type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
 interface Space {
   /** In the order of their last write, so that the stale ones come first. */

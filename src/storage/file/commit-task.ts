@@ -220,15 +220,15 @@ function settingsOf(
   const dropped = clearLog ? 0 : fold.logDropped;
   const from = logMax !== undefined && total - dropped > logMax ? total - logMax : undefined;
   if (carried) return { ...carriedSettings(fold, carried, from, idempotency), id: commitId, sentAt: now };
-  const settings = { at: now, version: fold.version + 1, from, id: commitId, idempotency };
-  if (!expiry) return settings;
-  const seconds = 'set' in expiry ? expiry.set : (fold.ownTtl ?? expiry.renew);
-  const expiresAt = seconds === 'none' ? undefined : now + seconds * 1000;
-  return {
-    ...settings,
-    expiresAt: expiresAt === fold.expiresAt ? undefined : (expiresAt ?? null),
-    ownTtl: 'set' in expiry ? expiry.set : undefined,
-  };
+  let expiresAt: number | null | undefined;
+  let ownTtl: number | 'none' | undefined;
+  if (expiry) {
+    if ('set' in expiry) ownTtl = expiry.set;
+    const seconds = 'set' in expiry ? expiry.set : (fold.ownTtl ?? expiry.renew);
+    expiresAt = seconds === 'none' ? null : now + seconds * 1000;
+    if (expiresAt === (fold.expiresAt ?? null)) expiresAt = undefined;
+  }
+  return { at: now, version: fold.version + 1, from, id: commitId, idempotency, expiresAt, ownTtl };
 }
 
 /** Of a record from another storage: nothing is left to the clock. */

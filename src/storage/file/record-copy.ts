@@ -13,28 +13,32 @@ export interface CopyOptions {
 
 /** A private copy of a record. */
 export function copyOf(journal: Journal, fold: RecordFold, options: CopyOptions): StateRecord {
-  const { log = 0, fields: only, idempotencyKey, replies } = options;
+  const { log = 0, fields, idempotencyKey, replies } = options;
   const { logTotal, logDropped } = fold;
-  const copy = {
-    ...withoutLog(fold, only),
-    log: entriesOf(journal, fold, Math.max(logDropped, logTotal - log), logTotal),
-    reply: idempotencyKey === undefined ? undefined : fold.replies.get(idempotencyKey),
-  };
+  const entries = entriesOf(journal, fold, Math.max(logDropped, logTotal - log), logTotal);
+  const reply = idempotencyKey === undefined ? undefined : fold.replies.get(idempotencyKey);
+  const copy = recordOf(fold, fieldsOf(fold, fields), entries, reply);
   return replies ? { ...copy, replies: new Map(fold.replies.entries()) } : copy;
 }
 
 /** The same without log entries. */
-export function withoutLog(fold: RecordFold, only?: readonly string[]): StateRecord {
-  let { fields } = fold;
-  if (only) {
-    fields = new Map();
-    for (const field of only) {
-      const token = fold.fields.get(field);
-      if (token !== undefined) fields.set(field, token);
-    }
-  } else fields = new Map(fields);
+export function withoutLog(fold: RecordFold): StateRecord {
+  return recordOf(fold, fieldsOf(fold, undefined), [], undefined);
+}
+
+function recordOf(fold: RecordFold, fields: Map<string, Token>, log: Token[], reply: Token | undefined): StateRecord {
   const { logTotal, logDropped, version, owner, createdAt, updatedAt, expiresAt, ownTtl } = fold;
-  return { fields, log: [], logTotal, logDropped, version, owner, createdAt, updatedAt, expiresAt, ownTtl };
+  return { fields, log, logTotal, logDropped, version, owner, createdAt, updatedAt, expiresAt, ownTtl, reply };
+}
+
+function fieldsOf({ fields }: RecordFold, only: readonly string[] | undefined): Map<string, Token> {
+  if (!only) return new Map(fields);
+  const some = new Map<string, Token>();
+  for (const field of only) {
+    const token = fields.get(field);
+    if (token !== undefined) some.set(field, token);
+  }
+  return some;
 }
 
 /** Log entries from one position to another: from memory, or from the file where they are older. */

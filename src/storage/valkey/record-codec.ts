@@ -12,6 +12,7 @@ import type {
   StateRecord,
 } from '../state-storage.js';
 import { type ReplyCause, replyCode } from './valkey-errors.js';
+import { Words } from './words.js';
 
 /** What a record's system field says. */
 export interface Attributes {
@@ -28,17 +29,23 @@ export interface Attributes {
 /** Reads `version updatedAt expiresAt kept dropped ttl createdAt owner[|…]`; `undefined` where the text is not ours. */
 export function parseAttributes(text: string): Attributes | undefined {
   const bar = text.indexOf('|');
-  const [version, updated, expires, kept, dropped, ttl, created, owner] = (bar < 0 ? text : text.slice(0, bar)).split(
-    ' ',
-  );
-  if (owner === undefined) return undefined;
+  const words = new Words(bar < 0 ? text : text.slice(0, bar));
+  const version = words.number();
+  const updatedAt = words.number();
+  const expires = words.number();
+  const kept = words.number();
+  const dropped = words.number();
+  const ttl = words.next();
+  const createdAt = words.number();
+  if (words.ended) return undefined;
+  const owner = words.next();
   return {
-    version: Number(version),
-    updatedAt: Number(updated),
-    expiresAt: expires === '0' ? undefined : Number(expires),
-    logTotal: Number(kept) + Number(dropped),
-    logDropped: Number(dropped),
-    createdAt: Number(created),
+    version,
+    updatedAt,
+    expiresAt: expires === 0 ? undefined : expires,
+    logTotal: kept + dropped,
+    logDropped: dropped,
+    createdAt,
     owner: owner === '' ? undefined : decodeName(owner),
     ownTtl: ttl === '-' ? undefined : ttl === 'none' ? ttl : Number(ttl),
   };
@@ -58,9 +65,21 @@ export function parseRecord(reply: unknown, key: RecordKey): StateRecord | undef
   const attributes = parseAttributes(system);
   if (!attributes) throw corrupt(key, 'its system field is not one of ours');
   const log = entries && entries.length > 0 ? String(entries).split('\n') : [];
-  const record = { fields, log, ...attributes };
-  if (!replies) return left?.length ? { ...record, reply: String(left) } : record;
-  return { ...record, reply: left?.length ? String(left) : undefined, replies: parseReplies(replies) };
+  const { version, owner, createdAt, updatedAt, expiresAt, ownTtl, logTotal, logDropped } = attributes;
+  const record: StateRecord = {
+    fields,
+    log,
+    logTotal,
+    logDropped,
+    version,
+    owner,
+    createdAt,
+    updatedAt,
+    expiresAt,
+    ownTtl,
+    reply: left?.length ? String(left) : undefined,
+  };
+  return replies ? { ...record, replies: parseReplies(replies) } : record;
 }
 
 /** What the hash of the replies holds, oldest first. */
@@ -184,8 +203,9 @@ function oneLine(entry: string): string {
   });
 }
 
-/** A commit's answer, with the owner the index has to know. */
-export interface CommitAnswer extends Committed {
+/** A commit's answer, and the owner, encoded, that the index has to know. */
+export interface CommitAnswer {
+  readonly answer: Committed;
   readonly owner: string;
 }
 
@@ -196,26 +216,22 @@ export function isApplied(reply: unknown): boolean {
 
 /** Reads a system field, with the sums of the incremented fields behind it. */
 export function parseCommitted(reply: unknown, changes: readonly Change[]): CommitAnswer {
-  const text = String(Array.isArray(reply) ? reply[0] : reply);
-  const [version, updated, expires, kept, dropped, , , owner = '', ...sums] = text.split(' ');
+  const words = new Words(String(Array.isArray(reply) ? reply[0] : reply));
+  const version = words.number();
+  const updatedAt = words.number();
+  const expires = words.number();
+  const logTotal = words.number() + words.number();
+  words.next(); // its own ttl
+  words.next(); // when it was made
+  const owner = words.next();
   const incremented = new Map<string, number>();
-  if (sums.length > 0) {
-    let next = 0;
+  if (!words.ended) {
     for (const change of changes) {
-      if (change.op === 'increment' && !incremented.has(change.field)) {
-        incremented.set(change.field, Number(sums[next++]));
-      }
+      if (change.op === 'increment' && !incremented.has(change.field)) incremented.set(change.field, words.number());
     }
   }
-  return {
-    committed: true,
-    version: Number(version),
-    updatedAt: Number(updated),
-    expiresAt: expires === '0' ? undefined : Number(expires),
-    incremented,
-    logTotal: Number(kept) + Number(dropped),
-    owner,
-  };
+  const expiresAt = expires === 0 ? undefined : expires;
+  return { answer: { committed: true, version, updatedAt, expiresAt, incremented, logTotal }, owner };
 }
 
 /** The record of the next turn, behind the answer to the commit that passed its lease on. */

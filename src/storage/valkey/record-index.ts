@@ -2,7 +2,7 @@ import { messageOf } from '../../errors.js';
 import type { Logger } from '../../logger.js';
 import { encodeName, type RecordKey } from '../keys.js';
 import type { ListQuery, RecordInfo, StateRecord } from '../state-storage.js';
-import { type Attributes, parseAttributes, parseFields, parseTokens } from './record-codec.js';
+import { type Attributes, type CommitAnswer, parseAttributes, parseFields, parseTokens } from './record-codec.js';
 import { script } from './scripts.js';
 import type { ValkeyConnection } from './valkey-connection.js';
 import { containerOf, containerOfMember, keyOfMember, memberOf, type ValkeyKeys } from './valkey-keys.js';
@@ -100,19 +100,14 @@ export class RecordIndex {
   }
 
   /** Sets the entry of a record that was just written, unless it was set a moment ago. Does not wait. */
-  confirm(
-    record: string,
-    key: RecordKey,
-    written: { owner: string; version: number; updatedAt: number; expiresAt: number | undefined },
-    always: boolean,
-  ): void {
+  confirm(record: string, key: RecordKey, { answer, owner }: CommitAnswer, always: boolean): void {
     const now = performance.now();
     const last = this.#young.get(record) ?? this.#old.get(record);
     if (!always && last !== undefined && now - last < CONFIRM_MS) return;
     this.#remember(record, now);
     this.#aside(async () => {
-      const due = dueOf(written.expiresAt, this.#graceMs);
-      const reply = await this.#put(key.space, memberOf(key), written.owner, momentOf(written), due, DUE_LIMIT);
+      const due = dueOf(answer.expiresAt, this.#graceMs);
+      const reply = await this.#put(key.space, memberOf(key), owner, momentOf(answer), due, DUE_LIMIT);
       const texts = parseTokens(reply);
       const seen: SeenEntry[] = [];
       for (let i = 0; i < texts.length; i += 2) seen.push({ member: texts[i] ?? '', due: texts[i + 1] ?? '' });

@@ -304,14 +304,17 @@ export class ValkeyStorage implements StateStorage {
     const options = named ? given : { ...given, commitId: uniqueId() };
     const { lease, commitId } = options;
     const record = this.#keys.record(key);
-    const owner = changes.findLast((change) => change.op === 'owner')?.owner;
+    const announce = (): Promise<void> => {
+      const owner = changes.findLast((change) => change.op === 'owner')?.owner;
+      return this.#index.announce(key, owner, given.carried?.updatedAt);
+    };
     const repeatable = commitId !== undefined || (!writing && lease !== undefined);
     const keys = this.#keysOf(record);
     if (this.#connection.cluster && commitId !== undefined && !releases)
       keys.push(doneKey(record, encodeName(commitId)));
 
     let indexed = writing && !this.#index.knows(record);
-    let announced = indexed ? this.#index.announce(key, owner, given.carried?.updatedAt) : undefined;
+    let announced = indexed ? announce() : undefined;
     for (;;) {
       const args = commitArguments(changes, options, indexed);
       try {
@@ -321,12 +324,13 @@ export class ValkeyStorage implements StateStorage {
         const reply = await this.#connection.run(script('commit'), keys, args, { repeatable, wrote });
         if (reply === 0) {
           indexed = true;
-          announced = this.#index.announce(key, owner, given.carried?.updatedAt);
+          announced = announce();
           continue;
         }
         if (!isApplied(reply)) return { committed: false, record: parseRecord(reply, key) };
-        const { owner: known, ...answer } = parseCommitted(reply, changes);
-        if (writing) this.#index.confirm(record, key, { ...answer, owner: known }, indexed);
+        const committed = parseCommitted(reply, changes);
+        const { answer } = committed;
+        if (writing) this.#index.confirm(record, key, committed, indexed);
         if (!lease?.next || !Array.isArray(reply)) return answer;
         if (!this.#closing) return { ...answer, begun: { record: parseBegun(reply, key) } };
         // Its turn could not commit any more.
