@@ -142,6 +142,7 @@ export function encode(value: unknown): Token {
 /** The same for a part of a token, and for what a storage has parsed: where a text may begin as it likes. */
 export function encodeStored(value: unknown): Token {
   if (typeof value === 'string') return PLAIN_TEXT.test(value) ? `"${value}"` : JSON.stringify(value);
+  if (typeof value === 'boolean') return value ? 'true' : 'false';
   return inspect(value, [], []) ? write(value) : JSON.stringify(value);
 }
 

@@ -1,10 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { AgentUpError } from '../errors.js';
 import { decode, encode, type Token } from '../json.js';
+import type { Mutable } from '../mutable.js';
 import { type OutputOf, type StandardSchema, validate } from '../standard-schema.js';
 import { checkTtl, meets, shownValue } from '../storage/changes.js';
 import type { RecordKey } from '../storage/keys.js';
-import type { Change, CommitCondition, Expiry, StateRecord } from '../storage/state-storage.js';
+import type { Change, CommitCondition, CommitOptions, Expiry, StateRecord } from '../storage/state-storage.js';
 import { uniqueId } from '../unique-id.js';
 import { checkField, type EntryKey } from './cache-keys.js';
 import {
@@ -353,7 +354,9 @@ export class CacheEntry {
     const tagged: Change[] = [...changes, { op: 'set', field: TAG, value: encode(version) }];
     if (this.key.owner !== undefined) tagged.push({ op: 'owner', owner: this.key.owner });
     try {
-      const options = { commitId: version, ...(condition && { condition }), ...expiry };
+      const options: Mutable<CommitOptions> = { commitId: version };
+      if (condition) options.condition = condition;
+      if (expiry.expiry) options.expiry = expiry.expiry;
       const answer = await this.#parts.storage.commit(place, tagged, options);
       return answer.committed ? { written: true, version, answer } : { written: false, record: answer.record };
     } catch (error) {

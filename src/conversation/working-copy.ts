@@ -3,10 +3,9 @@ import { add, plan, tooManyFields, wrongType } from '../storage/changes.js';
 import type { Change, Committed, Expiry, StateRecord } from '../storage/state-storage.js';
 import { OUTGOING } from './outgoing.js';
 
+/** What a field is to become: one change, or all that was appended to it. */
 type FieldChange =
-  | { readonly op: 'set'; readonly value: Token }
-  | { readonly op: 'remove' }
-  | { readonly op: 'increment'; readonly by: number }
+  | Extract<Change, { op: 'set' | 'remove' | 'increment' }>
   | { readonly op: 'append'; readonly items: Token[] };
 
 /** The end of a log, as far as it has been loaded. */
@@ -166,7 +165,7 @@ export class WorkingCopy {
       switch (change.op) {
         case 'set':
           this.#put(change.field, change.value, single ? maxFields : undefined);
-          state.pending.set(change.field, { op: 'set', value: change.value });
+          state.pending.set(change.field, change);
           break;
         case 'increment': {
           const sum = add(state.fields.get(change.field), change.by, change.field);
@@ -185,7 +184,7 @@ export class WorkingCopy {
         }
         case 'remove':
           state.fields.delete(change.field);
-          state.pending.set(change.field, { op: 'remove' });
+          state.pending.set(change.field, change);
           break;
         case 'log':
           state.log.push(change.entry);
@@ -233,19 +232,8 @@ export class WorkingCopy {
     if (state.logCleared) changes.push({ op: 'clearLog' });
     if (state.ownerChanged) changes.push({ op: 'owner', owner: state.owner });
     for (const [field, change] of state.pending) {
-      switch (change.op) {
-        case 'append':
-          for (const item of change.items) changes.push({ op: 'append', field, item });
-          break;
-        case 'set':
-          changes.push({ op: 'set', field, value: change.value });
-          break;
-        case 'increment':
-          changes.push({ op: 'increment', field, by: change.by });
-          break;
-        case 'remove':
-          changes.push({ op: 'remove', field });
-      }
+      if (change.op !== 'append') changes.push(change);
+      else for (const item of change.items) changes.push({ op: 'append', field, item });
     }
     for (const entry of state.newEntries) changes.push({ op: 'log', entry });
     if (changes.length === 0 && state.touched) changes.push({ op: 'touch' });
@@ -314,18 +302,17 @@ export class WorkingCopy {
 
   /** One delta for what was pending on a field and what comes now, which the view has taken already. */
   #merge(change: Extract<Change, { op: 'increment' | 'append' }>): FieldChange {
-    const before = this.#state.pending.get(change.field);
-    if (!before) {
-      return change.op === 'increment' ? { op: 'increment', by: change.by } : { op: 'append', items: [change.item] };
-    }
+    const { field } = change;
+    const before = this.#state.pending.get(field);
+    if (!before) return change.op === 'increment' ? change : { op: 'append', items: [change.item] };
     if (change.op === 'increment' && before.op === 'increment' && Number.isSafeInteger(before.by + change.by)) {
-      return { op: 'increment', by: before.by + change.by };
+      return { op: 'increment', field, by: before.by + change.by };
     }
     if (change.op === 'append' && before.op === 'append') {
       before.items.push(change.item);
       return before;
     }
-    return { op: 'set', value: this.#state.fields.get(change.field) as Token };
+    return { op: 'set', field, value: this.#state.fields.get(field) as Token };
   }
 }
 
