@@ -82,4 +82,5 @@ export { FileStorage, type FileStorageOptions } from './storage/file/file-storag
 export { MemoryStorage, type MemoryStorageOptions } from './storage/memory-storage.js';
 export type { StateStorage } from './storage/state-storage.js';
 export type { ValkeyClient } from './storage/valkey/valkey-connection.js';
-export { ValkeyStorage, type ValkeyStorageOptions } from './storage/valkey/valkey-storage.js';
+export { ValkeyStorage } from './storage/valkey/valkey-storage.js';
+export type { ValkeyStorageOptions } from './storage/valkey/valkey-storage-options.js';

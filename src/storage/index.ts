@@ -49,4 +49,5 @@ export {
 } from './outcome.js';
 export * from './state-storage.js';
 export type { ValkeyClient } from './valkey/valkey-connection.js';
-export { type ReplicaDurability, ValkeyStorage, type ValkeyStorageOptions } from './valkey/valkey-storage.js';
+export { ValkeyStorage } from './valkey/valkey-storage.js';
+export type { ReplicaDurability, ValkeyStorageOptions } from './valkey/valkey-storage-options.js';

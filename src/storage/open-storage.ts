@@ -5,7 +5,7 @@ import { loadTelemetry } from '../telemetry.js';
 import type { EncryptionOptions } from './encryption/encryption-key.js';
 import type { Durability } from './file/durability.js';
 import type { StateStorage } from './state-storage.js';
-import type { ReplicaDurability } from './valkey/valkey-storage.js';
+import type { ReplicaDurability } from './valkey/valkey-storage-options.js';
 
 /** What a storage is opened with. Equal options mean the same store. */
 export type StorageOptions = BackendOptions & {

@@ -2,7 +2,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Cluster } from 'iovalkey';
 import { ConversationContext } from '../../src/conversation/conversation-context.js';
 import { withState } from '../../src/skill/with-state.js';
-import { ValkeyStorage, type ValkeyStorageOptions } from '../../src/storage/valkey/valkey-storage.js';
+import { ValkeyStorage } from '../../src/storage/valkey/valkey-storage.js';
+import type { ValkeyStorageOptions } from '../../src/storage/valkey/valkey-storage-options.js';
 
 /** What a worker of the failover tests is told. */
 export interface Orders {

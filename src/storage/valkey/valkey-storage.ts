@@ -1,10 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { ConnectionOptions } from 'node:tls';
-import { checkObject } from '../../check-object.js';
 import { AgentUpError, isAgentUpError } from '../../errors.js';
-import { type Logger, silentLogger } from '../../logger.js';
 import { uniqueId } from '../../unique-id.js';
-import { checkBegin, checkCommit, checkCount, checkKey, checkTtl, writes } from '../changes.js';
+import { checkBegin, checkCommit, checkKey, writes } from '../changes.js';
 import { checkList, checkRead, checkReadLog, checkSweep } from '../check-queries.js';
 import { encodeName, type RecordKey } from '../keys.js';
 import {
@@ -40,49 +37,11 @@ import {
 } from './record-codec.js';
 import { RecordIndex, type SeenEntry } from './record-index.js';
 import { script } from './scripts.js';
-import { type ValkeyClient, ValkeyConnection } from './valkey-connection.js';
+import { ValkeyConnection } from './valkey-connection.js';
 import { type ReplyCause, replyCode } from './valkey-errors.js';
 import { doneKey, leaseKey, logKey, memberOf, repliesKey, ValkeyKeys } from './valkey-keys.js';
-import { parseClusterUrl, parseValkeyUrl } from './valkey-url.js';
+import { checkedOptions, type ValkeyStorageOptions } from './valkey-storage-options.js';
 
-/** How safe a commit on Valkey is before it is acknowledged. */
-export interface ReplicaDurability {
-  /**
-   * So many replicas of the server that did the commit must have received it. Too few of them in time:
-   * `STORAGE_UNAVAILABLE`, and the commit may be sent again with its `commitId`.
-   */
-  readonly replicas: number;
-}
-
-/** How a `ValkeyStorage` is opened: by `url`, or with a `client` of your own. */
-export interface ValkeyStorageOptions {
-  /** `valkey://[user[:password]@]host[:port][/database]`, `valkeys://` for TLS; `redis`, `rediss` mean the same. */
-  readonly url?: string;
-  /**
-   * The server is a Valkey Cluster. `url` then names one of its nodes, or several separated by commas, with user,
-   * password and TLS of all of them; its database is 0. Default false.
-   */
-  readonly cluster?: boolean;
-  /** A client of iovalkey, also a Cluster. It is used as it is and not closed. */
-  readonly client?: ValkeyClient;
-  /** Begins every key, so that several applications can share a server. */
-  readonly keyPrefix: string;
-  /** Default time to live in seconds; never when absent. */
-  readonly ttl?: number;
-  /**
-   * Everything answers or fails within this many milliseconds. Default 2000. Those in which this process stands still
-   * do not count. On a cluster a failover is not noticed where this is longer than it takes.
-   */
-  readonly timeoutMs?: number;
-  /** What a commit waits for. Default: the primary has done it. */
-  readonly durability?: ReplicaDurability;
-  /** With a `valkeys://` url: what Node's `tls.connect` takes, for example `ca`. */
-  readonly tls?: ConnectionOptions;
-  /** Hears what could not be returned: the index lagging behind, a password that is not needed. */
-  readonly logger?: Logger;
-}
-
-const EXAMPLE = "new ValkeyStorage({ url: 'valkey://localhost:6379', keyPrefix: 'my-agent:' })";
 /** Log entries read in one step: about half a millisecond of the server's time. */
 const LOG_PAGE = 1_000;
 /** Records deleted in one step. */
@@ -107,35 +66,10 @@ export class ValkeyStorage implements StateStorage {
 
   /** @throws INVALID_ARGUMENT, TTL_INVALID */
   constructor(options: ValkeyStorageOptions) {
-    checkObject(options, 'ValkeyStorage', EXAMPLE);
-    const { url, client, cluster = false, keyPrefix, ttl, timeoutMs = 2_000, durability, tls } = options;
-    const { logger = silentLogger } = options;
-    if ((url === undefined) === (client === undefined)) {
-      throw new AgentUpError('INVALID_ARGUMENT', 'give either a url or a client', {
-        argument: 'url',
-        fix: `write ${EXAMPLE}`,
-      });
-    }
-    // One of another library has another interface, and would be found out by the first call.
-    if (client !== undefined && typeof (client as Partial<ValkeyClient> | null)?.sendCommand !== 'function') {
-      throw new AgentUpError('INVALID_ARGUMENT', 'client is not one of iovalkey', {
-        argument: 'client',
-        fix: 'give a Redis or Cluster of iovalkey, or a url in its place',
-      });
-    }
-    if (client !== undefined && cluster) {
-      throw new AgentUpError('INVALID_ARGUMENT', 'cluster belongs to a url; a client is one of a cluster or is not', {
-        argument: 'cluster',
-        fix: 'leave out `cluster`, and give a Cluster of iovalkey as `client`',
-      });
-    }
-    if (ttl !== undefined) checkTtl(ttl);
-    checkCount(timeoutMs, 'timeoutMs', 1);
-    if (durability) checkCount(durability.replicas, 'durability.replicas', 1);
+    const { target, keyPrefix, ttl, timeoutMs, durability, tls, logger } = checkedOptions(options);
     this.ttl = ttl;
     this.#keys = new ValkeyKeys(keyPrefix);
     this.#replicated = durability !== undefined;
-    const target = client ?? (cluster ? parseClusterUrl(url) : parseValkeyUrl(url));
     this.#connection = new ValkeyConnection({ target, timeoutMs, tls, logger, replicas: durability?.replicas });
     this.#index = new RecordIndex(this.#connection, this.#keys, logger, timeoutMs);
     this.#held = new HeldLeases({

@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { AgentUpError } from '../../../src/errors.js';
 import type { RecordKey } from '../../../src/storage/keys.js';
-import { ValkeyStorage, type ValkeyStorageOptions } from '../../../src/storage/valkey/valkey-storage.js';
+import { ValkeyStorage } from '../../../src/storage/valkey/valkey-storage.js';
+import type { ValkeyStorageOptions } from '../../../src/storage/valkey/valkey-storage-options.js';
 
 export { startValkey, type ValkeyServer, valkeyUrl } from '../../support/index.js';
 
