@@ -9,6 +9,7 @@ const INSIDE = 'agent|caches|config|conversation|lifecycle|operations|server|ski
 const ALONE = [
   'test/storage/file/{durability,faults,leases,races}.test.ts',
   'test/storage/many.test.ts',
+  'test/storage/valkey/record-codec.test.ts',
   'test/caches/many-rows.test.ts',
 ];
 

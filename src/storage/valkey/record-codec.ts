@@ -64,7 +64,7 @@ export function parseRecord(reply: unknown, key: RecordKey): StateRecord | undef
   }
   const attributes = parseAttributes(system);
   if (!attributes) throw corrupt(key, 'its system field is not one of ours');
-  const log = entries && entries.length > 0 ? String(entries).split('\n') : [];
+  const log = entries && entries.length > 0 ? linesOf(entries) : [];
   const { version, owner, createdAt, updatedAt, expiresAt, ownTtl, logTotal, logDropped } = attributes;
   const record: StateRecord = {
     fields,
@@ -80,6 +80,25 @@ export function parseRecord(reply: unknown, key: RecordKey): StateRecord | undef
     reply: left?.length ? String(left) : undefined,
   };
   return replies ? { ...record, replies: parseReplies(replies) } : record;
+}
+
+const LINE_FEED = 10;
+/** About a hundred messages. */
+const CUT_BYTES = 32_768;
+
+/**
+ * The lines of a text. Texts that are cut out of another keep it in memory as long as they are kept themselves, so that
+ * a handler that keeps one message would keep them all: of many each becomes a text of its own, which takes longer.
+ */
+function linesOf(bytes: Buffer): string[] {
+  if (bytes.length <= CUT_BYTES) return String(bytes).split('\n');
+  const lines: string[] = [];
+  for (let at = 0; at <= bytes.length; ) {
+    const end = bytes.indexOf(LINE_FEED, at);
+    lines.push(bytes.toString('utf8', at, end < 0 ? bytes.length : end));
+    at = end < 0 ? bytes.length + 1 : end + 1;
+  }
+  return lines;
 }
 
 /** What the hash of the replies holds, oldest first. */
