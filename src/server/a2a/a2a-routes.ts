@@ -16,6 +16,7 @@ import { jsonRpcCall } from './json-rpc-call.js';
 import { PushSender } from './push-sender.js';
 import { StatePushStore } from './push-store.js';
 import { GuardedRequestHandler } from './request-handler.js';
+import { TaskBuses } from './task-buses.js';
 import { StateTaskStore } from './task-store.js';
 
 export interface A2ARoutes {
@@ -49,7 +50,7 @@ export function a2aRoutes(agent: Agent, url: () => string, contextIds: ContextId
       agentCardOf(agent, url()),
       tasks,
       counted(executor, gate),
-      undefined,
+      new TaskBuses(),
       push,
       push && new PushSender(push, logger),
       undefined,
@@ -67,8 +68,8 @@ export function a2aRoutes(agent: Agent, url: () => string, contextIds: ContextId
     tasks,
     logger,
   );
-  const userBuilder = async (request: object): Promise<Caller> =>
-    new Caller((request as ServedRequest).identity ?? ANONYMOUS);
+  const userBuilder = async (request: Request & ServedRequest): Promise<Caller> =>
+    new Caller(request.identity ?? ANONYMOUS, request.res);
   const options = { requestHandler, userBuilder, legacyCompat: { enabled: true } };
   const transports = [
     [PATHS.jsonRpc, inOrder<Request, Response>(conceal(logger), jsonRpcHandler(options))],

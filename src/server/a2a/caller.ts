@@ -1,12 +1,16 @@
+import type { ServerResponse } from 'node:http';
 import type { ServerCallContext, User } from '@a2a-js/sdk/server';
 import { ANONYMOUS, type Identity } from '../identity.js';
 
 /** Who calls, as the SDK knows callers. */
 export class Caller implements User {
   readonly identity: Identity;
+  /** Where the answer goes, if it may be a stream. */
+  readonly response: ServerResponse | undefined;
 
-  constructor(identity: Identity) {
+  constructor(identity: Identity, response?: ServerResponse) {
     this.identity = identity;
+    this.response = response;
   }
 
   get isAuthenticated(): boolean {

@@ -57,3 +57,18 @@ function textPart(value: string): Part {
 function dataPart(value: unknown): Part {
   return { content: { $case: 'data', value }, metadata: undefined, filename: '', mediaType: 'application/json' };
 }
+
+/** Texts that follow each other as one part. */
+export function joinTexts(parts: readonly Part[]): Part[] {
+  const joined: Part[] = [];
+  for (const part of parts) addPart(joined, part);
+  return joined;
+}
+
+/** Adds a part to others, a text behind a text as one part with it. */
+export function addPart(parts: Part[], part: Part): void {
+  const last = parts.at(-1);
+  if (last?.content?.$case === 'text' && part.content?.$case === 'text') {
+    parts[parts.length - 1] = { ...last, content: { $case: 'text', value: last.content.value + part.content.value } };
+  } else parts.push(part);
+}

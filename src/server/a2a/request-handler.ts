@@ -27,6 +27,7 @@ import { Caller, scopeOf } from './caller.js';
 import type { ConversationGate } from './conversation-gate.js';
 import { noteMessage } from './interrupted.js';
 import { RefusedError } from './refused-error.js';
+import { subscribed } from './task-buses.js';
 
 export interface RequestPolicy {
   readonly contextIds: ContextIds;
@@ -117,7 +118,9 @@ export class GuardedRequestHandler implements A2ARequestHandler {
     params: SubscribeToTaskRequest,
     context: ServerCallContext,
   ): AsyncGenerator<StreamResponse, void, undefined> {
-    return this.#guardStream(context, params, () => this.#inner.resubscribe(params, context));
+    return this.#guardStream(context, params, () =>
+      subscribed(context, () => this.#inner.resubscribe(params, context)),
+    );
   }
 
   createTaskPushNotificationConfig(

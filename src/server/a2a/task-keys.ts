@@ -6,3 +6,8 @@ export function taskKey(taskId: string, { tenantId, userId }: CallScope): Record
   const owner = userId === undefined ? ['anonymous'] : ['user', userId];
   return { space: 'tasks', scope: tenantId === undefined ? owner : [...owner, tenantId], id: taskId };
 }
+
+/** Tells the record from all others, as one text. */
+export function nameOf({ scope, id }: RecordKey): string {
+  return JSON.stringify([scope, id]);
+}

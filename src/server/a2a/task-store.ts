@@ -1,5 +1,5 @@
 import type { ListTasksRequest, ListTasksResponse } from '@a2a-js/sdk';
-import { type Part, Task, TaskState } from '@a2a-js/sdk';
+import { Task, TaskState } from '@a2a-js/sdk';
 import type { ServerCallContext, TaskStore } from '@a2a-js/sdk/server';
 import { type Clock, systemClock } from '../../clock.js';
 import { isAgentUpError } from '../../errors.js';
@@ -8,8 +8,9 @@ import type { RecordKey } from '../../storage/keys.js';
 import type { Change, Committed, RecordInfo, Refused, StateRecord, StateStorage } from '../../storage/state-storage.js';
 import { scopeOf } from './caller.js';
 import { interrupted, resends } from './interrupted.js';
+import { joinTexts } from './parts.js';
 import { ServerPulse } from './server-pulse.js';
-import { taskKey } from './task-keys.js';
+import { nameOf, taskKey } from './task-keys.js';
 import { listTasks } from './task-listing.js';
 import { UnsavedTasks } from './unsaved-tasks.js';
 
@@ -202,10 +203,6 @@ export class StateTaskStore implements TaskStore {
   }
 }
 
-function nameOf({ scope, id }: RecordKey): string {
-  return JSON.stringify([scope, id]);
-}
-
 function isAtWork({ status }: Task): boolean {
   return status?.state === TaskState.TASK_STATE_WORKING;
 }
@@ -216,20 +213,6 @@ function isAtWork({ status }: Task): boolean {
  */
 function copyOf(task: Task): Task {
   return { ...task, artifacts: task.artifacts.map((artifact) => ({ ...artifact })), history: [...task.history] };
-}
-
-function joinTexts(parts: readonly Part[]): Part[] {
-  const joined: Part[] = [];
-  for (const part of parts) {
-    const last = joined.at(-1);
-    if (last?.content?.$case === 'text' && part.content?.$case === 'text') {
-      joined[joined.length - 1] = {
-        ...last,
-        content: { $case: 'text', value: last.content.value + part.content.value },
-      };
-    } else joined.push(part);
-  }
-  return joined;
 }
 
 function taskIn(record: StateRecord | undefined): Task | undefined {
