@@ -223,6 +223,45 @@ describe('a transport', () => {
     expect((await running).text).toContain('let go');
   });
 
+  it('tells of an unknown task or version who asks, and not the console', async () => {
+    await using serving = await serve();
+    const printed = vi.spyOn(console, 'error');
+    const rpc = (method: string, params: object, version: string) =>
+      ask(
+        serving.port,
+        '/a2a/jsonrpc',
+        sized(JSON.stringify({ jsonrpc: '2.0', id: 7, method, params }), { 'A2A-Version': version }),
+      );
+    const message = { messageId: 'm', taskId: 'none', role: 'ROLE_USER', parts: [{ text: 'count' }] };
+    const old = { ...message, kind: 'message', role: 'user', parts: [{ kind: 'text', text: 'count' }] };
+    const refused = [
+      await rpc('SendStreamingMessage', { message }, '1.0'),
+      await rpc('SubscribeToTask', { id: 'none' }, '1.0'),
+      await rpc('message/stream', { message: old }, '0.3'),
+      await rpc('message/stream', { message: old }, ''),
+    ];
+    for (const { headers, text } of refused) {
+      expect(headers['content-type']).toBe('application/json; charset=utf-8');
+      expect(JSON.parse(text)).toMatchObject({ id: 7, error: { code: -32001 } });
+    }
+    const { headers, text } = await rpc('tasks/resubscribe', { id: 'none' }, '0.3');
+    expect(headers['content-type']).toBe('text/event-stream');
+    expect(text).toMatch(/^event: error\ndata: \{.*"id":7,"error":\{"code":-32001,.*\}\n\n$/);
+    for (const version of ['9.9', '1', 'constructor']) {
+      for (const method of ['SendMessage', 'SubscribeToTask', 'message/stream']) {
+        expect(JSON.parse((await rpc(method, {}, version)).text)).toMatchObject({
+          id: 7,
+          error: { code: -32009, message: expect.stringContaining('1.0 and 0.3') },
+        });
+      }
+      const { text } = await ask(serving.port, '/a2a/jsonrpc', { headers: { 'A2A-Version': version } });
+      expect(JSON.parse(text)).toMatchObject({ id: null, error: { code: -32009 } });
+    }
+    expect(printed).not.toHaveBeenCalled();
+    expect(serving.logged).toEqual([]);
+    printed.mockRestore();
+  });
+
   it('answers other methods as ever', async () => {
     await using serving = await serve();
     const as = (method: string) => ask(serving.port, '/a2a/jsonrpc', { method });

@@ -13,6 +13,7 @@ import { Caller } from './caller.js';
 import { conceal } from './conceal.js';
 import { ConversationGate } from './conversation-gate.js';
 import { jsonRpcCall } from './json-rpc-call.js';
+import { jsonRpcStreams } from './json-rpc-streams.js';
 import { PushSender } from './push-sender.js';
 import { StatePushStore } from './push-store.js';
 import { GuardedRequestHandler } from './request-handler.js';
@@ -72,7 +73,10 @@ export function a2aRoutes(agent: Agent, url: () => string, contextIds: ContextId
     new Caller(request.identity ?? ANONYMOUS, request.res);
   const options = { requestHandler, userBuilder, legacyCompat: { enabled: true } };
   const transports = [
-    [PATHS.jsonRpc, inOrder<Request, Response>(conceal(logger), jsonRpcHandler(options))],
+    [
+      PATHS.jsonRpc,
+      inOrder<Request, Response>(conceal(logger), jsonRpcStreams(requestHandler), jsonRpcHandler(options)),
+    ],
     [PATHS.rest, inOrder<Request, Response>(conceal(logger), restHandler(options))],
   ] as const;
   const card = Router();

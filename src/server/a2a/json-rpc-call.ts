@@ -1,8 +1,14 @@
+import type { ServerResponse } from 'node:http';
 import { Extensions } from '@a2a-js/sdk';
-import { type A2ARequestHandler, defaultServerCallContextBuilder, JsonRpcTransportHandler } from '@a2a-js/sdk/server';
+import {
+  type A2ARequestHandler,
+  defaultServerCallContextBuilder,
+  JsonRpcTransportHandler,
+  type ServerCallContext,
+} from '@a2a-js/sdk/server';
 import type { Logger } from '../../logger.js';
 import { ANONYMOUS } from '../identity.js';
-import type { Layer } from '../layers.js';
+import type { Layer, ServedRequest } from '../layers.js';
 import { sendJson } from '../reply.js';
 import { Caller } from './caller.js';
 import { concealInner } from './conceal.js';
@@ -19,19 +25,27 @@ const STREAMS = ['SendStreamingMessage', 'SubscribeToTask'];
 export function jsonRpcCall(handler: A2ARequestHandler, logger: Logger): Layer {
   const transport = new JsonRpcTransportHandler(handler);
   return async (request, response, next) => {
-    const { headers, body, identity = ANONYMOUS } = request;
+    const { headers, body } = request;
     const plain = headers['a2a-version'] === VERSION && headers['content-type'] === 'application/json';
     if (!plain || !isCall(body)) return next();
-    const context = defaultServerCallContextBuilder({
-      extensions: Extensions.parseServiceParameter(headers['a2a-extensions'] as string | undefined),
-      user: new Caller(identity),
-      headers,
-      requestedVersion: VERSION,
-    });
-    const answer = await transport.handle(body, context);
+    const answer = await transport.handle(body, callContext(request, VERSION));
     concealInner(answer, logger);
     sendJson(response, answer);
   };
+}
+
+/** A call as the SDK knows it. `response`: where the answer goes, if it may be a stream. */
+export function callContext(
+  { headers, identity = ANONYMOUS }: ServedRequest,
+  requestedVersion: string,
+  response?: ServerResponse,
+): ServerCallContext {
+  return defaultServerCallContextBuilder({
+    extensions: Extensions.parseServiceParameter(headers['a2a-extensions'] as string | undefined),
+    user: new Caller(identity, response),
+    headers,
+    requestedVersion,
+  });
 }
 
 function isCall(body: unknown): body is Record<string, unknown> {

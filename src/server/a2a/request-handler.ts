@@ -85,13 +85,6 @@ export class GuardedRequestHandler implements A2ARequestHandler {
     params: SendMessageRequest,
     context: ServerCallContext,
   ): AsyncGenerator<StreamResponse, void, undefined> {
-    // Over JSON-RPC the SDK prints what a stream fails with, and not what is thrown before there is one.
-    try {
-      this.#settleTenant(context, params.tenant);
-      this.#check(params, context);
-    } catch (error) {
-      throw this.#outward(error);
-    }
     const [admit, inner, gate] = [() => this.#admit(params, context), this.#inner, this.#gate];
     return this.#guardStream(context, params, async function* () {
       try {
