@@ -256,8 +256,10 @@ describe.each(['memory', 'file', 'valkey'] as const)('an agent over A2A, on %s',
     for (const messageId of ['\ud800', `${'m'.repeat(2000)}\ud800`]) {
       await expect(say(client, 'count', { messageId })).rejects.toMatchObject({ reason: 'INVALID_PARAMS' });
     }
+    await expect(client.getTask({ tenant: '', id: 't'.repeat(2000) })).rejects.toThrow(/larger/);
     expect(printed).not.toHaveBeenCalled();
     printed.mockRestore();
+    expect(serving.logged, "a caller's mistake is none of the server").toEqual([]);
   });
 
   it('speaks HTTP+JSON as well', async () => {

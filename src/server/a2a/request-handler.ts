@@ -169,11 +169,12 @@ export class GuardedRequestHandler implements A2ARequestHandler {
   /** What the SDK says of a request is meant for the caller; anything else is not. */
   #outward(error: unknown): unknown {
     if (error instanceof A2AError) return error;
-    // Before a turn, arguments are the caller's: an id that is too long or no text at all.
+    // Before a turn, arguments are the caller's: an id that is no text, or too long.
     if (isAgentUpError(error, 'INVALID_ARGUMENT')) {
       return new RequestMalformedError('an id of this request is not one');
     }
-    this.#logger.error(error, 'a request failed');
+    const isLongId = isAgentUpError(error, 'LIMIT_EXCEEDED') && error.details['limit'] === 'idLength';
+    if (!isLongId) this.#logger.error(error, 'a request failed');
     return new RefusedError(failureOf(error));
   }
 
