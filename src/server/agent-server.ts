@@ -206,7 +206,7 @@ export async function createAgentServer(agent: Agent, options: AgentServerOption
   );
   const app = expressApp(logger, (app) => {
     // What is asked for most comes first: each entry before it is looked at for every request.
-    app.use(inOrder(...served.map(([path, handler]) => below(path, handler))));
+    app.use(inOrder<Request, Response>(dropStalled, ...served.map(([path, handler]) => below(path, handler))));
     for (const [path, handler] of served) app.use(path, handler);
     if (options.conversations ?? agent.config.conversations.serve) {
       app.use(
@@ -222,9 +222,8 @@ export async function createAgentServer(agent: Agent, options: AgentServerOption
     for (const [path, handler] of a2a.transports) app.use(path, handler);
   });
   const inExpress: Layer = (request, response) => admitted(request, response);
-  const call = inOrder(admit, a2a.call, inExpress, failed(logger));
+  const call = inOrder(dropStalled, admit, a2a.call, inExpress, failed(logger));
   const listener: RequestListener = (request, response) => {
-    dropStalled(response);
     if (request.method !== 'POST' || request.url !== PATHS.jsonRpc) return app(request, response);
     call(request, response, () => response.destroy());
   };

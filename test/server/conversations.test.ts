@@ -1,6 +1,6 @@
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer } from 'node:http';
+import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -431,10 +431,13 @@ describe('the conversation API', () => {
   it('can be mounted in a server that is there', async () => {
     await using agent = await createAgent({ state: { backend: 'memory' }, conversations });
     const own = createServer(createConversationApi(agent));
+    const answers: ServerResponse[] = [];
+    own.on('request', (_request, response) => void answers.push(response));
     await new Promise<void>((resolve) => own.listen(0, '127.0.0.1', resolve));
     const call = client(`http://127.0.0.1:${(own.address() as AddressInfo).port}`);
     expect((await call('POST', '/conversations', { subDomain: 'north', userId: ANA })).status).toBe(201);
     expect((await call('GET', '/nothing')).status).toBe(404);
+    expect(answers.map((answer) => answer.listenerCount('timeout'))).toEqual([1, 1]);
     // Nobody else catches what goes wrong here, and express would show it.
     const malformed = await call('GET', '/conversations/%E0%A4%A');
     expect([malformed.status, malformed.body]).toEqual([

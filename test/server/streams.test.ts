@@ -1,6 +1,7 @@
-import { ServerResponse } from 'node:http';
-import { connect, type Socket } from 'node:net';
-import { TaskState } from '@a2a-js/sdk';
+import { once } from 'node:events';
+import { createServer, ServerResponse } from 'node:http';
+import { type AddressInfo, connect, type Socket } from 'node:net';
+import { SendMessageRequest, TaskState } from '@a2a-js/sdk';
 import { describe, expect, it, vi } from 'vitest';
 import { a2aClient, isTask, request, say } from '../support/a2a-client.js';
 import { serve } from './serving.js';
@@ -45,42 +46,44 @@ describe('a stream over A2A', () => {
     expect(await serving.server.agent.context.getVariable(contextId, 'stories')).toBe(1);
   });
 
-  it('stays open while nothing is said on it; who takes nothing of what waits for him is cut off', async () => {
-    const { setTimeout: original } = ServerResponse.prototype;
-    const served: { ms: number; socket: Socket | null }[] = [];
-    vi.spyOn(ServerResponse.prototype, 'setTimeout').mockImplementation(function (this: ServerResponse, ms, ...rest) {
-      served.push({ ms, socket: this.socket });
-      return original.call(this, 200, ...rest);
-    });
-    await using serving = await serve();
-    const client = await a2aClient(serving.url);
-    closeGate();
-    const quiet = client.sendMessageStream(request('story'));
-    await quiet.next();
-    const large = await say(client, `pizza ${'x'.repeat(1_000_000)}`);
-    const body = JSON.stringify({
-      jsonrpc: '2.0',
-      id: 1,
-      method: 'GetTask',
-      params: { id: isTask(large) && large.id },
-    });
-    const head = [
-      'POST /a2a/jsonrpc HTTP/1.1',
-      'Host: 127.0.0.1',
-      'Content-Type: application/json',
-      'A2A-Version: 1.0',
-    ];
-    const reader = connect(Number(serving.port), '127.0.0.1');
-    const asked = `${head.join('\r\n')}\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
-    const before = served.length;
-    reader.write(asked.repeat(30));
-    await expect.poll(() => served[before]?.socket?.destroyed, { timeout: 10_000 }).toBe(true);
-    reader.destroy();
-    shared.open();
-    let last: string | undefined;
-    for await (const { payload } of quiet) last = payload?.$case;
-    expect(last).toBe('statusUpdate');
-    expect(new Set(served.map(({ ms }) => ms))).toEqual(new Set([60_000]));
-    vi.restoreAllMocks();
-  });
+  it.each(['listen()', 'a server around the application'])(
+    'stays open while nothing is said on it; who takes nothing of what waits for him is cut off: %s',
+    async (way) => {
+      const { setTimeout: original } = ServerResponse.prototype;
+      const served: { ms: number; socket: Socket | null }[] = [];
+      vi.spyOn(ServerResponse.prototype, 'setTimeout').mockImplementation(function (this: ServerResponse, ms, ...rest) {
+        served.push({ ms, socket: this.socket });
+        return original.call(this, 200, ...rest);
+      });
+      await using serving = await serve();
+      const around = createServer(serving.server.app).listen(0, '127.0.0.1');
+      await once(around, 'listening');
+      const port = way === 'listen()' ? serving.server.port : (around.address() as AddressInfo).port;
+      const call = (method: string, params: object): string => {
+        const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method, params });
+        const head = ['POST /a2a/jsonrpc HTTP/1.1', 'Host: 127.0.0.1', 'Content-Type: application/json'];
+        return `${head.join('\r\n')}\r\nA2A-Version: 1.0\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+      };
+      const quiet = connect(port, '127.0.0.1').setEncoding('utf8');
+      let said = '';
+      quiet.on('data', (text) => {
+        said += text;
+      });
+      closeGate();
+      quiet.write(call('SendStreamingMessage', SendMessageRequest.toJSON(request('story')) as object));
+      await expect.poll(() => said).toContain('once ');
+      const large = await say(await a2aClient(serving.url), `pizza ${'x'.repeat(1_000_000)}`);
+      const before = served.length;
+      const reader = connect(port, '127.0.0.1');
+      reader.write(call('GetTask', { id: isTask(large) && large.id }).repeat(30));
+      await expect.poll(() => served[before]?.socket?.destroyed, { timeout: 10_000 }).toBe(true);
+      reader.destroy();
+      shared.open();
+      await expect.poll(() => said).toContain('TASK_STATE_COMPLETED');
+      quiet.destroy();
+      expect(new Set(served.map(({ ms }) => ms))).toEqual(new Set([60_000]));
+      vi.restoreAllMocks();
+      around.close();
+    },
+  );
 });

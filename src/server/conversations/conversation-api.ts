@@ -3,6 +3,7 @@ import express from 'express';
 import type { Agent } from '../../agent/agent.js';
 import { checkAgent } from '../../agent/check-agent.js';
 import { type Logger, silentLogger } from '../../logger.js';
+import { dropStalled } from '../stalled.js';
 import { conversationRoutes } from './conversation-routes.js';
 
 /**
@@ -17,6 +18,6 @@ export function createConversationApi(
   checkAgent(agent, 'createConversationApi()');
   const app = express();
   app.disable('x-powered-by');
-  app.use(conversationRoutes(agent, logger));
+  app.use(dropStalled, conversationRoutes(agent, logger));
   return app;
 }
