@@ -25,7 +25,9 @@ const phone = z
 
 const anyJson = z.unknown().describe('Any JSON value.');
 
-export const sessionId = z.string().min(1).max(512).describe('The id of the conversation.');
+/** As long as any id of a conversation may be. */
+const ID = 1024;
+export const sessionId = z.string().min(1).max(ID).describe('The id of the conversation.');
 export const subDomain = name('The tenant: the business that the conversation is with.');
 export const userId = name('The user: for WhatsApp their telephone number.');
 /** Any text of the customer's, or something structured. */
@@ -101,7 +103,12 @@ export const listQuery = z.strictObject({
   subDomain,
   active: z.enum(['true']).optional().describe('Only those that have not ended. There are no others to list yet.'),
   limit: z.coerce.number().int().min(1).max(200).default(50).describe('How many.'),
-  cursor: z.string().max(2_000).optional().describe('`nextCursor` of the page before.'),
+  // An id in UTF-8, three bytes a character at most, in base64.
+  cursor: z
+    .string()
+    .max(ID * 4)
+    .optional()
+    .describe('`nextCursor` of the page before.'),
 });
 export const placeQuery = z.strictObject({
   subDomain: subDomain.optional().describe('Owed where the key may use several.'),

@@ -335,9 +335,66 @@ describe.each(['memory', 'file', 'valkey'] as const)('the conversation API, on %
     expect(seen).toHaveLength(6);
     expect(new Set(seen)).toEqual(made);
   });
+
+  it('lists by page while others write, and past an id as long as one may be', async () => {
+    await using serving = await start(backend);
+    const { agent } = serving.server;
+    const call = client(serving.url);
+    const steady = ['あ'.repeat(1024), 'x'.repeat(1024)];
+    const begin = async (userId: string): Promise<string> =>
+      (await call('POST', '/conversations', { subDomain: 'north', userId })).body.sessionId;
+    for (const id of steady) await agent.conversations.start(id, { tenantId: 'north' });
+    for (let n = 0; n < 10; n++) steady.push(await begin(`u${n}`));
+    const seen: string[] = [];
+    for (let cursor: string | null | undefined = ''; cursor !== null; ) {
+      const query: string = `subDomain=north&limit=1${cursor ? `&cursor=${cursor}` : ''}`;
+      const { status, body }: Answer = await call('GET', `/conversations?${query}`);
+      expect([status, body.conversations?.length]).toEqual([200, 1]);
+      seen.push(...(body.conversations ?? []).map((one) => one.sessionId));
+      cursor = body.nextCursor;
+      if (seen.length < 8) await begin(`more ${seen.length}`);
+      await call('POST', `/conversations/${steady[2]}/messages`, { role: 'user', content: 'hello' });
+    }
+    expect(new Set(seen).size).toBe(seen.length);
+    expect(seen).toEqual(expect.arrayContaining(steady));
+    for (const id of steady) {
+      expect((await call('GET', `/conversations/${encodeURIComponent(id)}?subDomain=north`)).status).toBe(200);
+    }
+  });
 });
 
 describe('the conversation API', () => {
+  it('says what is wrong with a request, and where', async () => {
+    await using serving = await start();
+    const call = client(serving.url);
+    const { sessionId } = (await call('POST', '/conversations', { subDomain: 'north', userId: ANA })).body;
+    const messages = `/conversations/${sessionId}/messages`;
+    const list = '/conversations?subDomain=north';
+    const wrong: [string, string, unknown, string[]][] = [
+      ...['', '!!!', '%00', 'A', 'aaaaa', 'a'.repeat(1999), '7f_-'].map(
+        (cursor): [string, string, undefined, string[]] => [
+          'GET',
+          `${list}&cursor=${cursor}`,
+          undefined,
+          ['query.cursor'],
+        ],
+      ),
+      ['GET', `${list}&limit=0`, undefined, ['query.limit']],
+      ['GET', `${list}&limit=201`, undefined, ['query.limit']],
+      ['GET', `/conversations/${sessionId}?messages=1001`, undefined, ['query.messages']],
+      ['GET', `/conversations/${sessionId}?before=1`, undefined, ['query']],
+      ['POST', messages, { role: 'user' }, ['body.content']],
+      ['POST', messages, { role: 'guest', content: 'a' }, ['body.role']],
+      ['POST', messages, { messages: [{ role: 'user', content: 'a' }, { role: 'user' }] }, ['body.messages.1.content']],
+      ['POST', messages, [], ['body']],
+    ];
+    for (const [method, path, body, paths] of wrong) {
+      const answer = await call(method, path, body);
+      const at = answer.body.errors?.map((error) => error.path);
+      expect([answer.status, answer.body.code, at], `${path} ${JSON.stringify(body)}`).toEqual([422, 'INVALID', paths]);
+    }
+  });
+
   it('opens to each key its own tenants, and to nobody without', async () => {
     await using serving = await start();
     const [north, all] = [client(serving.url), client(serving.url, ALL)];

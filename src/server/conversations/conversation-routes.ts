@@ -89,7 +89,7 @@ function checked(operation: Operation, request: Request, key: ServiceKey): ApiCa
   const errors: { path: string; message: string }[] = [];
   const parse = (place: string, schema: z.ZodType, value: unknown): unknown => {
     const { data, error } = schema.safeParse(value);
-    for (const issue of error?.issues ?? []) {
+    for (const issue of (error?.issues ?? []).flatMap(told)) {
       errors.push({ path: [place, ...issue.path.map(String)].join('.'), message: issue.message });
     }
     return data;
@@ -120,6 +120,14 @@ function checked(operation: Operation, request: Request, key: ServiceKey): ApiCa
       ...(ifMatch !== undefined && { ifMatch }),
     },
   };
+}
+
+/** Of what is none of several things, what keeps it from being the one that it is most like, where that lies within. */
+function told(issue: z.core.$ZodIssue): z.core.$ZodIssue[] {
+  if (issue.code !== 'invalid_union') return [issue];
+  const [nearest = []] = [...issue.errors].sort((a, b) => a.length - b.length);
+  if (!nearest.some(({ path }) => path.length > 0)) return [issue];
+  return nearest.flatMap((inner) => told({ ...inner, path: [...issue.path, ...inner.path] }));
 }
 
 function headerOf(request: Request, name: string): string | undefined {

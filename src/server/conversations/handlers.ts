@@ -13,6 +13,7 @@ import type {
   placeQuery,
   syncBody,
 } from '../../conversation-api/schemas.js';
+import { sessionId as idOf } from '../../conversation-api/schemas.js';
 import { ApiError, notFound } from './api-error.js';
 import { beginForUser } from './begin-for-user.js';
 import { type Edit, intentChanges, mergeChanges, messageChanges, orderEdit, resetEdit, syncEdit } from './changes.js';
@@ -190,7 +191,17 @@ function cursorOf(sessionId: string): string {
 }
 
 function afterOf(cursor: string | undefined): string | undefined {
-  return cursor === undefined ? undefined : Buffer.from(cursor, 'base64url').toString();
+  if (cursor === undefined) return undefined;
+  const sessionId = Buffer.from(cursor, 'base64url').toString();
+  const isOurs = cursorOf(sessionId) === cursor && idOf.safeParse(sessionId).success;
+  owe(
+    isOurs,
+    () =>
+      new ApiError(422, 'INVALID', 'The request is not valid.', [
+        { path: 'query.cursor', message: 'must be the nextCursor of a page before' },
+      ]),
+  );
+  return sessionId;
 }
 
 function owe(condition: boolean, error: () => ApiError): void {
