@@ -7,6 +7,7 @@ import { createAgent } from '../../src/agent/create-agent.js';
 import { createAgentServer } from '../../src/server/agent-server.js';
 import { FailedLogins } from '../../src/server/auth/failed-logins.js';
 import { createConversationApi } from '../../src/server/conversations/conversation-api.js';
+import { withState } from '../../src/skill/with-state.js';
 import { a2aClient, isTask, say, textIn } from '../support/a2a-client.js';
 import { TestClock } from '../support/test-clock.js';
 import { serve } from './serving.js';
@@ -62,6 +63,37 @@ describe('API keys', () => {
     await expect(ben.getTask({ tenant: '', id: asked.id })).rejects.toMatchObject(missing);
     await expect(ben.cancelTask({ tenant: '', id: asked.id, metadata: undefined })).rejects.toMatchObject(missing);
     await expect(say(ben, 'L', { taskId: asked.id, contextId: 'room' })).rejects.toMatchObject(missing);
+  });
+
+  it("tell of a conversation that a skill shares no more than that it is somebody else's, and other tenants nothing", async () => {
+    const room = withState(
+      async function room(task, context, id) {
+        return `${await context.incrementVariable(id, 'n')} ${task.userId}`;
+      },
+      { scope: 'conversation' },
+    );
+    const api_keys = [...KEYS.api_keys, { key: 'the key of cid', user: 'cid', tenant: 'north' }];
+    const agent = await createAgent(
+      { state: { backend: 'memory' }, security: { auth: 'api_key', api_keys } },
+      { skills: [room] },
+    );
+    await using server = await createAgentServer(agent, { port: 0 });
+    const url = await server.listen();
+    const [ana, ben, cid] = await Promise.all(
+      ['ana', 'ben', 'cid'].map((name) => a2aClient(url, { headers: { 'X-API-Key': `the key of ${name}` } })),
+    );
+    if (!ana || !ben || !cid) expect.fail('no client');
+    const contextId = 'room';
+    expect(textIn(await say(ana, 'my secret', { contextId }))).toBe('1 ana');
+    const refused = await say(cid, 'hello', { contextId });
+    if (!isTask(refused)) expect.fail('no task');
+    expect([textIn(refused), refused.metadata]).toEqual([
+      'This conversation belongs to somebody else.',
+      { code: 'CONTEXT_FORBIDDEN' },
+    ]);
+    expect(JSON.stringify(refused)).not.toMatch(/ana|secret/);
+    expect(textIn(await say(ben, 'hello', { contextId }))).toBe('1 ben');
+    expect(textIn(await say(ana, 'again', { contextId }))).toBe('2 ana');
   });
 
   it('make the page of one show no task of another, whosever token is used', async () => {
