@@ -123,6 +123,24 @@ describe('many who listen to tasks', () => {
     },
   );
 
+  it('hear how it ended when the server stops, all of them, within its bound', async () => {
+    await using serving = await serve({ server: { stop_timeout: 1 }, security: { rate_limit: { requests: 0 } } });
+    const client = await a2aClient(serving.url);
+    closeGate();
+    const { id, ended } = await begin(client, 'story');
+    let listening = 0;
+    const count = () => void listening++;
+    const all = Array.from({ length: 20 }, () => follow(client, id, count));
+    await expect.poll(() => listening).toBeGreaterThanOrEqual(all.length);
+    const before = performance.now();
+    expect(await serving.server.stop()).toBe(1);
+    expect(performance.now() - before).toBeLessThan(4000);
+    for (const events of await Promise.all([ended, ...all])) {
+      expect([heard(events), lastState(events)]).toEqual(['once ', TaskState.TASK_STATE_CANCELED]);
+    }
+    shared.open();
+  });
+
   it('miss nothing that was said while the storage was slow to take it', async () => {
     const { save } = StateTaskStore.prototype;
     await using serving = await serve();
