@@ -18,7 +18,7 @@ import {
   type WriteOptions,
 } from './cache-options.js';
 import { EntryErrors } from './entry-errors.js';
-import { conditionOf, OBJECT, setsOf, type Write, type Written } from './entry-write.js';
+import { conditionOf, OBJECT, type Replaced, setsOf, taggedAs, type Write, type Written } from './entry-write.js';
 import { contentOf, fieldName, fieldsOf, isRow, sizeOf, TAG } from './row-fields.js';
 import type { RowIndex } from './row-index.js';
 
@@ -53,7 +53,7 @@ export class CacheEntry {
   /** The value, or `undefined` where there is none. @throws SCHEMA_INVALID */
   async get<S extends StandardSchema>(options: GetOptions<S> = {}): Promise<OutputOf<S> | undefined> {
     const record = await this.#parts.storage.read(await this.#place());
-    return record && this.#valueOf(record, options.schema);
+    return record && this.valueOf(record.fields, options.schema);
   }
 
   /** The value with its version and the seconds it has left. */
@@ -65,13 +65,8 @@ export class CacheEntry {
   /** Replaces all of it; permanent unless `ttl` says otherwise. @returns its version @throws CONFLICT, SCHEMA_INVALID */
   async set(value: unknown, options: SetOptions = {}): Promise<string> {
     const { ttl, version, schema } = options;
-    const condition =
-      version === undefined
-        ? undefined
-        : version === null
-          ? { exists: false }
-          : { fields: new Map([[TAG, encode(version)]]) };
-    const result = await this.replace(value, { ttl, schema, condition });
+    const condition = version === undefined ? undefined : taggedAs(version);
+    const { result } = await this.replace(value, { ttl, schema, condition });
     if (result.written) return result.version;
     throw this.#errors.conflict('has changed since its version was read');
   }
@@ -81,17 +76,21 @@ export class CacheEntry {
     value: unknown,
     options: WriteOptions & { schema?: StandardSchema | undefined; condition?: CommitCondition | undefined } = {},
     place?: RecordKey,
-  ): Promise<Written> {
+  ): Promise<Replaced> {
     const { ttl = this.#rules.ttl ?? 'none', condition, schema } = options;
-    const changes: Change[] = [{ op: 'clearFields' }, ...setsOf(this.#fieldsOf(value))];
-    return this.#write({ changes, after: () => value, whole: true, ttl, condition, schema }, place);
+    const fields = this.#fieldsOf(value);
+    const changes: Change[] = [{ op: 'clearFields' }, ...setsOf(fields)];
+    // Not the value, which its owner may change while this goes on.
+    const after = (): unknown => contentOf(fields);
+    const result = await this.#write({ changes, after, whole: true, ttl, condition, schema }, place);
+    return { result, fields };
   }
 
   /** Sets these fields and keeps the others; makes the entry where there is none. @returns its version */
   async patch(fields: Readonly<Record<string, unknown>>, options: WriteOptions = {}): Promise<string> {
     if (!isRow(fields)) throw this.#errors.invalid('fields', 'a patch is an object');
-    const changes = setsOf(this.#fieldsOf(fields));
-    return this.#writeFields(changes, (row) => ({ ...row, ...fields }), options.ttl);
+    const given = this.#fieldsOf(fields);
+    return this.#writeFields(setsOf(given), (row) => ({ ...row, ...(contentOf(given) as object) }), options.ttl);
   }
 
   /** @returns whether there was one */
@@ -124,8 +123,9 @@ export class CacheEntry {
   /** @returns the version @throws WRONG_TYPE where the entry is no object */
   async setField(field: string, value: unknown, options: WriteOptions = {}): Promise<string> {
     checkField(field);
-    const changes: Change[] = [{ op: 'set', field: fieldName(field), value: this.#encode(value, field) }];
-    return this.#writeFields(changes, (row) => ({ ...row, [field]: value }), options.ttl);
+    const token = this.#encode(value, field);
+    const changes: Change[] = [{ op: 'set', field: fieldName(field), value: token }];
+    return this.#writeFields(changes, (row) => ({ ...row, [field]: decode(token) }), options.ttl);
   }
 
   /** Adds a whole number; a missing field counts as 0. @returns the sum @throws WRONG_TYPE, INTEGER_OVERFLOW */
@@ -148,12 +148,13 @@ export class CacheEntry {
   /** Appends to a list; a missing field becomes one. @returns the version @throws WRONG_TYPE */
   async appendToList(field: string, item: unknown, options: WriteOptions = {}): Promise<string> {
     checkField(field);
+    const token = this.#encode(item, field);
     const append = (row: Record<string, unknown>): Record<string, unknown> => {
       const before = Object.hasOwn(row, field) ? row[field] : [];
       if (!Array.isArray(before)) throw this.#errors.wrongType(field, 'a list');
-      return { ...row, [field]: [...before, item] };
+      return { ...row, [field]: [...before, decode(token)] };
     };
-    const changes: Change[] = [{ op: 'append', field: fieldName(field), item: this.#encode(item, field) }];
+    const changes: Change[] = [{ op: 'append', field: fieldName(field), item: token }];
     return this.#writeFields(changes, append, options.ttl);
   }
 
@@ -202,11 +203,11 @@ export class CacheEntry {
     for (let tries = 0; tries < MAX_TRIES; tries++) {
       const place = await this.#place();
       const record = await this.#parts.storage.read(place);
-      if (record) await this.#valueOf(record, undefined);
+      if (record) await this.valueOf(record.fields);
       const value = await change(record && (contentOf(record.fields) as T));
       const life = record ? ttl : ttl === 'keep' ? undefined : ttl;
-      const { written } = await this.replace(value, { ttl: life, condition: conditionOf(record) }, place);
-      if (written) return (await this.outputOf(value)) as R;
+      const { result, fields } = await this.replace(value, { ttl: life, condition: conditionOf(record) }, place);
+      if (result.written) return (await this.valueOf(fields)) as R;
       await pause(tries);
     }
     throw this.#errors.conflict('kept changing while it was updated');
@@ -218,42 +219,39 @@ export class CacheEntry {
    * output, loaded or read. In a versioned table, what was loaded before a bump is not kept.
    */
   async getOrLoad<T = unknown, R = T>(load: () => T | Promise<T>, options: WriteOptions = {}): Promise<R> {
+    expiryOf(options.ttl, 'keep');
     const place = await this.#place();
     const record = await this.#parts.storage.read(place);
-    if (record) return (await this.#valueOf(record, undefined)) as R;
-    return this.#parts.loads.once(place, async () => {
-      const value = await load();
-      const result = await this.replace(value, { ...options, condition: { exists: false } }, place);
-      return (
-        result.written || !result.record ? await this.outputOf(value) : await this.#valueOf(result.record, undefined)
-      ) as R;
-    });
+    // Shared is what is stored, so that each who asks has a value of his own, by a schema of his own.
+    const fields = record?.fields ?? (await this.#parts.loads.once(place, () => this.#load(load, options, place)));
+    return (await this.valueOf(fields)) as R;
   }
 
   /** A record of this entry as its users see it. @throws SCHEMA_INVALID @internal */
   async entryOf<S extends StandardSchema>(record: StateRecord, schema?: S): Promise<Entry<OutputOf<S>>> {
     const tag = record.fields.get(TAG);
     return {
-      value: await this.#valueOf(record, schema),
+      value: await this.valueOf(record.fields, schema),
       version: tag === undefined ? '' : decode<string>(tag),
       ttl: this.#secondsOf(record),
     };
   }
 
-  /** A value as a read of it would return it. @throws SCHEMA_INVALID @internal */
-  async outputOf(value: unknown): Promise<unknown> {
-    const { schema } = this.#rules;
-    return schema ? validate(schema, value, this.key.shown) : value;
+  /** What these fields make up, as a read would return it. @throws SCHEMA_INVALID @internal */
+  async valueOf<S extends StandardSchema>(fields: ReadonlyMap<string, Token>, given?: S): Promise<OutputOf<S>> {
+    const schema = given ?? this.#rules.schema;
+    const value = contentOf(fields);
+    return (schema ? await validate(schema, value, this.key.shown) : value) as OutputOf<S>;
   }
 
   #place(): RecordKey | Promise<RecordKey> {
     return this.#rules.place?.() ?? this.key.record;
   }
 
-  async #valueOf<S extends StandardSchema>(record: StateRecord, given: S | undefined): Promise<OutputOf<S>> {
-    const schema = given ?? this.#rules.schema;
-    const value = contentOf(record.fields);
-    return (schema ? await validate(schema, value, this.key.shown) : value) as OutputOf<S>;
+  /** @returns the fields of what was loaded, or of what somebody set meanwhile */
+  async #load(load: () => unknown, { ttl }: WriteOptions, place: RecordKey): Promise<ReadonlyMap<string, Token>> {
+    const { result, fields } = await this.replace(await load(), { ttl, condition: { exists: false } }, place);
+    return (!result.written && result.record?.fields) || fields;
   }
 
   #secondsOf({ expiresAt }: StateRecord): number | null {

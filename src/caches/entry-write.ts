@@ -1,4 +1,4 @@
-import type { Token } from '../json.js';
+import { encode, type Token } from '../json.js';
 import type { StandardSchema } from '../standard-schema.js';
 import type { Change, CommitCondition, Committed, StateRecord } from '../storage/state-storage.js';
 import type { Ttl } from './cache-options.js';
@@ -8,6 +8,12 @@ import { TAG, WHOLE } from './row-fields.js';
 export type Written =
   | { readonly written: true; readonly version: string; readonly answer: Committed }
   | { readonly written: false; readonly record: StateRecord | undefined };
+
+/** What became of a whole value, and the fields that it was written as, or would have been. */
+export interface Replaced {
+  readonly result: Written;
+  readonly fields: ReadonlyMap<string, Token>;
+}
 
 /** A write of an entry, whichever. */
 export interface Write {
@@ -23,6 +29,11 @@ export interface Write {
 
 /** What every field operation asks for: that the entry, where there is one, is an object. */
 export const OBJECT: CommitCondition = { fields: new Map([[WHOLE, undefined]]) };
+
+/** That the entry has this version; `null`: that there is none. */
+export function taggedAs(version: string | null): CommitCondition {
+  return version === null ? { exists: false } : { fields: new Map([[TAG, encode(version)]]) };
+}
 
 export function setsOf(fields: ReadonlyMap<string, Token>): Change[] {
   return [...fields].map(([field, value]) => ({ op: 'set', field, value }));

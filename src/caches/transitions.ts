@@ -1,6 +1,5 @@
 import { AgentUpError } from '../errors.js';
-import { encode } from '../json.js';
-import type { StateRecord } from '../storage/state-storage.js';
+import { encode, type Token } from '../json.js';
 import type { CacheEntry } from './cache-entry.js';
 import { checkField } from './cache-keys.js';
 import type { WriteOptions } from './cache-options.js';
@@ -27,9 +26,9 @@ export async function createIfAbsent<Row>(
   options: WriteOptions = {},
 ): Promise<CreateResult<Row>> {
   checkRow(entry, row);
-  const result = await entry.replace(row, { ...options, condition: { exists: false } });
-  if (result.written) return { status: 'created', row: (await entry.outputOf(row)) as Row };
-  return { status: 'already_exists', row: await storedRow(entry, result.record) };
+  const { result, fields } = await entry.replace(row, { ...options, condition: { exists: false } });
+  if (result.written) return { status: 'created', row: await rowOf(entry, fields) };
+  return { status: 'already_exists', row: await rowOf(entry, result.record?.fields) };
 }
 
 /** Replaces a row if it is as expected. Of many at once one does; its life stays unless `ttl` says otherwise. */
@@ -40,15 +39,15 @@ export async function replaceIf<Row>(
   { ttl = 'keep' }: WriteOptions = {},
 ): Promise<ReplaceResult<Row>> {
   checkRow(entry, row);
-  const fields = new Map(conditionOf(entry, expected));
-  const result = await entry.replace(row, { ttl, condition: { exists: true, fields } });
-  if (result.written) return { status: 'replaced', row: (await entry.outputOf(row)) as Row };
+  const condition = { exists: true, fields: new Map(conditionOf(entry, expected)) };
+  const { result, fields } = await entry.replace(row, { ttl, condition });
+  if (result.written) return { status: 'replaced', row: await rowOf(entry, fields) };
   if (!result.record) return { status: 'missing', row: undefined };
-  return { status: 'condition_not_met', row: await storedRow(entry, result.record) };
+  return { status: 'condition_not_met', row: await rowOf(entry, result.record.fields) };
 }
 
-async function storedRow<Row>(entry: CacheEntry, record: StateRecord | undefined): Promise<Row> {
-  return (record && (await entry.entryOf(record)).value) as Row;
+async function rowOf<Row>(entry: CacheEntry, fields: ReadonlyMap<string, Token> | undefined): Promise<Row> {
+  return (fields && (await entry.valueOf(fields))) as Row;
 }
 
 function conditionOf(entry: CacheEntry, expected: Expected): [string, string][] {

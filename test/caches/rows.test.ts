@@ -387,6 +387,11 @@ onEachBackend('a cache', ({ caches, pass, backend, storage }) => {
     await expect(caches().stateCache.update('a', change, { ttl: 0 })).rejects.toThrow(CODE('TTL_INVALID'));
   });
 
+  it('refuses a load with a wrong ttl before it loads', async () => {
+    const load = () => expect.unreachable();
+    await expect(caches().stateCache.at('a').getOrLoad(load, { ttl: 0 })).rejects.toThrow(CODE('TTL_INVALID'));
+  });
+
   it('keeps no load where somebody set the entry meanwhile, and answers with what that is', async () => {
     const entry = caches().stateCache.at('a');
     const load = async () => {

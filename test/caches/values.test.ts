@@ -106,6 +106,57 @@ onEachBackend('a value', ({ caches }) => {
     expect(await stateCache.get('a')).toEqual({ list: [1], deep: { a: 1 } });
   });
 
+  it('is what it was when the call began, for what it is found by and for its schema, too', async () => {
+    const table = caches().tableCache.table('t', undefined, { indexes: ['tags'] });
+    const row: Record<string, unknown> = { tags: ['a'] };
+    const list = ['b'];
+    const item = { n: 1 };
+    const writes = [
+      table.set('set', row),
+      table.patch('patched', row),
+      table.setField('field', 'tags', list),
+      table.appendToList('list', 'tags', item),
+      table.createIfAbsent('created', row),
+    ];
+    row['tags'] = 'later';
+    list.push('later');
+    item.n = 2;
+    expect((await Promise.all(writes)).at(-1)).toEqual({ status: 'created', row: { tags: ['a'] } });
+    const found = async (held: unknown) => (await table.findByField('tags', held)).map(({ key }) => key).sort();
+    expect([await found(['a']), await found(['b']), await found([{ n: 1 }])]).toEqual([
+      ['created', 'patched', 'set'],
+      ['field'],
+      ['list'],
+    ]);
+    const small = caches().tableCache.table('small', z.object({ n: z.number().max(5) }));
+    const large = { n: 99 };
+    const refused = expect(small.patch('k', large)).rejects.toMatchObject({ code: 'SCHEMA_INVALID' });
+    large.n = 1;
+    await refused;
+    expect(await small.exists('k')).toBe(false);
+  });
+
+  it('is nobody else’s, also of those who share a load, and in the answer of a change', async () => {
+    const { stateCache, tableCache } = caches();
+    const source = { list: [1] };
+    const [one, other] = await Promise.all([0, 1].map(() => stateCache.at('a').getOrLoad(() => source)));
+    one?.list.push(2);
+    expect([source, other]).toEqual([{ list: [1] }, { list: [1] }]);
+    const updated = await stateCache.update('b', () => source);
+    updated.list.push(2);
+    const { row } = await tableCache.createIfAbsent('t', 'k', source);
+    (row as typeof source).list.push(2);
+    expect(source).toEqual({ list: [1] });
+  });
+
+  it('that is loaded for several fits the schema of each', async () => {
+    const tenantId = `tenant ${Math.random()}`;
+    const dated = caches({ tenantId }).tableCache.table('t', z.object({ at: z.string().transform((at) => at.length) }));
+    const load = async () => ({ at: 'noon' });
+    const plain = caches({ tenantId }).tableCache.at('t', 'k');
+    expect(await Promise.all([dated.getOrLoad('k', load), plain.getOrLoad(load)])).toEqual([{ at: 4 }, { at: 'noon' }]);
+  });
+
   it('that JSON cannot hold is refused with its path, and nothing is stored', async () => {
     const { stateCache } = caches();
     class Money {}
