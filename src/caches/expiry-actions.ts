@@ -88,11 +88,16 @@ export class ExpiryActions {
   onExpired(action: string, handler: ExpiryHandler, options: ExpiryWorkerOptions = {}): () => Promise<void> {
     checkName(action, 'action');
     const { everyMs = 1000 } = options;
-    return rounds(
+    let isStopped = false;
+    const stop = rounds(
       everyMs,
-      () => this.runDue(action, handler, options),
+      () => this.#runAll(action, handler, options, () => isStopped),
       (error) => this.#parts.logger.error(error, `the action ${action} could not be looked after`),
     );
+    return () => {
+      isStopped = true;
+      return stop();
+    };
   }
 
   /**
@@ -101,9 +106,19 @@ export class ExpiryActions {
    * @throws what was wrong with the first entry that could not be read or settled, once the others have run
    */
   async runDue(action: string, handler: ExpiryHandler, options: ExpiryWorkerOptions = {}): Promise<number> {
+    return this.#runAll(action, handler, options, () => false);
+  }
+
+  async #runAll(
+    action: string,
+    handler: ExpiryHandler,
+    options: ExpiryWorkerOptions,
+    isStopped: () => boolean,
+  ): Promise<number> {
     let ran = 0;
     let failure: { readonly error: unknown } | undefined;
-    for (const hint of await this.#due(action).due(this.#parts.now())) {
+    for await (const hint of this.#hints(action)) {
+      if (isStopped()) break;
       try {
         if (await this.#run(action, hint, handler, options)) ran++;
       } catch (error) {
@@ -114,6 +129,17 @@ export class ExpiryActions {
     }
     if (failure) throw failure.error;
     return ran;
+  }
+
+  /** All that are due now: behind a thousand that lead nowhere there may be one that does not. */
+  async *#hints(action: string): AsyncGenerator<DueEntry> {
+    const list = this.#due(action);
+    const now = this.#parts.now();
+    let page = await list.due(now);
+    while (page.length > 0) {
+      yield* page;
+      page = await list.due(now, { after: page[page.length - 1]?.key.id ?? '' });
+    }
   }
 
   async #run(

@@ -48,8 +48,11 @@ export class DueList {
     return key;
   }
 
-  /** What is due at `now`, the oldest first, at most `limit` (1000). */
-  async due(now: number, options: { readonly contents?: boolean; readonly limit?: number } = {}): Promise<DueEntry[]> {
+  /** What is due at `now`, the oldest first, at most `limit` (1000), of those that come `after` the entry of this id. */
+  async due(
+    now: number,
+    options: { readonly contents?: boolean; readonly limit?: number; readonly after?: string } = {},
+  ): Promise<DueEntry[]> {
     const due: DueEntry[] = [];
     const query = { space: this.#space, scope: this.#scope, limit: ROUND, ...options };
     for await (const { key, record, updatedAt } of this.#storage.list(query) as AsyncIterable<RecordInfo>) {

@@ -153,6 +153,46 @@ onEachBackend(
       expect(seen).toEqual(['late']);
     });
 
+    it('is not kept waiting by a thousand hints that lead nowhere', async () => {
+      const tenantId = `tenant ${Math.random()}`;
+      const { expiry } = caches({ tenantId });
+      // As they are left by what is moved again and again.
+      const id = (i: number) => `${String(now()).padStart(15, '0')}:moved ${i}`;
+      const hints = Array.from({ length: 1_001 }, (_, i) => ({
+        space: 'cache-due',
+        scope: [tenantId, 'a'],
+        id: id(i),
+      }));
+      await Promise.all(hints.map((hint) => storage().commit(hint, [{ op: 'touch' }])));
+      await expiry.set('a', 'late', { ttl: 1 });
+      await pass(1_100);
+      const seen: string[] = [];
+      expect(await expiry.runDue('a', ({ identifier }) => void seen.push(identifier))).toBe(1);
+      expect(seen).toEqual(['late']);
+    });
+
+    it('that is due is left to the next worker by one that is stopped while another runs', async () => {
+      const { expiry } = caches();
+      for (const identifier of ['a', 'b']) await expiry.set('a', identifier, { ttl: 1 });
+      await pass(1_100);
+      const seen: string[] = [];
+      let release = () => {};
+      const held = new Promise<void>((resolve) => {
+        release = resolve;
+      });
+      const stop = expiry.onExpired('a', ({ identifier }) => {
+        seen.push(identifier);
+        return held;
+      });
+      await vi.waitUntil(() => seen.length > 0);
+      const stopped = stop();
+      release();
+      await stopped;
+      expect(seen).toHaveLength(1);
+      expect(await expiry.runDue('a', ({ identifier }) => void seen.push(identifier))).toBe(1);
+      expect(seen.sort()).toEqual(['a', 'b']);
+    });
+
     it('refuses what it cannot do', async () => {
       const { expiry } = caches();
       for (const ttl of [0, -1, 1.5, 'none' as never, Number.NaN]) {
