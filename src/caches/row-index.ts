@@ -4,7 +4,7 @@ import { MAX_TTL } from '../storage/changes.js';
 import type { RecordKey } from '../storage/keys.js';
 import type { Change, Committed, ListQuery, StateStorage } from '../storage/state-storage.js';
 import { TABLES } from './cache-keys.js';
-import { deleteAll } from './cache-listing.js';
+import { deleteAll, forEach } from './cache-listing.js';
 import { fieldName } from './row-fields.js';
 
 /** The space of the entries. */
@@ -13,8 +13,6 @@ const INDEX = 'cache-index';
 const MARGIN = 120;
 /** Growth of a row's life that the margin covers. Seconds. */
 const SLACK = MARGIN / 2;
-/** Entries of a table that are looked at together. */
-const AT_ONCE = 100;
 
 type Fields = ReadonlyMap<string, Token>;
 const TOUCH: readonly Change[] = [{ op: 'touch' }];
@@ -82,15 +80,9 @@ export class RowIndex {
   /** Gives up the entries of a table whose rows were deleted; rows that came meanwhile keep theirs. */
   async leaveAll(scope: readonly string[]): Promise<void> {
     for (const field of this.fields) {
-      let batch: Promise<void>[] = [];
-      for await (const { key } of this.#storage.list({ space: INDEX, scope: [...scope, field] })) {
-        const row = { space: TABLES, scope, id: key.id.slice(DIGITS + 1) };
-        batch.push(this.#giveUp(row, key, field));
-        if (batch.length < AT_ONCE) continue;
-        await Promise.all(batch);
-        batch = [];
-      }
-      await Promise.all(batch);
+      await forEach(this.#storage, { space: INDEX, scope: [...scope, field] }, (key) =>
+        this.#giveUp({ space: TABLES, scope, id: key.id.slice(DIGITS + 1) }, key, field),
+      );
     }
   }
 
