@@ -1,5 +1,5 @@
 import type { RecordKey } from '../storage/keys.js';
-import type { ListQuery, StateRecord, StateStorage } from '../storage/state-storage.js';
+import type { ListQuery, StateStorage } from '../storage/state-storage.js';
 
 /** Entries worked on at a time. */
 const AT_ONCE = 100;
@@ -7,15 +7,6 @@ const AT_ONCE = 100;
 /** The ids of a scope, in an order, each once, none expired. */
 export async function* idsOf(storage: StateStorage, query: ListQuery): AsyncGenerator<string> {
   for await (const { key } of storage.list(query)) yield key.id;
-}
-
-/** The records of a scope, without the round trip for each. */
-export async function* recordsOf(
-  storage: StateStorage,
-  query: ListQuery,
-): AsyncGenerator<{ readonly id: string; readonly record: StateRecord }> {
-  for await (const { key, record } of storage.list({ ...query, contents: true }))
-    if (record) yield { id: key.id, record };
 }
 
 /** Deletes what a query finds, and nothing else. @returns how many there were */

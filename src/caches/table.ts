@@ -1,15 +1,15 @@
 import { AgentUpError, isAgentUpError } from '../errors.js';
 import { encode, refuseSealed } from '../json.js';
 import type { Logger } from '../logger.js';
-import type { InputOf, OutputOf, StandardSchema } from '../standard-schema.js';
+import { type InputOf, type OutputOf, type StandardSchema, validate } from '../standard-schema.js';
 import { checkTtl } from '../storage/changes.js';
-import type { ListQuery, StateRecord } from '../storage/state-storage.js';
+import type { ListQuery } from '../storage/state-storage.js';
 import { CacheEntry } from './cache-entry.js';
 import { checkField, checkName, rowKey, TABLES } from './cache-keys.js';
-import { deleteAll, idsOf, recordsOf } from './cache-listing.js';
+import { deleteAll, idsOf } from './cache-listing.js';
 import type { CacheParts, GetOptions, WriteOptions } from './cache-options.js';
 import { KeyedCache } from './keyed-cache.js';
-import { fieldName } from './row-fields.js';
+import { contentOf, fieldName } from './row-fields.js';
 import { RowIndex } from './row-index.js';
 import { TableVersion } from './table-version.js';
 import { type CreateResult, createIfAbsent, type Expected, type ReplaceResult, replaceIf } from './transitions.js';
@@ -107,9 +107,13 @@ export class Table<S extends StandardSchema = StandardSchema> extends KeyedCache
     } = {},
   ): Promise<RowOf<OutputOf<S>>[]> {
     const rows: RowOf<OutputOf<S>>[] = [];
-    for await (const { id, record } of recordsOf(this.#parts.storage, await this.#query(options.prefix))) {
+    const query = { ...(await this.#query(options.prefix)), contents: true };
+    for await (const { key, record } of this.#parts.storage.list(query)) {
+      const { id } = key;
+      if (!record) continue;
+      const row = contentOf(record.fields);
       try {
-        rows.push({ key: id, row: await this.#rowOf(id, record) });
+        rows.push({ key: id, row: (this.#schema ? await this.#fitting(id, row) : row) as OutputOf<S> });
       } catch (error) {
         if (!isAgentUpError(error, 'SCHEMA_INVALID') || (options.invalid ?? 'throw') === 'throw') throw error;
         if (options.invalid === 'collect') options.onInvalid?.(id, error);
@@ -131,18 +135,19 @@ export class Table<S extends StandardSchema = StandardSchema> extends KeyedCache
     const scope = await this.#scope();
     const keys: string[] = [];
     for await (const key of index.keys(scope, field, value)) keys.push(key);
-    const found = await Promise.all(
-      keys.map(async (key): Promise<RowOf<OutputOf<S>>[]> => {
-        const place = { space: TABLES, scope, id: key };
-        const record = await this.#parts.storage.read(place);
-        const held = record?.fields.get(fieldName(field));
-        if (held !== undefined) refuseSealed(held);
-        if (record && held === token) return [{ key, row: await this.#rowOf(key, record) }];
-        this.#aside(index.correct(place, field, value));
-        return [];
-      }),
-    );
-    return found.flat();
+    const placeOf = (key: string) => ({ space: TABLES, scope, id: key });
+    const records = await Promise.all(keys.map((key) => this.#parts.storage.read(placeOf(key))));
+    const rows: RowOf<OutputOf<S>>[] = [];
+    for (const [i, key] of keys.entries()) {
+      const record = records[i];
+      const held = record?.fields.get(fieldName(field));
+      if (held !== undefined) refuseSealed(held);
+      if (record && held === token) {
+        const row = contentOf(record.fields);
+        rows.push({ key, row: (this.#schema ? await this.#fitting(key, row) : row) as OutputOf<S> });
+      } else this.#aside(index.correct(placeOf(key), field, value));
+    }
+    return rows;
   }
 
   /** Removes every row. @returns how many there were */
@@ -214,8 +219,9 @@ export class Table<S extends StandardSchema = StandardSchema> extends KeyedCache
     return prefix === undefined ? { space: TABLES, scope } : { space: TABLES, scope, prefix };
   }
 
-  async #rowOf(key: string, record: StateRecord): Promise<OutputOf<S>> {
-    return (await this.at(key).entryOf(record, this.#schema)).value as OutputOf<S>;
+  /** A row as the schema, which there is, puts it out. */
+  #fitting(key: string, row: unknown): Promise<OutputOf<S>> {
+    return validate(this.#schema as S, row, rowKey(this.#tenantId, this.name, key).shown);
   }
 
   /** Removes what is left of a generation that has ended. */

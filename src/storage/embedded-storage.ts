@@ -173,7 +173,12 @@ export class EmbeddedStorage<R extends StoredRecord = StoredRecord> implements S
       const record = query.contents ? this.#recordOf(info.key) : undefined;
       if (query.contents && !record) continue;
       left--;
-      yield record ? { ...info, record } : info;
+      if (!record) {
+        yield info;
+        continue;
+      }
+      const { key, owner, createdAt, updatedAt, expiresAt } = info;
+      yield { key, owner, createdAt, updatedAt, expiresAt, record };
     }
   }
 

@@ -127,6 +127,7 @@ export class MemoryStore implements EmbeddedStore<Body> {
     if (!space) return;
     putInOrder(space);
     const container = query.scope && containerText({ space: query.space, scope: query.scope });
+    const ofOwner = query.owner !== undefined;
     const names =
       query.owner !== undefined
         ? (space.byOwner.get(query.owner) ?? [])
@@ -143,7 +144,7 @@ export class MemoryStore implements EmbeddedStore<Body> {
         if (names instanceof Set || Array.isArray(names)) continue;
         break;
       }
-      if (container !== undefined && containerText(body.key) !== container) continue;
+      if (ofOwner && container !== undefined && containerText(body.key) !== container) continue;
       if (query.prefix !== undefined && !body.key.id.startsWith(query.prefix)) continue;
       found.push(body);
     }

@@ -175,30 +175,32 @@ export class RecordIndex {
     let left = query.limit ?? Number.POSITIVE_INFINITY;
     if (left === 0) return;
     for await (const members of pages) {
+      const keys = members.map((member) => keyOfMember(query.space, member));
       const found = query.contents
-        ? await this.#readAll(query.space, members)
+        ? await this.#readAll(query.space, members, keys)
         : await this.inspect(query.space, members);
-      for (const [i, member] of members.entries()) {
+      for (const [i, key] of keys.entries()) {
         const seen = found[i];
         if (!seen) continue;
         const { owner, createdAt, updatedAt, expiresAt } = seen;
         if (query.owner !== undefined && owner !== query.owner) continue;
         if (query.updatedBefore !== undefined && updatedAt >= query.updatedBefore) continue;
-        const info = { key: keyOfMember(query.space, member), owner, createdAt, updatedAt, expiresAt };
-        yield query.contents ? { ...info, record: seen as StateRecord } : info;
+        if (query.contents) yield { key, owner, createdAt, updatedAt, expiresAt, record: seen as StateRecord };
+        else yield { key, owner, createdAt, updatedAt, expiresAt };
         if (--left === 0) return;
       }
     }
   }
 
   /** The records themselves, asked for in one go. */
-  async #readAll(space: string, members: readonly string[]): Promise<(StateRecord | undefined)[]> {
-    return Promise.all(
-      members.map(async (member) => {
-        const reply = await this.#connection.command('hgetall', [this.#keys.recordOf(space, member)]);
-        return parseFields(reply, keyOfMember(space, member));
-      }),
-    );
+  async #readAll(
+    space: string,
+    members: readonly string[],
+    keys: readonly RecordKey[],
+  ): Promise<(StateRecord | undefined)[]> {
+    const read = (member: string) => this.#connection.command('hgetall', [this.#keys.recordOf(space, member)]);
+    const replies = await Promise.all(members.map(read));
+    return keys.map((key, i) => parseFields(replies[i], key));
   }
 
   /** What the records themselves say. */
