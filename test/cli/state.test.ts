@@ -1,9 +1,10 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
+import fs, { existsSync } from 'node:fs';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { syncBuiltinESMExports } from 'node:module';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ConversationContext } from '../../src/conversation/conversation-context.js';
@@ -308,6 +309,36 @@ describe('agentup state export and import', () => {
       expect(await json('import', `${records}.ndjson`)).toMatchObject({ written: records });
       await config('state: { backend: file, storage_dir: ./kept }\n');
     }
+  });
+
+  it('a file is on the disk before it takes its name, and its name before the command ends', async () => {
+    const { fsync, fsyncSync, renameSync } = fs;
+    const steps: string[] = [];
+    const nameOf = (file: number): string => basename(fs.readlinkSync(`/proc/self/fd/${file}`));
+    const noted = {
+      fsync: (file: number, done: fs.NoParamCallback) => {
+        fsync(file, (error) => {
+          steps.push(`synced ${nameOf(file)}`);
+          done(error);
+        });
+      },
+      fsyncSync: (file: number) => void steps.push(`synced ${nameOf(file)}`),
+      renameSync: (from: string, to: string) => {
+        steps.push(`renamed ${basename(from)}`);
+        renameSync(from, to);
+      },
+    };
+    Object.assign(fs, noted);
+    syncBuiltinESMExports();
+    try {
+      expect(await state('export', 'backup.ndjson')).toMatchObject({ status: 0 });
+    } finally {
+      Object.assign(fs, { fsync, fsyncSync, renameSync });
+      syncBuiltinESMExports();
+    }
+    const temporary = `backup.ndjson.tmp-${process.pid}`;
+    const mine = steps.filter((step) => /backup|cli-state/.test(step));
+    expect(mine).toEqual([`synced ${temporary}`, `renamed ${temporary}`, `synced ${basename(cwd)}`]);
   });
 
   it('stop quietly when the reader does', async () => {

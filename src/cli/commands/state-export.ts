@@ -1,5 +1,5 @@
-import { createWriteStream, existsSync, renameSync, rmSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { closeSync, createWriteStream, existsSync, fsyncSync, openSync, renameSync, rmSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { AgentUpError, messageOf } from '../../errors.js';
 import { exportRecords } from '../../operations/export-records.js';
@@ -51,7 +51,7 @@ async function toStdout(lines: ReturnType<typeof exportRecords>, terminal: Termi
   }
 }
 
-/** A file appears under its name when it is whole. */
+/** A file appears under its name when it is whole, and on the disk: an older backup may be thrown away for it. */
 async function toFile(path: string, lines: ReturnType<typeof exportRecords>, force: boolean): Promise<void> {
   if (existsSync(path) && !force) {
     throw new AgentUpError('FILE_CONFLICT', `${path} is there already`, {
@@ -61,9 +61,10 @@ async function toFile(path: string, lines: ReturnType<typeof exportRecords>, for
   }
   const temporary = `${path}.tmp-${process.pid}`;
   try {
-    const stream = createWriteStream(temporary, { mode: 0o600, flags: 'wx' });
+    const stream = createWriteStream(temporary, { mode: 0o600, flags: 'wx', flush: true });
     await pipeline(lines, stream, { signal: interrupted() });
     renameSync(temporary, path);
+    syncDirectory(dirname(path));
   } catch (error) {
     rmSync(temporary, { force: true });
     if (error instanceof AgentUpError) throw error;
@@ -74,5 +75,16 @@ async function toFile(path: string, lines: ReturnType<typeof exportRecords>, for
       file: path,
       cause: error,
     });
+  }
+}
+
+function syncDirectory(path: string): void {
+  // Windows opens no directory.
+  if (process.platform === 'win32') return;
+  const directory = openSync(path, 'r');
+  try {
+    fsyncSync(directory);
+  } finally {
+    closeSync(directory);
   }
 }
