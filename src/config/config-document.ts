@@ -17,7 +17,7 @@ import {
 } from 'yaml';
 import { isSecretName } from '../redact.js';
 import { FINDING_CODES, type Finding, type Path, type Problem, pathText } from './finding.js';
-import { codeFrame, printable } from './frame.js';
+import { CodeFrames, printable } from './frame.js';
 
 /** A place in the file, and what to show of it. */
 export interface Location {
@@ -45,6 +45,7 @@ export class ConfigDocument {
   readonly #lines: readonly string[];
   readonly #counter = new LineCounter();
   #surveyed: Survey | undefined;
+  #framed: CodeFrames | undefined;
 
   constructor(text: string) {
     this.text = text.replace(/^\uFEFF/, '');
@@ -78,7 +79,7 @@ export class ConfigDocument {
     const { line, col } = this.#counter.linePos(Math.min(Math.max(start, 0), this.text.length));
     // The counter knows no lines before the first one was met, in an empty text.
     const spot = { line: Math.max(line, 1), column: Math.max(col, 1), length: Math.max(end - start, 0) };
-    const frame = this.text === '' ? '' : codeFrame(this.#lines, spot, this.#survey().hidden);
+    const frame = this.text === '' ? '' : this.#frames().at(spot);
     return { line: spot.line, column: spot.column, frame };
   }
 
@@ -168,6 +169,11 @@ export class ConfigDocument {
   #survey(): Survey {
     this.#surveyed ??= survey(this.documents, this.#lines.length, (offset) => this.#counter.linePos(offset).line);
     return this.#surveyed;
+  }
+
+  #frames(): CodeFrames {
+    this.#framed ??= new CodeFrames(this.#lines, this.#survey().hidden);
+    return this.#framed;
   }
 }
 

@@ -281,6 +281,19 @@ describe('findings', () => {
   });
 });
 
+it('a file on one line costs no more for it, however much is wrong in it', () => {
+  const skills = Array.from({ length: 4_000 }, (_, i) => `{ id: s${i}, handlr: ./a.ts }`);
+  const timed = (between: string): number => {
+    const text = `agent: { name: x }\nskills: [${between}${skills.join(`,${between}`)} ]\n`;
+    const start = performance.now();
+    expect(check(text).findings).toHaveLength(8_000);
+    return performance.now() - start;
+  };
+  timed('\n  ');
+  // It was twenty times as long.
+  expect(timed(' ')).toBeLessThan(5 * timed('\n  '));
+});
+
 describe('YAML that is none', () => {
   it.each([
     ['an empty file', '', 'EMPTY_FILE', 1],
