@@ -1,5 +1,5 @@
-import { readdirSync, statSync } from 'node:fs';
-import { basename, dirname, join, relative, resolve } from 'node:path';
+import { statSync } from 'node:fs';
+import { dirname, join, relative, resolve } from 'node:path';
 import type { AgentConfig, ConfigDocument, Finding, Problem, SkillConfig, StateConfig } from '../config/index.js';
 import { closest } from '../config/suggest.js';
 import { AgentUpError, messageOf } from '../errors.js';
@@ -8,6 +8,7 @@ import { checkStateOptions } from './check-state-options.js';
 import { importModule } from './import-module.js';
 import { loadFix } from './load-fix.js';
 import { type LoadedSkill, loadSkill } from './load-skill.js';
+import { NearFiles } from './near-files.js';
 import { placeOf } from './place-of.js';
 
 /** What of a configuration its skills are checked with: a loaded one, or what a validation found to be sound. */
@@ -28,11 +29,18 @@ export interface SkillsToCheck {
  */
 export async function checkSkills({ directory, document, config, skills, state }: SkillsToCheck): Promise<Finding[]> {
   const problems: Problem[] = [];
-  const tools = new Map<string, string>();
+  const met: Met = { tools: new Map(), near: new NearFiles() };
   for (const [index, skill] of (skills ?? config?.skills ?? []).entries()) {
-    if (skill) problems.push(...(await checkSkill(skill, index, directory, state ?? config?.state, tools)));
+    if (skill) problems.push(...(await checkSkill(skill, index, directory, state ?? config?.state, met)));
   }
   return problems.map((problem) => document.finding(problem));
+}
+
+/** What the skills before have left for those that follow. */
+interface Met {
+  /** The skill of each tool. */
+  readonly tools: Map<string, string>;
+  readonly near: NearFiles;
 }
 
 async function checkSkill(
@@ -40,10 +48,10 @@ async function checkSkill(
   index: number,
   directory: string,
   state: StateConfig | undefined,
-  tools: Map<string, string>,
+  { tools, near }: Met,
 ): Promise<Problem[]> {
   const path = ['skills', index, 'handler'];
-  const loaded = await load(skill, directory);
+  const loaded = await load(skill, directory, near);
   if ('code' in loaded) return [{ path, ...loaded, message: redactText(loaded.message) }];
   return [
     ...idProblems(loaded, index),
@@ -54,10 +62,10 @@ async function checkSkill(
 
 type Failure = Omit<Problem, 'path'>;
 
-async function load(skill: SkillConfig, directory: string): Promise<LoadedSkill | Failure> {
+async function load(skill: SkillConfig, directory: string, nearFiles: NearFiles): Promise<LoadedSkill | Failure> {
   const [written = '', exportName] = skill.handler.split('#');
   const file = resolve(directory, written);
-  if (!isFile(file)) return missingFile(skill, written, file);
+  if (!isFile(file)) return missingFile(skill, written, file, nearFiles);
   let names: string[];
   try {
     names = Object.keys(await importModule(file));
@@ -80,7 +88,7 @@ async function load(skill: SkillConfig, directory: string): Promise<LoadedSkill 
   }
 }
 
-function missingFile(skill: SkillConfig, written: string, file: string): Failure {
+function missingFile(skill: SkillConfig, written: string, file: string, nearFiles: NearFiles): Failure {
   const code = 'HANDLER_NOT_FOUND';
   if (statSync(file, { throwIfNoEntry: false })?.isDirectory()) {
     return { code, message: `the skill ${skill.id}: ${written} is a directory`, fix: 'name a file in it' };
@@ -88,7 +96,7 @@ function missingFile(skill: SkillConfig, written: string, file: string): Failure
   const message = `the skill ${skill.id}: there is no file ${written}`;
   const slashed = written.replaceAll('\\', '/');
   if (slashed !== written) return { code, message, fix: `write \`${slashed}\`, which every system reads` };
-  const near = closest(basename(file), filesIn(dirname(file)));
+  const near = nearFiles.of(file);
   const fix = near ? `did you mean \`${join(dirname(written), near)}\`?` : 'correct the path, or create the file';
   return { code, message, fix };
 }
@@ -140,12 +148,4 @@ function toolProblems({ id, tools }: LoadedSkill, path: Problem['path'], owners:
 
 function isFile(file: string): boolean {
   return statSync(file, { throwIfNoEntry: false })?.isFile() ?? false;
-}
-
-function filesIn(directory: string): string[] {
-  try {
-    return readdirSync(directory);
-  } catch {
-    return [];
-  }
 }

@@ -50,6 +50,14 @@ const one = (handler: string, state = '{ backend: memory }') =>
   `skills:\n  - id: one\n    handler: ${handler}\nstate: ${state}\n`;
 
 describe('checkSkills', () => {
+  it('names what a missing file was meant to be, but does not compare thousands with thousands', async () => {
+    for (let i = 0; i < 1_000; i++) await write(`skills/s${i}.mjs`, '');
+    const skills = Array.from({ length: 210 }, (_, i) => `  - { id: s${i}, handler: ./skills/s${i}.mj }\n`);
+    const fixes = (await check(`state: { backend: memory }\nskills:\n${skills.join('')}`)).map(({ fix }) => fix);
+    expect(fixes.slice(0, 200)).toEqual(fixes.slice(0, 200).map((_, i) => `did you mean \`skills/s${i}.mjs\`?`));
+    expect(fixes.slice(200)).toEqual(Array(10).fill('correct the path, or create the file'));
+  });
+
   it('has nothing to say about skills that fit', async () => {
     await write('a.ts', handlerFile());
     await write('b.mjs', `${IMPORT}export const reply = withState(async () => 'x');\n`);
