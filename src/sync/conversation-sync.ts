@@ -15,6 +15,7 @@ import { type DeadLetter, DeadLetters } from './dead-letters.js';
 import { Outbox } from './outbox.js';
 import { bodyOf, type OutboxEntry, type SyncTarget, type Work } from './outbox-entry.js';
 import { apply, merge, readBase, writeBase } from './pull.js';
+import { throwIfDown } from './readable-records.js';
 import { Sender } from './sender.js';
 import { cartaaiMapping, fieldsOf, type StateMapping, toBody, toFields } from './state-mapping.js';
 import { SyncEmitter, type SyncEvents } from './sync-events.js';
@@ -125,13 +126,17 @@ export class ConversationSync {
     return parts ? observedPull(() => this.#tryPull(parts, user, options)) : { status: 'disabled' };
   }
 
-  /** Sends what waits, now. @returns how many entries still wait @throws STORAGE_UNAVAILABLE */
+  /**
+   * Sends what waits, now; what cannot be read stays, and is the `lastError` of `status()`.
+   * @returns how many entries still wait, of those that can be read
+   * @throws STORAGE_UNAVAILABLE
+   */
   async flush(): Promise<{ readonly pending: number }> {
     const parts = this.#parts;
     if (!parts) return { pending: 0 };
     await parts.delivery.flush();
     let pending = 0;
-    for await (const queue of parts.outbox.queues()) pending += queue.pending;
+    for await (const queue of parts.outbox.queues((error) => parts.sender.note(error))) pending += queue.pending;
     return { pending };
   }
 
@@ -142,12 +147,17 @@ export class ConversationSync {
     const { outbox, sender, dead } = parts;
     let [pending, conversations, dropped] = [0, 0, 0];
     let oldest = Number.POSITIVE_INFINITY;
-    for await (const queue of outbox.queues()) {
+    for await (const queue of outbox.queues((error) => sender.note(error))) {
       pending += queue.pending;
       dropped += queue.dropped;
       if (queue.pending === 0) continue;
       conversations++;
-      oldest = Math.min(oldest, (await outbox.oldest(queue)) ?? oldest);
+      const since = await outbox.oldest(queue).catch((error: unknown) => {
+        throwIfDown(error);
+        sender.note(error);
+        return undefined;
+      });
+      oldest = Math.min(oldest, since ?? oldest);
     }
     const { lastSuccess, lastError, pausedUntil, sent } = sender;
     return {

@@ -5,6 +5,7 @@ import type { RecordKey } from '../storage/keys.js';
 import type { Change, Committed, StateRecord, StateStorage } from '../storage/state-storage.js';
 import { uniqueId } from '../unique-id.js';
 import type { Batch, OutboxEntry, SyncTarget } from './outbox-entry.js';
+import { readableRecords, type Unreadable } from './readable-records.js';
 
 /** Queues, one for each conversation with the remote. The log holds what waits, its fields what is on its way. */
 const SPACE = 'sync-outbox';
@@ -97,11 +98,9 @@ export class Outbox {
     }
   }
 
-  /** Every queue, also those of which nothing waits. */
-  async *queues(): AsyncGenerator<Queue, void, undefined> {
-    for await (const { key, record } of this.storage.list({ space: SPACE, contents: true })) {
-      if (record) yield queueOf(key, record);
-    }
+  /** Every queue that can be read, also those of which nothing waits. */
+  async *queues(unreadable: Unreadable): AsyncGenerator<Queue, void, undefined> {
+    for await (const { key, record } of readableRecords(this.storage, SPACE, unreadable)) yield queueOf(key, record);
   }
 
   async peek(target: SyncTarget): Promise<Queue | undefined> {

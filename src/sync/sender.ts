@@ -70,7 +70,7 @@ export class Sender {
 
   /** Sends whatever waits, as far as it can be. `force`: also what is to be left alone for a while. */
   async pass(force = false): Promise<void> {
-    const { outbox, clock, concurrency } = this.#parts;
+    const { outbox, clock, concurrency, logger } = this.#parts;
     if (force) {
       // What is being tried now may fail for what was, and would have the rest left alone.
       await Promise.allSettled(this.#sending.values());
@@ -78,7 +78,11 @@ export class Sender {
       this.#queues.clear();
     }
     const waiting: { key: RecordKey; since: number }[] = [];
-    for await (const { key, pending } of outbox.queues()) {
+    const unreadable = (error: unknown): void => {
+      logger.error(error, 'what waits in the outbox for one conversation cannot be read');
+      this.note(error);
+    };
+    for await (const { key, pending } of outbox.queues(unreadable)) {
       if (pending > 0) waiting.push({ key, since: this.#queues.get(keyText(key))?.until ?? 0 });
     }
     // One that failed last comes last, so that it is not the only one that ever asks.
@@ -135,7 +139,7 @@ export class Sender {
       }
       if (isAgentUpError(error, 'LEASE_LOST')) return;
       logger.error(error, 'the outbox of a sync could not be worked on');
-      this.#note(error);
+      this.note(error);
     }
   }
 
@@ -204,7 +208,7 @@ export class Sender {
     const reason = { code: error.details.reason ?? error.code, message: error.message };
     await dead.put(entry, reason, clock.now());
     logger.error(error, 'the remote refuses an entry of the outbox; it is set aside');
-    this.#note(error);
+    this.note(error);
     events.emit('dead', { id: entry.id, target: entry.target, work: entry.work, error: reason });
     return outbox.step(queue, token, leaseMs, { batches: rest, session });
   }
@@ -220,7 +224,7 @@ export class Sender {
     }
     // Once when it begins: an outage is one piece of news.
     if (queue.failures === 1) logger.warn(error, 'the remote of a sync does not take what is sent; it is tried again');
-    this.#note(error);
+    this.note(error);
     events.emit('failed', { target: targetOf(batch), error, lost: false });
   }
 
@@ -236,7 +240,8 @@ export class Sender {
     this.#parts.events.emit('sent', { target: targetOf(batch), count: batch.entries.length });
   }
 
-  #note(error: unknown): void {
+  /** What `lastError` is from now on. */
+  note(error: unknown): void {
     const known = isAgentUpError(error)
       ? error
       : new AgentUpError('SYNC_UNAVAILABLE', messageOf(error), { cause: error });

@@ -60,7 +60,7 @@ export interface SyncReceipt {
 /** How the sync is. Times are ISO 8601 UTC. */
 export interface SyncStatus {
   readonly enabled: boolean;
-  /** Entries that the remote has not acknowledged, and of how many conversations. */
+  /** Entries that the remote has not acknowledged, and of how many conversations; of those that can be read. */
   readonly pending: number;
   readonly conversations: number;
   /** When the oldest of them was noted. */

@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto';
 import { OUTGOING } from '../conversation/outgoing.js';
 import type { Turn } from '../conversation/turn.js';
-import { isAgentUpError } from '../errors.js';
 import { decode, encode, integerOf } from '../json.js';
 import { keyOfText, keyText, type RecordKey } from '../storage/keys.js';
 import { uniqueId } from '../unique-id.js';
 import type { Outbox } from './outbox.js';
 import type { OutboxEntry } from './outbox-entry.js';
+import { readableRecords, throwIfDown, type Unreadable } from './readable-records.js';
 
 /** Notes that a turn may have committed something to send, for whoever comes when its process has died. */
 const SPACE = 'sync-turns';
@@ -78,18 +78,18 @@ export class TurnOutbox {
   }
 
   /** Moves what turns of processes that died have committed. `failed` is told of one that could not be; the others are. */
-  async recover(now: number, failed: (error: unknown) => void): Promise<readonly OutboxEntry[]> {
+  async recover(now: number, failed: Unreadable): Promise<readonly OutboxEntry[]> {
     const { storage } = this.#outbox;
     const moved: OutboxEntry[] = [];
-    for await (const { key: note, record } of storage.list({ space: SPACE, contents: true })) {
-      const text = record?.fields.get('key');
+    for await (const { key: note, record } of readableRecords(storage, SPACE, failed)) {
+      const text = record.fields.get('key');
       if (text === undefined) continue;
       const key = keyOfText(decode<string>(text));
-      const isOld = now - (integerOf(record?.fields.get('at') ?? '0') ?? 0) > RUNNING_MS;
+      const isOld = now - (integerOf(record.fields.get('at') ?? '0') ?? 0) > RUNNING_MS;
       try {
         moved.push(...(isOld ? await this.#clear(key, note) : await this.move(key)));
       } catch (error) {
-        if (isAgentUpError(error, 'STORAGE_UNAVAILABLE') || isAgentUpError(error, 'STORAGE_CLOSED')) throw error;
+        throwIfDown(error);
         failed(error);
       }
     }

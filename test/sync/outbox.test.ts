@@ -1,7 +1,10 @@
+import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { silentLogger } from '../../src/logger.js';
+import { EncryptedStorage } from '../../src/storage/encryption/index.js';
 import { openStorage } from '../../src/storage/open-storage.js';
 import type { StateStorage } from '../../src/storage/state-storage.js';
 import { ConversationClient } from '../../src/sync/conversation-client.js';
@@ -260,6 +263,33 @@ describe.each(['memory', 'file', 'valkey'] as const)('the outbox on %s', (backen
     expect(remote.seen.length).toBe(asked);
     clock.advance(1_001);
     await expect.poll(() => remote.said('ana'), { timeout: 5_000 }).toEqual(['ana0', 'ana1', 'ana2']);
+  });
+
+  it('sends the others where one cannot be read, as its key is gone, and says so', async () => {
+    const [lost, present] = [randomBytes(32).toString('base64'), randomBytes(32).toString('base64')] as const;
+    const before = new EncryptedStorage(storage, { key: lost });
+    const old = syncOf({ storage: before });
+    await old.addMessage('bob', 'user', 'said');
+    await old.flush();
+    await old.addMessage('bob', 'user', 'old');
+    // Of this queue nothing but the entries is encrypted.
+    await old.addMessage('dan', 'user', 'old');
+    // Of a turn whose process died.
+    const note = { space: 'sync-turns', scope: [], id: 'a' };
+    await before.commit(note, [{ op: 'set', field: 'key', value: '"x"' }], { expiry: { set: 'none' } });
+    const logged: unknown[] = [];
+    const logger = { ...silentLogger, error: (error: unknown) => void logged.push(error) };
+    const sync = syncOf({ storage: new EncryptedStorage(storage, { key: present }), logger });
+    for (const user of ['ana', 'eve']) await sync.addMessage(user, 'user', 'new');
+    expect(await sync.flush()).toEqual({ pending: 1 });
+    expect([await remote.said('ana'), await remote.said('eve')]).toEqual([['new'], ['new']]);
+    const gone = expect.objectContaining({ code: 'KEY_MISSING' });
+    expect(logged).toEqual([gone, gone, gone]);
+    expect(await sync.status()).toMatchObject({ pending: 1, sent: 2, lastError: { code: 'KEY_MISSING' } });
+    const found = syncOf({ storage: new EncryptedStorage(storage, { key: present, previous: [lost] }) });
+    for (const key of [note, { space: 'sync-outbox', scope: ['shop'], id: 'dan' }]) await storage.delete(key);
+    expect(await found.flush()).toEqual({ pending: 0 });
+    expect(await remote.said('bob')).toEqual(['said', 'old']);
   });
 
   it('waits where its key is refused, and gives nothing up', async () => {
