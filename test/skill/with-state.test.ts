@@ -228,7 +228,7 @@ describe('withState', () => {
 });
 
 describe('when the storage is unavailable', () => {
-  const down = (when: 'begin' | 'commit'): StateStorage => {
+  const down = (when: 'begin' | 'read' | 'commit'): StateStorage => {
     const storage = new MemoryStorage();
     const inner = storage[when].bind(storage) as () => Promise<never>;
     storage[when] = (async (...args: unknown[]) => {
@@ -246,17 +246,22 @@ describe('when the storage is unavailable', () => {
   });
 
   it('runs the handler once, without memory, where it may degrade', async () => {
-    for (const when of ['begin', 'commit'] as const) {
+    for (const [concurrency, when] of [
+      ['serial', 'begin'],
+      ['serial', 'commit'],
+      ['parallel', 'read'],
+      ['parallel', 'commit'],
+    ] as const) {
       const seen: boolean[] = [];
       const handler = withState(
         async (_task, context, id) => {
           seen.push(context.degraded);
           return context.incrementVariable(id, 'n');
         },
-        { storage: down(when), onUnavailable: 'degrade' },
+        { storage: down(when), concurrency, onUnavailable: 'degrade' },
       );
       expect(await handler(task())).toBe(1);
-      expect(seen).toEqual([when === 'begin']);
+      expect(seen).toEqual([when !== 'commit']);
     }
   });
 
