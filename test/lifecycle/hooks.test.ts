@@ -411,6 +411,37 @@ describe('hooks of several skills', () => {
     expect(names(script)).toEqual(['greeter started', 'greeter started']);
   });
 
+  it('end nothing in the middle of a turn whose conversation runs out while it lasts', async () => {
+    const clock = new TestClock();
+    const storage = new MemoryStorage({ clock });
+    const script = scripted();
+    const Greeter = greeter(script, { storage, ttl: 2 });
+    const outer = withState(
+      async function outer(given) {
+        if (given.text === 'two') clock.advance(2_100);
+        return new Greeter().handle(given);
+      },
+      { storage, ttl: 2 },
+    );
+    await using agent = await createAgent({ state: { backend: 'memory' } }, { skills: [outer], clock });
+    await agent.handle(task('one'));
+    expect(await agent.handle(task('two'))).toMatchObject({ value: '2 greeter' });
+    expect(names(script)).toEqual(['greeter started']);
+  });
+
+  it('run not, and the handler does without memory, where a parallel turn cannot begin its conversation', async () => {
+    const storage = new (class extends ForwardingStorage {
+      override async begin(): Promise<never> {
+        throw new AgentUpError('STORAGE_UNAVAILABLE', 'down');
+      }
+    })(new MemoryStorage());
+    const script = scripted();
+    const Greeter = greeter(script, { storage, concurrency: 'parallel', onUnavailable: 'degrade' });
+    await using agent = await createAgent({ state: { backend: 'memory' } }, { skills: [Greeter] });
+    expect(await agent.handle(task())).toMatchObject({ value: '1 undefined' });
+    expect(names(script)).toEqual([]);
+  });
+
   it('outlive no time to live of conversations without hooks', async () => {
     const clock = new TestClock();
     const script = scripted();

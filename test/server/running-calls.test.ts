@@ -35,3 +35,19 @@ it('a stop waits for calls, cancels those that are late, and does not wait for o
   expect(await stopped).toBe(2);
   expect(vi.getTimerCount()).toBe(0);
 });
+
+it('a stop also waits for a call that begins while others end', async () => {
+  const calls = new RunningCalls();
+  const end: (() => void)[] = [];
+  const run = (): void => void calls.run(() => new Promise<void>((resolve) => void end.push(resolve)));
+  run();
+  const answered = vi.fn();
+  void calls.stop(10_000).then(answered);
+  run();
+  end[0]?.();
+  await vi.advanceTimersByTimeAsync(9_999);
+  expect(answered).not.toHaveBeenCalled();
+  end[1]?.();
+  await vi.advanceTimersByTimeAsync(0);
+  expect(answered).toHaveBeenCalledWith(0);
+});
