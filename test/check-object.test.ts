@@ -4,10 +4,12 @@ import { createCaches } from '../src/caches/create-caches.js';
 import { type AgentUpError, isAgentUpError } from '../src/errors.js';
 import { createAgentServer, createConversationApi } from '../src/server/index.js';
 import { tool } from '../src/skill/tool.js';
+import { EmbeddedStorage } from '../src/storage/embedded-storage.js';
 import { EncryptedStorage } from '../src/storage/encryption/encrypted-storage.js';
 import { FileStorage } from '../src/storage/file/file-storage.js';
 import { ForwardingStorage } from '../src/storage/forwarding-storage.js';
 import { MemoryStorage } from '../src/storage/memory-storage.js';
+import { MemoryStore } from '../src/storage/memory-store.js';
 import { ValkeyStorage } from '../src/storage/valkey/valkey-storage.js';
 import { ConversationClient, ConversationSync, createSync } from '../src/sync/index.js';
 
@@ -23,6 +25,9 @@ it.each<readonly [string, () => unknown, fix: string]>([
   ['FileStorage and a path', () => new FileStorage(text), 'new FileStorage({ storageDir:'],
   ['FileStorage and another key', () => new FileStorage({ directory: 'x' } as never), 'storageDir:'],
   ['MemoryStorage and null', () => new MemoryStorage(null as never), 'new MemoryStorage()'],
+  ['EmbeddedStorage', () => new EmbeddedStorage(without), 'new EmbeddedStorage(store)'],
+  ['EmbeddedStorage and options', () => new EmbeddedStorage({ ttl: 5 } as never), 'new EmbeddedStorage(store)'],
+  ['EmbeddedStorage and null', () => new EmbeddedStorage(new MemoryStore(), null as never), '{ ttl }'],
   ['ValkeyStorage', () => new ValkeyStorage(without), "url: 'valkey://localhost:6379', keyPrefix:"],
   ['ValkeyStorage and no url', () => new ValkeyStorage({ keyPrefix: 'a:' }), "url: 'valkey://localhost:6379'"],
   ['ValkeyStorage and no prefix', () => new ValkeyStorage({ url: 'valkey://a' } as never), "keyPrefix: 'my-agent:'"],

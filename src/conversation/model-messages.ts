@@ -1,3 +1,5 @@
+import { checkObject } from '../check-object.js';
+import { AgentUpError } from '../errors.js';
 import type { JsonValue } from '../json.js';
 import type { Message } from './message.js';
 
@@ -50,14 +52,35 @@ export interface ModelMessagesOptions<Format extends 'openai' | 'ai-sdk'> {
  * Calls of tools and their results go by metadata: `{ toolCalls: [{ id, name, arguments }] }` on the assistant's
  * message, `{ toolCallId, toolName?, isError? }` on the tool's. Both APIs refuse a result without its call and a call
  * without its result, which is what the end of a history may begin or stop with: such halves are left out.
+ * @throws INVALID_ARGUMENT
  */
 export function toModelMessages<Format extends 'openai' | 'ai-sdk'>(
   history: readonly Message<unknown>[],
-  { format, system }: ModelMessagesOptions<Format>,
+  options: ModelMessagesOptions<Format>,
 ): Format extends 'openai' ? OpenAiMessage[] : AiSdkMessage[] {
+  if (!Array.isArray(history)) throw noHistory(history);
+  checkObject(options, 'toModelMessages()', WRITE);
+  const { format, system } = options;
+  if (format !== 'openai' && format !== 'ai-sdk') {
+    throw new AgentUpError('INVALID_ARGUMENT', "format is 'openai' or 'ai-sdk'", {
+      argument: 'format',
+      fix: `write ${WRITE}`,
+    });
+  }
   const made: (OpenAiMessage | AiSdkMessage)[] = system === undefined ? [] : [{ role: 'system', content: system }];
   for (const entry of wholeEntries(history)) made.push(...(format === 'openai' ? openAi(entry) : aiSdk(entry)));
   return made as Format extends 'openai' ? OpenAiMessage[] : AiSdkMessage[];
+}
+
+const WRITE = "toModelMessages(history, { format: 'openai' })";
+
+/** A promise of a history is what is most often given instead of one. */
+function noHistory(given: unknown): AgentUpError {
+  const what = given instanceof Promise ? 'a promise' : given === null ? 'null' : typeof given;
+  return new AgentUpError('INVALID_ARGUMENT', `toModelMessages() takes a list of messages, not ${what}`, {
+    argument: 'history',
+    fix: "write toModelMessages(await context.getHistory(contextId), { format: 'openai' })",
+  });
 }
 
 /** One message, with the calls that it makes and all their results. */

@@ -1,3 +1,4 @@
+import { checkObject } from '../check-object.js';
 import { type Clock, systemClock } from '../clock.js';
 import { AgentUpError } from '../errors.js';
 import type { Token } from '../json.js';
@@ -85,7 +86,7 @@ export interface EmbeddedStorageOptions {
 /** How long an answer is kept for a commit that is sent again, in milliseconds. */
 const ANSWERS_MS = 60_000;
 
-/** The storage contract over a store in this process. @throws TTL_INVALID */
+/** The storage contract over a store in this process. */
 export class EmbeddedStorage<R extends StoredRecord = StoredRecord> implements StateStorage {
   readonly backend: string;
   readonly ttl: number | undefined;
@@ -94,7 +95,12 @@ export class EmbeddedStorage<R extends StoredRecord = StoredRecord> implements S
   readonly #clock: Clock;
   #closed = false;
 
-  constructor(store: EmbeddedStore<R>, { ttl, clock = systemClock }: EmbeddedStorageOptions = {}) {
+  /** @throws INVALID_ARGUMENT, TTL_INVALID */
+  constructor(store: EmbeddedStore<R>, options: EmbeddedStorageOptions = {}) {
+    const of = new.target.name || 'EmbeddedStorage';
+    if (typeof (store as Partial<EmbeddedStore<R>> | undefined)?.step !== 'function') throw noStore(of);
+    checkObject(options, of, `new ${of}(store, { ttl })`);
+    const { ttl, clock = systemClock } = options;
     if (ttl !== undefined) checkTtl(ttl);
     this.backend = store.backend;
     this.ttl = ttl;
@@ -276,4 +282,11 @@ function picked(all: ReadonlyMap<string, Token>, names: readonly string[]): Map<
 /** A copy, so that what the caller does to the answer and what is kept of it do not meet. */
 function ownAnswer({ version, updatedAt, expiresAt, incremented, logTotal }: Committed): Committed {
   return { committed: true, version, updatedAt, expiresAt, incremented: new Map(incremented), logTotal };
+}
+
+function noStore(of: string): AgentUpError {
+  return new AgentUpError('INVALID_ARGUMENT', `${of} needs a store: an object with step(), find(), write() and so on`, {
+    argument: 'store',
+    fix: 'write new EmbeddedStorage(store) with an EmbeddedStore of yours; in memory: new MemoryStorage()',
+  });
 }

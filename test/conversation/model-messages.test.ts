@@ -128,4 +128,16 @@ describe('a history for a model', () => {
       { role: 'assistant', content: 'y' },
     ]);
   });
+
+  it.each([
+    ['nothing', [], 'history', 'getHistory'],
+    ['a promise', [Promise.resolve([]), { format: 'openai' }], 'history', 'await'],
+    ['a text', ['hi', { format: 'openai' }], 'history', 'getHistory'],
+    ['no options', [[]], 'options', "format: 'openai'"],
+    ['another format', [[], { format: 'anthropic' }], 'format', "format: 'openai'"],
+  ])('refuses %s, and says what to write', (_what, args, argument, fix) => {
+    const call = toModelMessages as (...given: unknown[]) => unknown;
+    const details = expect.objectContaining({ argument, fix: expect.stringContaining(fix) });
+    expect(() => call(...args)).toThrowError(expect.objectContaining({ code: 'INVALID_ARGUMENT', details }));
+  });
 });
