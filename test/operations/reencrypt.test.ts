@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
@@ -108,6 +108,20 @@ describe('reencrypt', () => {
     expect((written().match(/enc1\.[\w-]+/g) ?? []).length).toBeLessThan(old * 0.7);
     expect(new Set(written().match(/enc1\.[\w-]+/g))).toHaveLength(1);
     expect(await digestOf(new EncryptedStorage(storage, { key: second }))).toEqual(all);
+
+    const files = (): Map<string, number> => {
+      const names = readdirSync(storageDir, { recursive: true, encoding: 'utf8' });
+      return new Map(names.filter((name) => name.endsWith('.jsonl')).map((name) => [name, inodeOf(storageDir, name)]));
+    };
+    const before = files();
+    const other = await openStorage({ backend: 'file', storageDir });
+    open.push(other);
+    // One that is in clear comes to them; they are left alone.
+    const key = { space: 'contexts', scope: [], id: 'more' };
+    await storage.commit(key, [{ op: 'set', field: 'a', value: '"message 0"' }]);
+    await reencrypt(other, { key: second });
+    expect(written()).not.toMatch(inClear);
+    expect(new Map([...files()].filter(([name]) => before.has(name)))).toEqual(before);
   });
 
   it('fails where a file cannot be written anew, and loses nothing', async () => {
@@ -256,3 +270,7 @@ describe('other operations', () => {
     expect(await digestOf(new EncryptedStorage(target, { key }))).toEqual(all);
   });
 });
+
+function inodeOf(...path: [string, string]): number {
+  return statSync(join(...path)).ino;
+}

@@ -1,12 +1,12 @@
-import { closeSync, fsync, rmSync } from 'node:fs';
+import { closeSync, fsync, readSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import type { RecordKey } from '../keys.js';
 import { syncNow } from './durability.js';
 import type { Journal } from './journal.js';
 import { createJournal, writeAll } from './journal-file.js';
-import { headerLine } from './line-format.js';
-import { entriesOf } from './line-reading.js';
+import { headerLine, isAsWritten, NEWLINE } from './line-format.js';
+import { checkpointOf, entriesOf } from './line-reading.js';
 import { eachLine, startOf } from './log-pages.js';
 import type { RecordFold } from './record-fold.js';
 
@@ -16,6 +16,19 @@ const MIN_GARBAGE = 256 * 1024;
 const STRETCH = 1 << 20;
 
 const sync = promisify(fsync);
+
+/**
+ * Is a file as it was written anew, with nothing in it but what the record holds? Its last line says so: whatever is
+ * written later comes after it. After `read`.
+ */
+export function isAsRewritten({ file, size }: Journal, fold: RecordFold): boolean {
+  const { offset, length } = fold.checkpoint;
+  if (length === 0) return false;
+  const bytes = Buffer.allocUnsafe(size - offset);
+  const text = bytes.toString('utf8', 0, readSync(file, bytes, 0, bytes.length, offset));
+  if (text.indexOf(NEWLINE) !== text.length - 1) return false;
+  return checkpointOf(text, offset)?.base === true && isAsWritten(text);
+}
 
 /** Is most of a file what nobody will read again, or damaged? */
 export function isWorthRewriting(journal: Journal, fold: RecordFold): boolean {

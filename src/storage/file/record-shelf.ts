@@ -7,7 +7,7 @@ import { DiskSync, type Durability } from './durability.js';
 import { codeOf, fileError, isMissing } from './file-errors.js';
 import { textOfFileName } from './file-name.js';
 import { Journal } from './journal.js';
-import { isWorthRewriting, rewrite } from './journal-rewrite.js';
+import { isAsRewritten, isWorthRewriting, rewrite } from './journal-rewrite.js';
 import { makeDirectory } from './make-directory.js';
 import { OwnerIndex } from './owner-index.js';
 import { ProcessFiles, statOf } from './process-files.js';
@@ -138,10 +138,11 @@ export class RecordShelf {
     });
   }
 
-  /** Writes a record's file anew, without what is gone. @throws STORAGE_FAILED where that could not be done */
+  /** Writes a record's file anew, without what is gone, unless there is nothing else in it. @throws STORAGE_FAILED where that could not be done */
   async scrub(path: string): Promise<void> {
     await this.exclusive(path, (desk) => {
-      desk.journal.scrubbing = desk.read() !== undefined;
+      const fold = desk.read();
+      desk.journal.scrubbing = fold !== undefined && !isAsRewritten(desk.journal, fold);
     });
     // Its turn comes when the file has been written, under the same lock.
     await this.exclusive(path, ({ journal }) => {
