@@ -1,7 +1,8 @@
 import { type Clock, systemClock } from '../clock.js';
-import { isAgentUpError, messageOf } from '../errors.js';
+import { type AgentUpError, isAgentUpError, messageOf } from '../errors.js';
 import { encode, type Token } from '../json.js';
 import { deleteUnchanged } from '../storage/delete-unchanged.js';
+import type { RecordKey } from '../storage/keys.js';
 import type { StateStorage } from '../storage/state-storage.js';
 import { EXPORT_VERSION, type ExportLine, exportInvalid, headOfLine } from './export-format.js';
 import { linesOf } from './ndjson-lines.js';
@@ -14,6 +15,8 @@ export interface ImportOptions {
   readonly clock?: Clock | undefined;
   /** Called after each record. */
   readonly onRecord?: ((count: number) => void) | undefined;
+  /** Told of each record that is damaged in the storage, with what was said of it. It stays as it is. */
+  readonly onDamaged?: ((key: RecordKey, error: AgentUpError) => void) | undefined;
 }
 
 export interface ImportReport {
@@ -24,6 +27,8 @@ export interface ImportReport {
   readonly kept: number;
   /** Have expired since. */
   readonly expired: number;
+  /** Are damaged in the storage, which keeps them as they are: they were not imported. */
+  readonly damaged: number;
   /** Came replies for redelivered messages along? Not where the storage does not `carriesReplies`. */
   readonly replies: boolean;
 }
@@ -31,7 +36,7 @@ export interface ImportReport {
 /**
  * Brings what `exportRecords` has written into a storage, with owner, times, life and log positions. What is as new
  * there is left alone, so that an import can be repeated. Each record is checked by its digest before the last of it
- * is written. Memory: a page of one log; of a record that replaces an older one, all of it.
+ * is written. One that is damaged in the storage is left there, and the others are brought. Memory: a page of one log; of a record that replaces an older one, all of it.
  * @throws EXPORT_INVALID with the line, and what the storage throws
  */
 export async function importRecords(
@@ -40,6 +45,14 @@ export async function importRecords(
   options: ImportOptions = {},
 ): Promise<ImportReport> {
   return new Import(chunks, storage, options).run();
+}
+
+type Fate = 'written' | 'kept' | 'expired' | 'damaged' | 'again';
+
+/** How far the lines of a record have been read. */
+interface Read {
+  readonly digest: RecordDigest;
+  ended: boolean;
 }
 
 class Import {
@@ -56,7 +69,8 @@ class Import {
   }
 
   async run(): Promise<ImportReport> {
-    const counts = { records: 0, written: 0, kept: 0, expired: 0, replies: this.#storage.carriesReplies === true };
+    const replies = this.#storage.carriesReplies === true;
+    const counts = { records: 0, written: 0, kept: 0, expired: 0, damaged: 0, replies };
     const header = await this.#next();
     if (!header || !('export' in header) || !header.export) throw exportInvalid('this is not an export of agentup', 1);
     const { version } = header.export;
@@ -91,9 +105,25 @@ class Import {
     }
   }
 
-  async #record(head: RecordHead): Promise<'written' | 'kept' | 'expired' | 'again'> {
-    const { clock = systemClock, dryRun = false } = this.#options;
+  async #record(head: RecordHead): Promise<Fate> {
     const read = { digest: new RecordDigest(head), ended: false };
+    try {
+      return await this.#bring(head, read);
+    } catch (error) {
+      if (!isAgentUpError(error, 'RECORD_CORRUPT')) throw error;
+      try {
+        if (!read.ended) for await (const _ of this.#pages(head, read));
+      } catch (other) {
+        if (other instanceof ChangedMeanwhile) return 'again';
+        throw other;
+      }
+      this.#options.onDamaged?.(head.key, error);
+      return 'damaged';
+    }
+  }
+
+  async #bring(head: RecordHead, read: Read): Promise<Fate> {
+    const { clock = systemClock, dryRun = false } = this.#options;
     const whole = { head, pages: () => this.#pages(head, read) };
     try {
       const isOver = head.expiresAt !== undefined && head.expiresAt <= clock.now();
@@ -119,10 +149,7 @@ class Import {
   }
 
   /** The log of a record, or what is left of it, to its `end`, which has to be right. */
-  async *#pages(
-    head: RecordHead,
-    read: { readonly digest: RecordDigest; ended: boolean },
-  ): AsyncGenerator<readonly Token[]> {
+  async *#pages(head: RecordHead, read: Read): AsyncGenerator<readonly Token[]> {
     const { digest } = read;
     for (;;) {
       const line = await this.#next();

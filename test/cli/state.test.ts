@@ -278,7 +278,14 @@ describe('agentup state export and import', () => {
     expect(await json('import', 'backup.ndjson', '--dry-run')).toMatchObject({ records: 4, written: 4 });
     expect(existsSync(join(cwd, 'other/contexts'))).toBe(false);
     const imported = await runHere(['state', 'import', '--json'], { cwd, input: piped.stdout });
-    expect(JSON.parse(imported.stdout)).toEqual({ records: 4, written: 4, kept: 0, expired: 0, replies: true });
+    expect(JSON.parse(imported.stdout)).toEqual({
+      records: 4,
+      written: 4,
+      kept: 0,
+      expired: 0,
+      damaged: 0,
+      replies: true,
+    });
     const other = open('other');
     expect(await digestOf(other)).toEqual(digest);
     await other.close();
@@ -309,6 +316,24 @@ describe('agentup state export and import', () => {
       expect(await json('import', `${records}.ndjson`)).toMatchObject({ written: records });
       await config('state: { backend: file, storage_dir: ./kept }\n');
     }
+  });
+
+  it('an import goes on where a record is damaged at the target, leaves it alone, and ends with 1', async () => {
+    await state('export', 'all.ndjson');
+    const damaged = join(cwd, 'kept/contexts/ada.jsonl');
+    await writeFile(damaged, 'nothing of this can be read\n');
+    const kept = await readdir(join(cwd, 'kept'), { recursive: true });
+    await rm(join(cwd, 'kept', kept.find((name) => name.endsWith('s1.jsonl')) ?? 'none'));
+    for (const [args, verb] of [
+      [['--dry-run'], 'would import'],
+      [[], 'imported'],
+    ] as const) {
+      const { status, stdout, stderr } = await state('import', 'all.ndjson', ...args);
+      expect([status, stdout]).toEqual([1, `${verb} 1 record; 2 as new here already, 0 expired\n`]);
+      expect(stderr).toContain(`1 record could not be read and replaced: ${damaged}`);
+    }
+    expect(await readFile(damaged, 'utf8')).toBe('nothing of this can be read\n');
+    expect(await json('import', 'all.ndjson')).toMatchObject({ records: 4, written: 0, kept: 3, damaged: 1 });
   });
 
   it('a file is on the disk before it takes its name, and its name before the command ends', async () => {

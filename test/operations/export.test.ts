@@ -40,7 +40,14 @@ describe('an export', () => {
     const target = await openStorage({ backend: 'file', storageDir: join(root, 'same') });
     const counts: number[] = [];
     const report = await importRecords(pieces(text), target, { onRecord: (count) => counts.push(count) });
-    expect(report).toEqual({ records: all.records, written: all.records, kept: 0, expired: 0, replies: true });
+    expect(report).toEqual({
+      records: all.records,
+      written: all.records,
+      kept: 0,
+      expired: 0,
+      damaged: 0,
+      replies: true,
+    });
     expect(counts.at(-1)).toBe(all.records);
     expect(await digestOf(target)).toEqual(all);
     expect(await importRecords(pieces(text), target)).toMatchObject({ written: 0, kept: all.records });

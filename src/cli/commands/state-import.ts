@@ -2,11 +2,13 @@ import { createReadStream } from 'node:fs';
 import { resolve } from 'node:path';
 import { AgentUpError, messageOf } from '../../errors.js';
 import { importRecords } from '../../operations/import-records.js';
-import { EXIT, type ExitCode } from '../exit-codes.js';
+import type { RecordKey } from '../../storage/keys.js';
+import type { ExitCode } from '../exit-codes.js';
 import { type PlaceFlags, workingDirectory } from '../place.js';
 import { withState } from '../state/open-state.js';
 import { ProgressBar } from '../state/progress-bar.js';
 import { countText } from '../state/texts.js';
+import { endWithout } from '../state/unreadable.js';
 import type { Terminal } from '../terminal.js';
 
 export interface StateImportOptions extends PlaceFlags {
@@ -19,18 +21,20 @@ export interface StateImportOptions extends PlaceFlags {
 export async function run(options: StateImportOptions, terminal: Terminal): Promise<ExitCode> {
   const { file, dryRun, json } = options;
   const cwd = workingDirectory(options, terminal);
-  return withState(options, terminal, async (storage) => {
+  return withState(options, terminal, async (storage, unreadable) => {
     const bar = new ProgressBar(terminal);
     const chunks = file === undefined || file === '-' ? terminal.stdin : chunksOf(resolve(cwd, file));
     const onRecord = (records: number): void => bar.show(dryRun ? 'checked' : 'imported', records, 0);
-    const report = await importRecords(chunks, storage, { dryRun, onRecord }).finally(() => bar.end());
+    const damaged = new Set(unreadable);
+    const onDamaged = ({ id }: RecordKey, { details }: AgentUpError): void => void damaged.add(details.file ?? id);
+    const report = await importRecords(chunks, storage, { dryRun, onRecord, onDamaged }).finally(() => bar.end());
     if (json) terminal.json(report);
     else {
       const { written, kept, expired } = report;
       const rest = `${kept} as new here already, ${expired} expired`;
       terminal.result(`${dryRun ? 'would import' : 'imported'} ${countText(written, 'record')}; ${rest}`);
     }
-    return EXIT.done;
+    return endWithout(damaged, 'replaced', terminal);
   });
 }
 
