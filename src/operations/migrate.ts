@@ -71,6 +71,13 @@ export interface MigrateReport {
 }
 
 type Times = Pick<RecordInfo, 'createdAt' | 'updatedAt'>;
+
+/** What is to be remembered of a record until it is removed: not what it holds. */
+interface Compared {
+  readonly key: RecordKey;
+  readonly digest: string;
+}
+
 type Fate = 'copied' | 'same' | 'kept' | 'gone';
 
 /**
@@ -238,9 +245,9 @@ class Migration {
     return dropped;
   }
 
-  async #verify(): Promise<{ compared: Measured[]; sum: string; bytes: number }> {
+  async #verify(): Promise<{ compared: Compared[]; sum: string; bytes: number }> {
     const [ours, theirs] = [new DigestSum(), new DigestSum()];
-    const compared: Measured[] = [];
+    const compared: Compared[] = [];
     let bytes = 0;
     await this.#each(this.#infos(), async ({ key }) => {
       const found = await this.#compare(key);
@@ -248,7 +255,7 @@ class Migration {
       ours.add(found.source.digest);
       theirs.add(found.target.digest);
       bytes += found.source.bytes;
-      if (this.#options.move) compared.push(found.source);
+      if (this.#options.move) compared.push({ key, digest: found.source.digest });
     });
     if (ours.hex !== theirs.hex) throw new AgentUpError('STORAGE_FAILED', 'the digests of source and target differ');
     return { compared, sum: ours.hex, bytes };
@@ -278,16 +285,16 @@ class Migration {
   }
 
   /** Removes what was compared from the source, each under its lease and only if it is still as it was. */
-  async #remove(compared: readonly Measured[]): Promise<number> {
+  async #remove(compared: readonly Compared[]): Promise<number> {
     let moved = 0;
     this.#tell({ phase: 'removing', done: 0, total: compared.length });
-    await this.#each(compared, async ({ head, digest }) => {
+    await this.#each(compared, async ({ key, digest }) => {
       const token = randomBytes(12).toString('hex');
-      const begun = await this.#source.begin(head.key, { token, leaseMs: MOVE_LEASE_MS });
+      const begun = await this.#source.begin(key, { token, leaseMs: MOVE_LEASE_MS });
       if (begun.busy) return;
-      const still = await this.#measure(this.#source, head.key);
-      if (still?.digest === digest && (await deleteUnchanged(this.#source, head.key, still.version))) moved++;
-      await this.#source.commit(head.key, [], { lease: { token } });
+      const still = await this.#measure(this.#source, key);
+      if (still?.digest === digest && (await deleteUnchanged(this.#source, key, still.version))) moved++;
+      await this.#source.commit(key, [], { lease: { token } });
     });
     return moved;
   }

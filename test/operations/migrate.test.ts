@@ -3,13 +3,18 @@ import { mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { setTimeout as delay, setImmediate } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { afterAll, describe, expect, it } from 'vitest';
 import { createCaches } from '../../src/caches/index.js';
 import { ConversationContext } from '../../src/conversation/conversation-context.js';
 import { type MigrateProgress, type MigrateReport, migrate } from '../../src/operations/index.js';
 import { withState } from '../../src/skill/with-state.js';
+import { ForwardingStorage } from '../../src/storage/forwarding-storage.js';
+import type { RecordKey } from '../../src/storage/keys.js';
+import { MemoryStorage } from '../../src/storage/memory-storage.js';
 import { openStorage, type StorageOptions } from '../../src/storage/open-storage.js';
-import type { StateStorage } from '../../src/storage/state-storage.js';
+import type { Change, CommitOptions, ReadOptions, StateStorage } from '../../src/storage/state-storage.js';
 import { valkeyUrl } from '../support/index.js';
 import { startWorker } from '../support/workers.js';
 import { caches, conversations, digestOf } from './records.js';
@@ -304,4 +309,39 @@ describe(`${COUNT} conversations, memory → file → Valkey → file`, () => {
     expect(await worker.ended).toBe(0);
     return JSON.parse(lines[1] ?? '') as MigrateReport;
   }
+});
+
+/** Records of 100 kB each, which are not in memory: a field that each read makes anew. */
+class WideStorage extends ForwardingStorage {
+  override async read(key: RecordKey, options?: ReadOptions) {
+    const record = await super.read(key, options);
+    if (!record || options?.fields) return record;
+    const wide = `"${Buffer.alloc(100_000, 97).toString('latin1')}"`;
+    return { ...record, fields: new Map([...record.fields, ['var:wide', wide as never]]) };
+  }
+
+  override async commit(key: RecordKey, changes: readonly Change[], options?: CommitOptions) {
+    const kept = changes.filter((change) => !('field' in change && change.field === 'var:wide'));
+    return super.commit(key, kept, options);
+  }
+}
+
+it('a move holds of what it has compared no more than its keys', async () => {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  const used = (): number => {
+    collect();
+    return process.memoryUsage().heapUsed;
+  };
+  const [source, target] = [new WideStorage(new MemoryStorage()), new WideStorage(new MemoryStorage())];
+  const context = new ConversationContext(source);
+  for (let i = 0; i < 300; i++) await context.setVariable(`c${i}`, 'n', i);
+  const before = used();
+  let held: number | undefined;
+  const onProgress = ({ phase, done }: MigrateProgress): void => {
+    if (phase === 'removing' && done === 0) held ??= used() - before;
+  };
+  expect(await migrate(source, target, { move: true, onProgress })).toMatchObject({ moved: 300 });
+  // It was 30 MB.
+  expect(held).toBeLessThan(10_000_000);
 });
