@@ -60,6 +60,7 @@ for (const role of ROLES.values()) OPENINGS.set(role.charCodeAt(0), { role, head
 const INITIAL = '{"role":"'.length;
 const BETWEEN = '","timestamp":"';
 const END = '"}';
+const BRACE = 125;
 const AFTER_TEXT = BETWEEN.length + '2026-01-01T00:00:00.000Z'.length + END.length;
 
 /**
@@ -78,6 +79,8 @@ function plainMessage(token: Token): Message | undefined {
   }
   const at = end + BETWEEN.length;
   const until = token.length - END.length;
-  if (token.slice(end, at) !== BETWEEN || token.indexOf('"', at) !== until) return undefined;
+  if (token.slice(end, at) !== BETWEEN || token.indexOf('"', at) !== until || token.charCodeAt(until + 1) !== BRACE) {
+    return undefined;
+  }
   return { role, content: token.slice(start, end), timestamp: token.slice(at, until) };
 }

@@ -76,6 +76,15 @@ describe('stored messages', () => {
     expect(decodeMessages([token])).toEqual([JSON.parse(token)]);
   });
 
+  it.each([
+    `{"role":"user","content":"hi","timestamp":"${at}"`,
+    `{"role":"user","content":"hi","timestamp":"${at}"]`,
+    `{"role":"user","content":"hi","timestamp":"${at}" `,
+    `{"role":"user","content":"hi"'"timestamp":"${at}"}`,
+  ])('are refused where they are damaged: %s', (token) => {
+    expect(() => decodeMessages([token])).toThrow(SyntaxError);
+  });
+
   it('are private copies', () => {
     const token = encodeMessage('user', 'hi', undefined, systemClock);
     const [first, second] = [...decodeMessages([token]), ...decodeMessages([token])];
