@@ -93,6 +93,41 @@ describe('a turn', () => {
     expect(await context.getVariables('c')).toEqual({ mine: 'new', theirs: 'kept', n: 11, list: ['other', 'turn'] });
   });
 
+  it('begins anew what it deletes and then counts or appends to', async () => {
+    const { turn, context } = setup();
+    await context.setVariable('c', 'n', 5);
+    await context.setVariable('c', 'list', ['old']);
+    await turn('c', async (inside) => {
+      await inside.deleteVariable('c', 'n');
+      expect(await inside.incrementVariable('c', 'n')).toBe(1);
+      await inside.deleteVariable('c', 'list');
+      await inside.appendToVariable('c', 'list', 'new');
+    });
+    expect(await context.getVariables('c')).toEqual({ n: 1, list: ['new'] });
+  });
+
+  it('adds up what is too much for one increment, where the sum is not', async () => {
+    const { turn, context } = setup();
+    await context.setVariable('c', 'n', Number.MIN_SAFE_INTEGER);
+    await turn('c', async (inside) => {
+      await inside.incrementVariable('c', 'n', Number.MAX_SAFE_INTEGER);
+      expect(await inside.incrementVariable('c', 'n', Number.MAX_SAFE_INTEGER)).toBe(Number.MAX_SAFE_INTEGER);
+    });
+    expect(await context.getVariable('c', 'n')).toBe(Number.MAX_SAFE_INTEGER);
+  });
+
+  it('has the history at hand also where its message may come again', async () => {
+    const { storage, context } = setup();
+    await context.addToHistory('c', 'user', 'before');
+    storage.calls.length = 0;
+    const target = { storage, key: context.keyOf('c'), settings: context.settings, logger: silentLogger };
+    const { result } = await runTurn({ ...target, idempotencyKey: 'm' }, (running) =>
+      context.inTurn(running, 'c', false).getHistory('c'),
+    );
+    expect(result).toMatchObject([{ content: 'before' }]);
+    expect(storage.calls.map(({ name }) => name)).not.toContain('readLog');
+  });
+
   it('runs turns of one conversation one after the other, in the order they came, others at once', async () => {
     const { turn } = setup();
     const events: string[] = [];
