@@ -80,6 +80,23 @@ describe('a journal', () => {
     expect(await readFile(join(directory, 'agentup.json'), 'utf8')).toBe('{"format":1}\n');
   });
 
+  it('says when the record expires only where that changes', async () => {
+    const clock = new TestClock(Date.UTC(2026, 0, 1, 10));
+    const storage = fresh(clock);
+    const touch = async (renew: number | 'none') => {
+      await storage.commit(key, [{ op: 'touch' }], { expiry: { renew } });
+      const last = (await readFile(file, 'utf8')).trim().split('\n').at(-1) as string;
+      return [JSON.parse(last)].flat()[0].expires;
+    };
+    expect(await touch('none')).toBeUndefined();
+    expect(await touch(60)).toBe('2026-01-01T10:01:00.000Z');
+    expect(await touch(60)).toBeUndefined();
+    clock.advance(1_000);
+    expect(await touch(60)).toBe('2026-01-01T10:01:01.000Z');
+    expect(await touch('none')).toBeNull();
+    expect(await touch('none')).toBeUndefined();
+  });
+
   it('is opened from its end: what is read does not grow with it', async () => {
     const storage = fresh();
     await long(storage, 3_000);
