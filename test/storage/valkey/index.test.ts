@@ -164,6 +164,23 @@ describe('the index', () => {
     expect([await owned('ann'), await owned('bob')]).toEqual([0, 1]);
   });
 
+  it('has the owner that a record is to have before it is there', async () => {
+    const { storage, index } = fresh();
+    const options = { condition: { exists: true } };
+    expect(await storage.commit(keyOf('a'), [{ op: 'owner', owner: 'ann' }], options)).toMatchObject({
+      committed: false,
+    });
+    await expect.poll(() => admin.zrange(`${index}:owners`, '0', '-1')).toEqual(['ann /:a']);
+  });
+
+  it('has an entry fall due soon after its record has expired', async () => {
+    const { storage, due } = fresh();
+    const { expiresAt = 0 } = (await storage.commit(keyOf('a'), touch, { expiry: { set: 3_600 } })) as Committed;
+    const after = async () => Number(await admin.zscore(due, '/:a')) - expiresAt;
+    await expect.poll(after).toBeGreaterThan(0);
+    expect(await after()).toBeLessThan(600_000);
+  });
+
   it('is not set back by the word of an earlier commit that comes late', async () => {
     const { storage, index } = fresh();
     await make(storage, [keyOf('a')]);
