@@ -7,12 +7,12 @@ import { BLOB, CHANNEL, message, messages, NAME, NEWEST, PREFERENCES } from './t
 const SEEDED_AT_ONCE = 1_000;
 
 /**
- * The storage's own two scripts with the arguments of the turn, and nothing around them: what a lease, ids and checks
- * cost on the server. What the row of agentup takes above this one is the framework in the client.
+ * What the storage sends, a transaction and a script with the arguments of the turn, and nothing around it: what a
+ * lease, ids and checks cost on the server. What the row of agentup takes above this one is the framework in the client.
  */
 export const subjects: readonly Subject[] = [
   {
-    name: 'our two scripts, sent by iovalkey',
+    name: 'what ours sends, by iovalkey',
     kind: 'valkey',
     floor: SCRIPTS_FLOOR,
     flat: true,
@@ -26,7 +26,6 @@ export const subjects: readonly Subject[] = [
         const source = readFileSync(new URL(`../src/storage/valkey/lua/${name}.lua`, import.meta.url), 'utf8');
         return (await client.script('LOAD', source)) as string;
       };
-      const begin = await load('begin');
       const commit = await load('commit');
       const keyOf = (id: number): string => `own:{contexts/:${id}}`;
       const lasting = ['er', '7200'];
@@ -42,10 +41,11 @@ export const subjects: readonly Subject[] = [
         },
         turn: async (id) => {
           const token = `bench-${(tokens++).toString(36)}`;
-          const [fields, log] = (await client.evalsha(begin, 1, keyOf(id), token, '30000', String(NEWEST), '1000')) as [
-            string[],
-            string,
-          ];
+          void client.multi({ pipeline: false });
+          void client.set(`${keyOf(id)}:lease`, token, 'PX', '30000', 'NX');
+          void client.hgetall(keyOf(id));
+          void client.lrange(`${keyOf(id)}:log`, `-${NEWEST}`, '-1');
+          const [, [, fields], [, log]] = (await client.exec()) as [unknown, [null, Fields], [null, string[]]];
           parsed(fields, log);
           const said = [JSON.stringify(message('user')), JSON.stringify(message('assistant'))];
           const changes = ['i', 'var:visits', '1', 's', 'var:last', JSON.stringify(BLOB)];
@@ -64,8 +64,10 @@ export const subjects: readonly Subject[] = [
   },
 ];
 
+type Fields = Readonly<Record<string, string>>;
+
 /** What the begin brings, parsed as a handler needs it. */
-function parsed(fields: readonly string[], log: string): void {
-  JSON.parse(`[${log.replaceAll('\n', ',')}]`);
-  for (const name of ['var:name', 'var:preferences']) JSON.parse(fields[fields.indexOf(name) + 1] ?? 'null');
+function parsed(fields: Fields, log: readonly string[]): void {
+  for (const one of log) JSON.parse(one);
+  for (const name of ['var:name', 'var:preferences']) JSON.parse(fields[name] ?? 'null');
 }

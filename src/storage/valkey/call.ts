@@ -13,6 +13,12 @@ export interface AskOptions {
   readonly wrote?: ((reply: unknown) => boolean) | undefined;
 }
 
+/** A command of a transaction. */
+export interface Step {
+  readonly name: string;
+  readonly args: string[];
+}
+
 /** One server, or one node of a cluster, as a client knows it. */
 export interface Link {
   readonly client: Redis;
@@ -25,6 +31,8 @@ export interface Call extends Timed, AskOptions, Replicated {
   name: string;
   readonly argv: string[];
   readonly script: Script | undefined;
+  /** What is sent in front of it, and answered by its own reply: the steps of the transaction that it executes. */
+  readonly steps: readonly Step[] | undefined;
   /** The cluster slot of its keys, once that was asked for; `null` where it has none. */
   slot: number | null | undefined;
   /** The node to ask this once, instead of the primary of its slot. */
@@ -51,13 +59,17 @@ export interface Call extends Timed, AskOptions, Replicated {
 
 /** A question that has not been sent. */
 export function newCall(
-  question: Pick<Call, 'name' | 'argv' | 'script' | 'deadline' | 'repeatable' | 'wrote' | 'resolve' | 'reject'>,
+  question: Pick<
+    Call,
+    'name' | 'argv' | 'script' | 'steps' | 'deadline' | 'repeatable' | 'wrote' | 'resolve' | 'reject'
+  >,
 ): Call {
-  const { name, argv, script, deadline, repeatable, wrote, resolve, reject } = question;
+  const { name, argv, script, steps, deadline, repeatable, wrote, resolve, reject } = question;
   return {
     name,
     argv,
     script,
+    steps,
     repeatable,
     wrote,
     deadline,

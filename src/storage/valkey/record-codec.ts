@@ -55,6 +55,21 @@ export function parseAttributes(text: string): Attributes | undefined {
 export function parseRecord(reply: unknown, key: RecordKey): StateRecord | undefined {
   const [pairs, entries, left, replies] = reply as [Buffer[]?, Buffer?, Buffer?, Buffer[]?];
   if (!pairs) return undefined;
+  const record = recordOf(pairs, entries && entries.length > 0 ? linesOf(entries) : [], left);
+  if (!record) throw corrupt(key, 'its system field is not one of ours');
+  return replies ? { ...record, replies: parseReplies(replies) } : record;
+}
+
+/** The record in what plain commands brought; `undefined` where the system field is not one of ours. */
+export function parseSnapshot(
+  pairs: readonly Buffer[],
+  entries: readonly Buffer[],
+  reply: Buffer | null | undefined,
+): StateRecord | undefined {
+  return recordOf(pairs, parseTokens(entries), reply);
+}
+
+function recordOf(pairs: readonly Buffer[], log: string[], left: Buffer | null | undefined): StateRecord | undefined {
   const fields = new Map<string, string>();
   let system = '';
   for (let i = 0; i < pairs.length; i += 2) {
@@ -63,10 +78,9 @@ export function parseRecord(reply: unknown, key: RecordKey): StateRecord | undef
     else fields.set(name, String(pairs[i + 1]));
   }
   const attributes = parseAttributes(system);
-  if (!attributes) throw corrupt(key, 'its system field is not one of ours');
-  const log = entries && entries.length > 0 ? linesOf(entries) : [];
+  if (!attributes) return undefined;
   const { version, owner, createdAt, updatedAt, expiresAt, ownTtl, logTotal, logDropped } = attributes;
-  const record: StateRecord = {
+  return {
     fields,
     log,
     logTotal,
@@ -79,7 +93,6 @@ export function parseRecord(reply: unknown, key: RecordKey): StateRecord | undef
     ownTtl,
     reply: left?.length ? String(left) : undefined,
   };
-  return replies ? { ...record, replies: parseReplies(replies) } : record;
 }
 
 const LINE_FEED = 10;

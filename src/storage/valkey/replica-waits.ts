@@ -1,5 +1,5 @@
 import type { Redis } from 'iovalkey';
-import { asCommand, leanCommand } from './lean-command.js';
+import { type LeanCommand, leanCommand } from './lean-command.js';
 import { replyCode } from './valkey-errors.js';
 
 /** A write that counts once replicas have it. */
@@ -40,11 +40,13 @@ const SLICE_MS = 50;
  */
 export class ReplicaWaits<Call extends Replicated> {
   readonly #replicas: number;
+  readonly #send: (client: Redis, command: LeanCommand) => void;
   readonly #owner: WaitOwner<Call>;
   readonly #desks = new Map<Redis, Desk<Call>>();
 
-  constructor(replicas: number, owner: WaitOwner<Call>) {
+  constructor(replicas: number, send: (client: Redis, command: LeanCommand) => void, owner: WaitOwner<Call>) {
     this.#replicas = replicas;
+    this.#send = send;
     this.#owner = owner;
   }
 
@@ -97,7 +99,7 @@ export class ReplicaWaits<Call extends Replicated> {
       },
       undefined,
     );
-    desk.client.sendCommand(asCommand(command));
+    this.#send(desk.client, command);
   }
 
   #settle(desk: Desk<Call>, covered: readonly Call[], socket: object | undefined): void {

@@ -1,4 +1,5 @@
 import type { Cluster, Redis } from 'iovalkey';
+import { asCommand, type LeanCommand } from './lean-command.js';
 
 /** Lets the connections of a client keep the process alive, or lets the process end in spite of them. */
 export function hold(client: Redis | Cluster, alive: boolean): void {
@@ -8,28 +9,73 @@ export function hold(client: Redis | Cluster, alive: boolean): void {
   }
 }
 
+/** What is written to one connection in one tick. */
+class Burst {
+  readonly #client: Redis;
+  /** Where iovalkey writes commands to instead of the socket, which nobody else writes to. */
+  readonly into: { write(text: string): void } | undefined;
+  #text = '';
+  #corked: Redis['stream'] | undefined;
+
+  constructor(client: Redis, whole: boolean) {
+    this.#client = client;
+    this.into = whole
+      ? {
+          write: (text) => {
+            this.#text += text;
+          },
+        }
+      : undefined;
+  }
+
+  begin(): void {
+    if (this.into) return;
+    this.#corked = this.#client.stream;
+    this.#corked.cork();
+  }
+
+  end(): void {
+    this.#corked?.uncork();
+    const text = this.#text;
+    this.#text = '';
+    // Of a connection that was lost meanwhile every command has been told.
+    if (text !== '' && this.#client.stream.writable) this.#client.stream.write(text);
+  }
+}
+
 /** Writes what one tick sends in one system call, which is most of what sending costs. */
 export class Bursts {
-  readonly #open = new Map<Redis, Redis['stream']>();
+  readonly #whole: boolean;
+  readonly #bursts = new WeakMap<Redis, Burst>();
+  readonly #open = new Map<Redis, Burst>();
   readonly #end: () => void;
 
-  /** `last` is called for each connection that was written to, and may write more. */
-  constructor(last: (client: Redis) => void) {
+  /**
+   * @param whole nobody else sends anything by these clients, so that a tick's commands can be put together to one text
+   * @param last is called for each connection that was written to, and may write more
+   */
+  constructor(whole: boolean, last: (client: Redis) => void) {
+    this.#whole = whole;
     this.#end = () => {
-      for (const [client, stream] of this.#open) {
-        last(client);
-        stream.uncork();
-      }
+      for (const client of this.#open.keys()) last(client);
+      const bursts = [...this.#open.values()];
       this.#open.clear();
+      for (const burst of bursts) burst.end();
     };
   }
 
-  /** This connection is about to be written to. */
-  begin(client: Redis): void {
-    if (this.#open.has(client)) return;
-    if (this.#open.size === 0) process.nextTick(this.#end);
-    const { stream } = client;
-    this.#open.set(client, stream);
-    stream.cork();
+  send(client: Redis, command: LeanCommand): void {
+    let burst = this.#open.get(client);
+    if (!burst) {
+      burst = this.#bursts.get(client);
+      if (!burst) {
+        burst = new Burst(client, this.#whole);
+        this.#bursts.set(client, burst);
+      }
+      if (this.#open.size === 0) process.nextTick(this.#end);
+      this.#open.set(client, burst);
+      burst.begin();
+    }
+    client.sendCommand(asCommand(command), burst.into as Parameters<Redis['sendCommand']>[1]);
   }
 }

@@ -1,10 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Cluster, Redis } from 'iovalkey';
 import { AgentUpError } from '../../errors.js';
-import { type AskOptions, type Call, type Link, newCall } from './call.js';
+import { type AskOptions, type Call, type Link, newCall, type Step } from './call.js';
 import { CallQueue } from './call-queue.js';
 import { ClusterNodes } from './cluster-nodes.js';
-import { asCommand, type CommandOwner, leanCommand } from './lean-command.js';
+import { type CommandOwner, type LeanCommand, leanCommand } from './lean-command.js';
 import { type OpenOptions, openClient } from './open-client.js';
 import { openCluster, type Seed } from './open-cluster.js';
 import { ReplicaWaits } from './replica-waits.js';
@@ -76,7 +76,7 @@ export class ValkeyConnection {
   #sequence = 0;
   /** When each script was sent to the server last, in the sequence of sendings. */
   readonly #taught = new Map<Script, number>();
-  readonly #bursts = new Bursts((client) => this.#waits?.ask(client));
+  readonly #bursts: Bursts;
   #closed = false;
 
   constructor(parts: ConnectionParts) {
@@ -92,8 +92,11 @@ export class ValkeyConnection {
       this.#addresses = this.cluster ? (target as readonly ValkeyAddress[]) : [target as ValkeyAddress];
       this.shown = this.#addresses.map(({ shown }) => shown).join(', ');
     }
+    // On the connections of a cluster iovalkey asks for its slots as well.
+    this.#bursts = new Bursts(!this.foreign && !this.cluster, (client) => this.#waits?.ask(client));
     if (replicas > 0) {
-      this.#waits = new ReplicaWaits<Call>(replicas, {
+      const send = (client: Redis, command: LeanCommand): void => this.#bursts.send(client, command);
+      this.#waits = new ReplicaWaits<Call>(replicas, send, {
         confirmed: (call) => this.#settle(call) && call.resolve(call.reply),
         unconfirmable: (call, error) => this.#unconfirmable(call, error),
       });
@@ -107,7 +110,7 @@ export class ValkeyConnection {
 
   /** Runs a script. @throws AgentUpError */
   run(script: Script, keys: readonly string[], args: readonly string[], options: AskOptions): Promise<unknown> {
-    return this.#ask('evalsha', [script.sha, String(keys.length), ...keys, ...args], script, options);
+    return this.#ask('evalsha', [script.sha, String(keys.length), ...keys, ...args], options, script);
   }
 
   /**
@@ -124,7 +127,15 @@ export class ValkeyConnection {
 
   /** Sends a plain command that only reads. @throws AgentUpError */
   command(name: string, args: readonly string[]): Promise<unknown> {
-    return this.#ask(name, [...args], undefined, { repeatable: true });
+    return this.#ask(name, [...args], { repeatable: true });
+  }
+
+  /**
+   * Sends plain commands as one transaction, which may be done twice. The replies of all, an error among them where
+   * one failed. Not on a cluster. @throws AgentUpError
+   */
+  transaction(steps: readonly Step[]): Promise<unknown> {
+    return this.#ask('exec', [], { repeatable: true }, undefined, steps);
   }
 
   /** How many questions wait for their answer. */
@@ -142,7 +153,7 @@ export class ValkeyConnection {
     else client?.disconnect();
   }
 
-  #ask(name: string, argv: string[], script: Script | undefined, options: AskOptions): Promise<unknown> {
+  #ask(name: string, argv: string[], options: AskOptions, script?: Script, steps?: readonly Step[]): Promise<unknown> {
     return new Promise((resolve, reject) => {
       if (this.#closed) {
         reject(new AgentUpError('STORAGE_CLOSED', 'the Valkey storage has been closed', { backend: 'valkey' }));
@@ -150,7 +161,7 @@ export class ValkeyConnection {
       }
       const deadline = this.#time.now() + this.#parts.timeoutMs;
       const { repeatable, wrote = undefined } = options;
-      const call = newCall({ name, argv, script, deadline, repeatable, wrote, resolve, reject });
+      const call = newCall({ name, argv, script, steps, deadline, repeatable, wrote, resolve, reject });
       this.#pending.add(call);
       if (this.#pending.size === 1) this.#hold(true);
       if (!this.#timer) this.#watch();
@@ -206,14 +217,17 @@ export class ValkeyConnection {
     call.sequence = ++this.#sequence;
     call.repliesBefore = link.replies;
     call.done = false;
-    this.#bursts.begin(client);
     if (call.detour) {
       call.detour = undefined;
-      client.sendCommand(asCommand(leanCommand('asking', [], ANYHOW, undefined)));
+      this.#bursts.send(client, leanCommand('asking', [], ANYHOW, undefined));
+    }
+    if (call.steps) {
+      this.#bursts.send(client, leanCommand('multi', [], ANYHOW, undefined));
+      for (const { name, args } of call.steps) this.#bursts.send(client, leanCommand(name, args, ANYHOW, undefined));
     }
     call.command = leanCommand(call.name, call.argv, this.#owner, call);
     if (call.wrote) this.#waits?.written(client, call);
-    client.sendCommand(asCommand(call.command));
+    this.#bursts.send(client, call.command);
   }
 
   #answered(call: Call, reply: unknown): void {
@@ -425,5 +439,5 @@ export class ValkeyConnection {
   }
 }
 
-/** Whoever is told to ask elsewhere says so first, and needs no answer. */
+/** What is said in front of a question needs no answer of its own. */
 const ANYHOW: CommandOwner<undefined> = { answered: () => {}, refused: () => {} };

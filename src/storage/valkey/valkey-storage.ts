@@ -21,6 +21,7 @@ import {
   type StateStorage,
   type SweepQuery,
 } from '../state-storage.js';
+import { type DirectAnswer, DirectBegin } from './direct-begin.js';
 import { HeldLeases } from './held-leases.js';
 import { LostLeases } from './lost-leases.js';
 import {
@@ -61,6 +62,7 @@ export class ValkeyStorage implements StateStorage {
   /** Commits wait for replicas. */
   readonly #replicated: boolean;
   readonly #held: HeldLeases;
+  readonly #direct: DirectBegin;
   readonly #lost = new LostLeases((key, token) => this.#commit(key, [], { lease: { token } }));
   #closing: Promise<void> | undefined;
 
@@ -71,6 +73,7 @@ export class ValkeyStorage implements StateStorage {
     this.#keys = new ValkeyKeys(keyPrefix);
     this.#replicated = durability !== undefined;
     this.#connection = new ValkeyConnection({ target, timeoutMs, tls, logger, replicas: durability?.replicas });
+    this.#direct = new DirectBegin(this.#connection);
     this.#index = new RecordIndex(this.#connection, this.#keys, logger, timeoutMs);
     this.#held = new HeldLeases({
       timeoutMs,
@@ -82,24 +85,19 @@ export class ValkeyStorage implements StateStorage {
   async begin(key: RecordKey, options: BeginOptions): Promise<Begun> {
     this.#open();
     checkBegin(key, options);
-    const { token, leaseMs, log = 0, idempotencyKey } = options;
+    const { token, leaseMs } = options;
     const record = this.#keys.record(key);
-    const args = [encodeName(token), duration(leaseMs), String(log), String(RESERVATION_MS)];
-    if (idempotencyKey !== undefined) args.push(idempotencyKey);
     this.#lost.found(token);
-    const since = performance.now();
     try {
-      const reply = await this.#connection.run(script('begin'), this.#keysOf(record), args, { repeatable: true });
+      const direct = this.#direct.suits(token) ? await this.#direct.begin(record, options) : undefined;
+      if (!direct?.granted) return await this.#beginByScript(key, options, direct);
       this.#lost.giveBack();
-      if (typeof reply === 'number') return { busy: true, retryAfterMs: reply };
-      const found = parseRecord(reply, key);
-      if (found) this.#index.saw(record);
-      if (this.#connection.cluster) this.#held.granted(token, since, leaseMs, found);
-      return { busy: false, record: found };
+      if (direct.found) this.#index.saw(record);
+      return { busy: false, record: direct.found };
     } catch (error) {
       // The answer may have been lost after the lease was granted.
       if (isAgentUpError(error, 'STORAGE_UNAVAILABLE')) this.#lost.lose(key, token, leaseMs);
-      throw scriptError(error, key, args);
+      throw error;
     }
   }
 
@@ -227,6 +225,30 @@ export class ValkeyStorage implements StateStorage {
       await delay(1);
     } while (this.#connection.pending > 0);
     this.#connection.close();
+  }
+
+  /** `direct`: what had been tried before. */
+  async #beginByScript(key: RecordKey, options: BeginOptions, direct: DirectAnswer | undefined): Promise<Begun> {
+    const { token, leaseMs, log = 0, idempotencyKey } = options;
+    const record = this.#keys.record(key);
+    const args = [encodeName(token), duration(leaseMs), String(log), String(RESERVATION_MS)];
+    if (idempotencyKey !== undefined) args.push(idempotencyKey);
+    const taken = direct?.granted === false && direct.taken;
+    const since = performance.now();
+    try {
+      const reply = await this.#connection.run(script('begin'), this.#keysOf(record), args, { repeatable: true });
+      this.#lost.giveBack();
+      this.#direct.told(token, typeof reply !== 'number');
+      if (taken) this.#direct.forbid();
+      if (typeof reply === 'number') return { busy: true, retryAfterMs: reply };
+      const found = parseRecord(reply, key);
+      if (found) this.#index.saw(record);
+      if (this.#connection.cluster) this.#held.granted(token, since, leaseMs, found);
+      return { busy: false, record: found };
+    } catch (error) {
+      if (taken && !isAgentUpError(error, 'STORAGE_UNAVAILABLE')) await this.#direct.giveBack(record, token);
+      throw scriptError(error, key, args);
+    }
   }
 
   async #commit(key: RecordKey, changes: readonly Change[], given: CommitOptions): Promise<Committed | Refused> {

@@ -135,10 +135,10 @@ describe('databases', () => {
 describe('keys under our names that are not ours', () => {
   const record = (prefix: string) => `${prefix}{contexts/:c1}`;
   const attempts = (storage: ValkeyStorage) => [
-    storage.begin(key, { token: 't', leaseMs: 1_000, log: 3 }),
-    storage.commit(key, [{ op: 'log', entry: '1' }]),
-    storage.commit(key, [{ op: 'set', field: 'v', value: '1' }], { expiry: { set: 60 } }),
-    storage.read(key, { log: 3 }),
+    () => storage.begin(key, { token: 't', leaseMs: 1_000, log: 3 }),
+    () => storage.commit(key, [{ op: 'log', entry: '1' }]),
+    () => storage.commit(key, [{ op: 'set', field: 'v', value: '1' }], { expiry: { set: 60 } }),
+    () => storage.read(key, { log: 3 }),
   ];
 
   it.each([
@@ -151,7 +151,7 @@ describe('keys under our names that are not ours', () => {
     await put(record(prefix));
     const before = await admin.dump(record(prefix));
     for (const attempt of attempts(storages.make({ url: root(), keyPrefix: prefix }))) {
-      expect((await failure(attempt)).code).toBe('RECORD_CORRUPT');
+      expect((await failure(attempt())).code).toBe('RECORD_CORRUPT');
     }
     expect(await admin.dump(record(prefix))).toEqual(before);
     expect(await admin.exists(`${record(prefix)}:lease`)).toBe(0);
@@ -177,7 +177,7 @@ describe('keys under our names that are not ours', () => {
     const storage = storages.make({ url: root(), keyPrefix: prefix });
     await storage.commit(key, [{ op: 'log', entry: '1' }]);
     await admin.del(`${record(prefix)}:log`);
-    for (const attempt of attempts(storage)) expect((await failure(attempt)).code).toBe('RECORD_CORRUPT');
+    for (const attempt of attempts(storage)) expect((await failure(attempt())).code).toBe('RECORD_CORRUPT');
     expect((await failure(storage.readLog(key))).code).toBe('RECORD_CORRUPT');
     expect(await storage.delete(key)).toBe(true);
     expect(await storage.commit(key, touch)).toMatchObject({ version: 1 });

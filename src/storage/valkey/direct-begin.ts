@@ -1,0 +1,89 @@
+import { encodeName } from '../keys.js';
+import type { BeginOptions, StateRecord } from '../state-storage.js';
+import type { Step } from './call.js';
+import { duration, parseSnapshot } from './record-codec.js';
+import { script } from './scripts.js';
+import type { ValkeyConnection } from './valkey-connection.js';
+import { replyCode } from './valkey-errors.js';
+import { leaseKey, logKey, repliesKey } from './valkey-keys.js';
+
+/** What came of it. */
+export type DirectAnswer =
+  | { readonly granted: true; readonly found: StateRecord | undefined }
+  /** The script is to be asked. `taken`: with a lease in hand, which is to be given back where that fails. */
+  | { readonly granted: false; readonly taken: boolean };
+
+/** Tokens remembered at most. To have forgotten one costs a round trip. */
+const MAX = 10_000;
+const NO_ENTRIES: readonly Buffer[] = [];
+
+/**
+ * Takes leases that nobody has by plain commands in one transaction, for a third of the server's time that the script
+ * takes. Whatever else is the matter (a lease that is held, a record that is damaged, a user who may not) is left to
+ * the script, asked with the same token: to it a lease that was taken here is that token's.
+ */
+export class DirectBegin {
+  readonly #connection: ValkeyConnection;
+  /** Who was refused has a place, so that something lies under the lease's key until its turn has come. */
+  readonly #waiting = new Set<string>();
+  #allowed = true;
+
+  constructor(connection: ValkeyConnection) {
+    this.#connection = connection;
+  }
+
+  /** Is it worth a try? On a cluster a transaction could not be sent on to where its slot has gone. */
+  suits(token: string): boolean {
+    return this.#allowed && !this.#connection.cluster && !this.#waiting.has(token);
+  }
+
+  /** @throws STORAGE_UNAVAILABLE where no answer came */
+  async begin(record: string, { token, leaseMs, log = 0, idempotencyKey }: BeginOptions): Promise<DirectAnswer> {
+    const steps: Step[] = [
+      { name: 'set', args: [leaseKey(record), encodeName(token), 'PX', duration(leaseMs), 'NX'] },
+      { name: 'hgetall', args: [record] },
+    ];
+    if (log > 0) steps.push({ name: 'lrange', args: [logKey(record), `-${log}`, '-1'] });
+    if (idempotencyKey !== undefined) steps.push({ name: 'hget', args: [repliesKey(record), `=${idempotencyKey}`] });
+    let replies: unknown[];
+    try {
+      replies = (await this.#connection.transaction(steps)) as unknown[];
+    } catch (error) {
+      if (replyCode((error as { cause?: unknown }).cause) === undefined) throw error;
+      return { granted: false, taken: true };
+    }
+    const [taken, fields] = replies;
+    if (!(taken instanceof Uint8Array)) return { granted: false, taken: false };
+    const entries = log > 0 ? replies[2] : NO_ENTRIES;
+    const reply = idempotencyKey === undefined ? undefined : replies[log > 0 ? 3 : 2];
+    if (!Array.isArray(fields) || !Array.isArray(entries) || reply instanceof Error) return UNCLEAR;
+    if (fields.length === 0) return { granted: true, found: undefined };
+    const found = parseSnapshot(fields, entries, reply as Buffer | null | undefined);
+    const lost = log > 0 && entries.length === 0 && found && found.logTotal > found.logDropped;
+    return found && !lost ? { granted: true, found } : UNCLEAR;
+  }
+
+  /** The script has granted what was left to it, or refused it for now. */
+  told(token: string, granted: boolean): void {
+    if (granted) this.#waiting.delete(token);
+    else {
+      if (this.#waiting.size >= MAX) this.#waiting.clear();
+      this.#waiting.add(token);
+    }
+  }
+
+  /** What the server refuses here and allows in a script it would refuse each time. */
+  forbid(): void {
+    this.#allowed = false;
+  }
+
+  /** The script has failed where this had taken the lease. */
+  async giveBack(record: string, token: string): Promise<void> {
+    const release = this.#connection.run(script('release'), [leaseKey(record)], [encodeName(token)], {
+      repeatable: true,
+    });
+    await release.catch(() => {});
+  }
+}
+
+const UNCLEAR: DirectAnswer = { granted: false, taken: true };

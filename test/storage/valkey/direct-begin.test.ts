@@ -1,0 +1,158 @@
+import { Redis } from 'iovalkey';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Begun } from '../../../src/storage/state-storage.js';
+import { failure, freshPrefix, keyOf, Storages, startValkey, type ValkeyServer } from './support.js';
+
+let server: ValkeyServer;
+let admin: Redis;
+const storages = new Storages();
+beforeAll(async () => {
+  server = await startValkey();
+  admin = new Redis({ port: server.port });
+});
+afterAll(async () => {
+  await storages.close();
+  admin.disconnect();
+  await server.stop();
+});
+
+const key = keyOf('c1');
+const LONG = 60_000;
+const url = (user = '') => `valkey://${user}127.0.0.1:${server.port}`;
+const recordOf = (begun: Begun) => (begun.busy ? undefined : begun.record);
+
+/** How often the server was asked for a script, and for a transaction, while something was done. */
+async function asked(action: () => Promise<unknown>): Promise<{ scripts: number; transactions: number }> {
+  await admin.config('RESETSTAT');
+  await action();
+  const stats = await admin.info('commandstats');
+  const calls = (name: string): number => Number(new RegExp(`cmdstat_${name}:calls=(\\d+)`).exec(stats)?.[1] ?? 0);
+  return { scripts: calls('evalsha') + calls('eval'), transactions: calls('exec') };
+}
+
+describe('a lease that nobody has', () => {
+  it('is taken without a script, with the snapshot', async () => {
+    const storage = storages.make({ url: url() });
+    await storage.commit(
+      key,
+      [
+        { op: 'set', field: 'v', value: '1' },
+        { op: 'log', entry: '"a\\n"' },
+        { op: 'log', entry: '"b"' },
+        { op: 'owner', owner: 'Ann' },
+      ],
+      { expiry: { set: 60 }, idempotency: { key: 'm', reply: '"said"', keep: 9 } },
+    );
+    const read = await storage.read(key, { log: 1, idempotencyKey: 'm' });
+    const begins: Begun[] = [];
+    const begin = async (token: string, log: number, idempotencyKey?: string) =>
+      begins.push(await storage.begin(key, { token, leaseMs: LONG, log, ...(idempotencyKey && { idempotencyKey }) }));
+    const release = (token: string) => storage.commit(key, [], { lease: { token } });
+    expect(await asked(() => begin('t', 1, 'm'))).toEqual({ scripts: 0, transactions: 1 });
+    await release('t');
+    await begin('u', 0, 'm');
+    await release('u');
+    await begin('v', 0, 'n');
+    expect(begins.map(recordOf)).toEqual([read, { ...read, log: [] }, { ...read, log: [], reply: undefined }]);
+    expect(recordOf(await storage.begin(keyOf('none'), { token: 't', leaseMs: LONG, log: 3 }))).toBeUndefined();
+  });
+
+  it('is not had by two', async () => {
+    const storage = storages.make({ url: url() });
+    const begins = await Promise.all(
+      Array.from({ length: 20 }, (_, i) => storage.begin(key, { token: `t${i}`, leaseMs: LONG })),
+    );
+    expect(begins.filter(({ busy }) => !busy)).toHaveLength(1);
+  });
+
+  it('ends when it should', async () => {
+    const storage = storages.make({ url: url() });
+    await storage.begin(key, { token: 't', leaseMs: 40 });
+    await expect.poll(async () => (await storage.begin(key, { token: 'u', leaseMs: LONG })).busy).toBe(false);
+    expect((await failure(storage.commit(key, [], { lease: { token: 't' } }))).code).toBe('LEASE_LOST');
+  });
+
+  it('comes with one state of the record, whoever writes meanwhile', async () => {
+    const keyPrefix = freshPrefix();
+    const [reader, writer] = [storages.make({ url: url(), keyPrefix }), storages.make({ url: url(), keyPrefix })];
+    // Texts long enough that the server reads what is sent in one tick in many pieces.
+    const keys = Array.from({ length: 60 }, (_, i) => keyOf(`${i}-${'x'.repeat(900)}`));
+    const write = (n: number) =>
+      Promise.all(
+        keys.map((each) =>
+          writer.commit(each, [
+            { op: 'set', field: 'v', value: String(n) },
+            { op: 'log', entry: String(n) },
+          ]),
+        ),
+      );
+    await write(0);
+    let writing = true;
+    const written = (async () => {
+      for (let n = 1; writing; n++) await write(n);
+    })();
+    for (let round = 0; round < Number(process.env['AGENTUP_TEST_ROUNDS'] ?? 40); round++) {
+      const lease = { token: `t${round}` };
+      const begins = await Promise.all(keys.map((each) => reader.begin(each, { ...lease, leaseMs: LONG, log: 1 })));
+      for (const record of begins.map(recordOf)) expect(record?.log[0]).toBe(record?.fields.get('v'));
+      await Promise.all(keys.map((each) => reader.commit(each, [], { lease })));
+    }
+    writing = false;
+    await written;
+  });
+});
+
+describe('anything else is left to the script', () => {
+  it('a lease that is held, and then the place of who was refused', async () => {
+    const keyPrefix = freshPrefix();
+    const [holder, waiter] = [storages.make({ url: url(), keyPrefix }), storages.make({ url: url(), keyPrefix })];
+    await holder.begin(key, { token: 'holder', leaseMs: LONG });
+    const begin = () => waiter.begin(key, { token: 'waiter', leaseMs: LONG });
+    expect(await asked(begin)).toEqual({ scripts: 1, transactions: 1 });
+    // From now on the transaction could not succeed.
+    expect(await asked(begin)).toEqual({ scripts: 1, transactions: 0 });
+    await holder.commit(key, [], { lease: { token: 'holder' } });
+    expect((await holder.begin(key, { token: 'other', leaseMs: LONG })).busy).toBe(true);
+    expect((await begin()).busy).toBe(false);
+    expect((await begin()).busy).toBe(false);
+    await waiter.commit(key, [], { lease: { token: 'waiter' } });
+    expect(await asked(() => waiter.begin(key, { token: 'next', leaseMs: LONG }))).toMatchObject({ transactions: 1 });
+  });
+
+  it.each([
+    ['the system field is not ours', (name: string) => admin.hset(name, '', 'precious')],
+    ['the log is missing', (name: string) => admin.del(`${name}:log`)],
+    ['the log is no list', (name: string) => admin.set(`${name}:log`, 'precious')],
+    ['the replies are no hash', (name: string) => admin.set(`${name}:replies`, 'precious')],
+  ])('a record that is damaged, and no lease stays on it: %s', async (_, damage) => {
+    const keyPrefix = freshPrefix();
+    const storage = storages.make({ url: url(), keyPrefix });
+    await storage.commit(key, [{ op: 'log', entry: '1' }]);
+    const record = `${keyPrefix}{contexts/:c1}`;
+    await damage(record);
+    const options = { token: 't', leaseMs: LONG, log: 1, idempotencyKey: 'm' };
+    expect((await failure(storage.begin(key, options))).code).toBe('RECORD_CORRUPT');
+    expect(await admin.exists(`${record}:lease`)).toBe(0);
+  });
+
+  it('a user who may not have transactions, who is asked for none after that', async () => {
+    await admin.acl('SETUSER', 'plain', 'reset', 'on', '>pw', '~*', '+@all', '-exec');
+    const storage = storages.make({ url: url('plain:pw@') });
+    await storage.commit(key, [{ op: 'log', entry: '1' }]);
+    expect(recordOf(await storage.begin(key, { token: 't', leaseMs: LONG, log: 1 }))).toMatchObject({ log: ['1'] });
+    await storage.commit(key, [], { lease: { token: 't' } });
+    const { scripts } = await asked(() => storage.begin(key, { token: 'u', leaseMs: LONG, log: 1 }));
+    expect(scripts).toBe(1);
+    expect(await admin.info('commandstats')).not.toContain('cmdstat_multi');
+  });
+
+  it('a server without memory for it', async () => {
+    const full = await startValkey(['--maxmemory', '1']);
+    const storage = storages.make({ url: `valkey://127.0.0.1:${full.port}` });
+    const { error, code } = await failure(storage.begin(key, { token: 't', leaseMs: LONG }));
+    expect(code).toBe('STORAGE_UNAVAILABLE');
+    expect(error.message).toContain('OOM');
+    await storage.close();
+    await full.stop();
+  });
+});
