@@ -4,7 +4,6 @@ import type { Step } from './call.js';
 import { duration, parseSnapshot } from './record-codec.js';
 import { script } from './scripts.js';
 import type { ValkeyConnection } from './valkey-connection.js';
-import { replyCode } from './valkey-errors.js';
 import { leaseKey, logKey, repliesKey } from './valkey-keys.js';
 
 /** What came of it. */
@@ -16,6 +15,8 @@ export type DirectAnswer =
 /** Tokens remembered at most. To have forgotten one costs a round trip. */
 const MAX = 10_000;
 const NO_ENTRIES: readonly Buffer[] = [];
+const HELD: DirectAnswer = { granted: false, taken: false };
+const UNCLEAR: DirectAnswer = { granted: false, taken: true };
 
 /**
  * Takes leases that nobody has by plain commands in one transaction, for a third of the server's time that the script
@@ -37,23 +38,22 @@ export class DirectBegin {
     return this.#allowed && !this.#connection.cluster && !this.#waiting.has(token);
   }
 
-  /** @throws STORAGE_UNAVAILABLE where no answer came */
-  async begin(record: string, { token, leaseMs, log = 0, idempotencyKey }: BeginOptions): Promise<DirectAnswer> {
+  /** What to ask for. */
+  steps(record: string, { token, leaseMs, log = 0, idempotencyKey }: BeginOptions): Step[] {
     const steps: Step[] = [
       { name: 'set', args: [leaseKey(record), encodeName(token), 'PX', duration(leaseMs), 'NX'] },
       { name: 'hgetall', args: [record] },
     ];
     if (log > 0) steps.push({ name: 'lrange', args: [logKey(record), `-${log}`, '-1'] });
     if (idempotencyKey !== undefined) steps.push({ name: 'hget', args: [repliesKey(record), `=${idempotencyKey}`] });
-    let replies: unknown[];
-    try {
-      replies = (await this.#connection.transaction(steps)) as unknown[];
-    } catch (error) {
-      if (replyCode((error as { cause?: unknown }).cause) === undefined) throw error;
-      return { granted: false, taken: true };
-    }
+    return steps;
+  }
+
+  /** What the replies mean; `undefined`: the server refused. */
+  answer(replies: readonly unknown[] | undefined, { log = 0, idempotencyKey }: BeginOptions): DirectAnswer {
+    if (!replies) return UNCLEAR;
     const [taken, fields] = replies;
-    if (!(taken instanceof Uint8Array)) return { granted: false, taken: false };
+    if (!(taken instanceof Uint8Array)) return HELD;
     const entries = log > 0 ? replies[2] : NO_ENTRIES;
     const reply = idempotencyKey === undefined ? undefined : replies[log > 0 ? 3 : 2];
     if (!Array.isArray(fields) || !Array.isArray(entries) || reply instanceof Error) return UNCLEAR;
@@ -85,5 +85,3 @@ export class DirectBegin {
     await release.catch(() => {});
   }
 }
-
-const UNCLEAR: DirectAnswer = { granted: false, taken: true };

@@ -132,10 +132,10 @@ export class ValkeyConnection {
 
   /**
    * Sends plain commands as one transaction, which may be done twice. The replies of all, an error among them where
-   * one failed. Not on a cluster. @throws AgentUpError
+   * one failed; `undefined` where the server refused. Not on a cluster. @throws AgentUpError where no answer came
    */
-  transaction(steps: readonly Step[]): Promise<unknown> {
-    return this.#ask('exec', [], { repeatable: true }, undefined, steps);
+  transaction(steps: readonly Step[]): Promise<unknown[] | undefined> {
+    return this.#ask('exec', [], { repeatable: true }, undefined, steps) as Promise<unknown[] | undefined>;
   }
 
   /** How many questions wait for their answer. */
@@ -318,6 +318,10 @@ export class ValkeyConnection {
 
   #fail(call: Call, error: unknown): void {
     if (!this.#settle(call)) return;
+    if (call.steps && replyCode(error) !== undefined) {
+      call.resolve(undefined);
+      return;
+    }
     const translated = translateError(error, this.shown, call.lost);
     const open = call.written && translated.code === 'STORAGE_UNAVAILABLE';
     call.reject(open ? this.#unconfirmed(error) : translated);

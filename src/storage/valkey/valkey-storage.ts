@@ -89,7 +89,11 @@ export class ValkeyStorage implements StateStorage {
     const record = this.#keys.record(key);
     this.#lost.found(token);
     try {
-      const direct = this.#direct.suits(token) ? await this.#direct.begin(record, options) : undefined;
+      let direct: DirectAnswer | undefined;
+      if (this.#direct.suits(token)) {
+        const replies = await this.#connection.transaction(this.#direct.steps(record, options));
+        direct = this.#direct.answer(replies, options);
+      }
       if (!direct?.granted) return await this.#beginByScript(key, options, direct);
       this.#lost.giveBack();
       if (direct.found) this.#index.saw(record);
