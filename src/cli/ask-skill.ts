@@ -1,5 +1,5 @@
 import { type Interview, usage } from './interview.js';
-import { idFor, idProblem, nameProblem } from './scaffold/names.js';
+import { freeId, idFor, idProblem, nameProblem } from './scaffold/names.js';
 import { FLAVOURS, type Flavour, type SkillAnswers } from './scaffold/skill-files.js';
 
 /** The flags that describe a new skill. */
@@ -19,13 +19,15 @@ export interface SkillQuestions {
   readonly nameMessage: string;
   /** Without it the name is owed. */
   readonly initialName?: string;
+  /** The sentence that says why an id that nobody has chosen yet cannot be had, or nothing. */
+  readonly taken: (id: string) => string | undefined;
 }
 
 /** Collects what a new skill is. @throws USAGE, CANCELLED */
 export async function askSkill(
   interview: Interview,
   flags: SkillFlags,
-  { nameFlag, idFlag, nameMessage, initialName }: SkillQuestions,
+  { nameFlag, idFlag, nameMessage, initialName, taken }: SkillQuestions,
 ): Promise<SkillAnswers> {
   const name = await interview.text({
     flag: nameFlag,
@@ -34,12 +36,17 @@ export async function askSkill(
     initial: initialName,
     check: nameProblem,
   });
+  // From flags the same skill again is no mistake: it is there, unchanged.
+  const asksId = interview.live && flags.id === undefined;
   const id = await interview.text({
     flag: idFlag,
     message: 'Its id',
     given: flags.id,
-    initial: idFor(name),
-    check: idProblem,
+    initial: asksId ? freeId(idFor(name), (id) => taken(id) !== undefined) : idFor(name),
+    check: (text) => {
+      const problem = asksId ? taken(text) : undefined;
+      return idProblem(text) ?? (problem && `${problem}; choose another id`);
+    },
   });
   const flavour = await askFlavour(interview, flags);
   const description = await interview.text({

@@ -35,17 +35,20 @@ export interface ChoiceQuestion extends Common<string> {
  */
 export class Interview {
   readonly #terminal: Terminal;
+  #beforeAsking: (() => Promise<void>) | undefined;
   /** Can it ask? */
   readonly live: boolean;
 
-  constructor(terminal: Terminal, mode: InterviewMode) {
+  /** `beforeAsking` runs once, before the first prompt: it throws where no answer could help. */
+  constructor(terminal: Terminal, mode: InterviewMode, beforeAsking?: () => Promise<void>) {
     this.#terminal = terminal;
+    this.#beforeAsking = beforeAsking;
     this.live = terminal.interactive && !mode.yes && !mode.json && !mode.dryRun;
   }
 
   async text({ flag, message, given, initial, check }: TextQuestion): Promise<string> {
     if (given === undefined && this.live) {
-      const { ask } = await import('./prompts.js');
+      const ask = await this.#prompts();
       const validate = check && ((text: string) => check(text) ?? true);
       return ask({ kind: 'text', message, initial, ...(validate && { validate }) }, this.#terminal);
     }
@@ -58,7 +61,7 @@ export class Interview {
 
   async choice<T extends string>({ flag, message, given, initial, choices }: ChoiceQuestion): Promise<T> {
     if (given === undefined && this.live) {
-      const { ask } = await import('./prompts.js');
+      const ask = await this.#prompts();
       return (await ask(
         { kind: 'select', message, choices, ...(initial !== undefined && { initial }) },
         this.#terminal,
@@ -75,10 +78,17 @@ export class Interview {
 
   async confirm({ message, given, initial }: Common<boolean> & { readonly initial: boolean }): Promise<boolean> {
     if (given === undefined && this.live) {
-      const { ask } = await import('./prompts.js');
+      const ask = await this.#prompts();
       return ask({ kind: 'confirm', message, initial }, this.#terminal);
     }
     return given ?? initial;
+  }
+
+  async #prompts(): Promise<typeof import('./prompts.js').ask> {
+    const check = this.#beforeAsking;
+    this.#beforeAsking = undefined;
+    await check?.();
+    return (await import('./prompts.js')).ask;
   }
 }
 

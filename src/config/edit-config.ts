@@ -64,6 +64,12 @@ export function setState(text: string, state: StateConfigInput): string {
   return edit.text;
 }
 
+/** The ids of the skills, as they are written. @throws CONFIG_INVALID where the text is not YAML */
+export function skillIdsAsWritten(text: string): unknown[] {
+  const { skills } = new TextEdit(text).values;
+  return Array.isArray(skills) ? (skills as Partial<SkillConfigInput>[]).map((skill) => skill?.id) : [];
+}
+
 /** The `state` section as it is written: without defaults, `${NAME}` not replaced. */
 export function stateAsWritten(text: string): StateConfigInput {
   return stateOf(new TextEdit(text)) as StateConfigInput;

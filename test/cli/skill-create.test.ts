@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -236,6 +236,50 @@ describe('agentup skill create at a terminal', () => {
     });
     expect(state).toMatchObject({ backend: 'valkey' });
     expect(await readFile(join(cwd, 'src/skills/cafe_home.ts'), 'utf8')).toContain('pause');
+  });
+
+  it('offers an id that is free, and refuses one that is taken where it asks for it', async () => {
+    await mkdir(join(cwd, 'src/skills'), { recursive: true });
+    await writeFile(join(cwd, 'src/skills/first_2.ts'), '// mine\n');
+    const typist = new Typist(['skill', 'create', 'First', '--template', 'plain'], { cwd });
+    try {
+      await typist.sees('Its id');
+      await typist.sees('first_3');
+      typist.type(`first${KEYS.enter}`);
+      await typist.sees('there is a skill first already; choose another id');
+      typist.type(`_2${KEYS.enter}`);
+      await typist.sees('src/skills/first_2.ts exists already; choose another id');
+      typist.type(`${'\u007f'.repeat('first_2'.length)}${KEYS.enter}`);
+      for (const question of ['What it does', 'Words that', 'Regular expressions']) {
+        await typist.sees(question);
+        typist.type(KEYS.enter);
+      }
+      expect(await typist.exited).toBe(0);
+    } finally {
+      typist.stop();
+    }
+    expect((await config()).skills.map(({ id }) => id)).toEqual(['first', 'first_3']);
+  });
+
+  it('asks nothing where the id that a flag names is taken, and changes nothing where all answers are flags', async () => {
+    const typist = new Typist(['skill', 'create', '--id', 'first'], { cwd });
+    try {
+      expect(await typist.exited).toBe(4);
+      expect(typist.shown).toContain('there is a skill first already');
+      expect(typist.shown).not.toContain('What is it called');
+    } finally {
+      typist.stop();
+    }
+    const flags = ['--id', 'a', '--template', 'plain', '--description', 'A.', '--keyword', 'a', '--pattern', 'a'];
+    for (const action of ['created', 'unchanged']) {
+      const again = new Typist(['skill', 'create', 'A', ...flags], { cwd });
+      try {
+        await again.sees(action);
+        expect(await again.exited).toBe(0);
+      } finally {
+        again.stop();
+      }
+    }
   });
 
   it('keeps everything as it was when somebody thinks better of it', async () => {

@@ -3,6 +3,7 @@ import { basename, join, relative, resolve, sep } from 'node:path';
 import { askSkill } from '../ask-skill.js';
 import { askState, type StateFlags } from '../ask-state.js';
 import { EXIT, type ExitCode } from '../exit-codes.js';
+import { fileInTheWay } from '../file-in-the-way.js';
 import { Interview, type InterviewMode } from '../interview.js';
 import { ownPackage, ownSpecifier } from '../own-package.js';
 import { type PlaceFlags, workingDirectory } from '../place.js';
@@ -49,7 +50,13 @@ export async function run(options: InitOptions, terminal: Terminal): Promise<Exi
       description: options.description,
       template: options.template,
     },
-    { nameFlag: '--skill', idFlag: '--skill-id', nameMessage: 'Its first skill', initialName: 'Assistant' },
+    {
+      nameFlag: '--skill',
+      idFlag: '--skill-id',
+      nameMessage: 'Its first skill',
+      initialName: 'Assistant',
+      taken: (id) => fileInTheWay(directory, id, options.force),
+    },
   );
   const state = await askState(interview, options, undefined);
   const own = await ownPackage();

@@ -1,11 +1,12 @@
 import { readFile } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
-import { addSkill, setDefaultSkill, setState, stateAsWritten } from '../../config/edit-config.js';
+import { addSkill, setDefaultSkill, setState, skillIdsAsWritten, stateAsWritten } from '../../config/edit-config.js';
 import { type SkillConfigInput, validateConfigFile } from '../../config/index.js';
 import { askRouting, type RoutingFlags } from '../ask-routing.js';
 import { askSkill, type SkillFlags } from '../ask-skill.js';
 import { askState, isBackend, type StateFlags, stateFlagsGiven } from '../ask-state.js';
 import { EXIT, type ExitCode } from '../exit-codes.js';
+import { fileInTheWay } from '../file-in-the-way.js';
 import { Interview, type InterviewMode, usage } from '../interview.js';
 import { type PlaceFlags, workingDirectory } from '../place.js';
 import { reportOutcomes } from '../report-outcomes.js';
@@ -28,11 +29,19 @@ export async function run(options: SkillCreateOptions, terminal: Terminal): Prom
   });
   const text = await readFile(file, 'utf8');
   const present = presentState(text);
-  const interview = new Interview(terminal, options);
+  const directory = dirname(file);
+  const ids = skillIdsAsWritten(text);
+  const taken = (id: string): string | undefined =>
+    ids.includes(id) ? `there is a skill ${id} already` : fileInTheWay(directory, id, options.force);
+  const interview = new Interview(terminal, options, async () => {
+    const problem = options.id === undefined ? undefined : taken(options.id);
+    if (problem !== undefined) throw conflict([problem], 'give the new skill another id');
+  });
   const skill = await askSkill(interview, options, {
     nameFlag: 'the name (as an argument or with --name)',
     idFlag: '--id',
     nameMessage: 'What is it called?',
+    taken,
   });
   const state = await stateFor(skill, interview, options, present);
   const routing = await askRouting(interview, options);
@@ -50,7 +59,6 @@ export async function run(options: SkillCreateOptions, terminal: Terminal): Prom
   if (options.default) edited = setDefaultSkill(edited, skill.id);
   if (state) edited = await withState(edited, state, present, interview, options);
 
-  const directory = dirname(file);
   const outcomes = await writePlan(
     directory,
     [

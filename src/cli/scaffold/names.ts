@@ -35,6 +35,13 @@ export function idFor(name: string): string {
   return DEVICE.test(id) ? `${id}_skill` : id;
 }
 
+/** The id, or the first of `id_2`, `id_3`, … that is not taken. */
+export function freeId(id: string, taken: (id: string) => boolean): string {
+  let free = id;
+  for (let number = 2; taken(free); number++) free = `${id.slice(0, MAX_ID - 1 - String(number).length)}_${number}`;
+  return free;
+}
+
 /** A class name for an id: `memory_assistant` → `MemoryAssistantSkill`. The ending keeps it off every other name. */
 export function classNameFor(id: string): string {
   const name = id

@@ -29,6 +29,11 @@ export function handlerPath(id: string): string {
   return `src/skills/${id}.ts`;
 }
 
+/** Where a skill's test is, from the project's root. */
+export function testPath(id: string): string {
+  return `test/skills/${id}.test.ts`;
+}
+
 /** The files of a new skill: the handler and its test. */
 export function skillFiles(answers: SkillAnswers, templates: SkillTemplates): PlannedFile[] {
   const { id, name, description } = answers;
@@ -41,6 +46,6 @@ export function skillFiles(answers: SkillAnswers, templates: SkillTemplates): Pl
   };
   return [
     { path: handlerPath(id), content: fill(templates.handler, tokens) },
-    { path: `test/skills/${id}.test.ts`, content: fill(templates.test, tokens) },
+    { path: testPath(id), content: fill(templates.test, tokens) },
   ];
 }

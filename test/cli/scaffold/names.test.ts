@@ -1,6 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { classNameFor, idFor, idProblem, nameProblem, packageNameFor } from '../../../src/cli/scaffold/names.js';
+import {
+  classNameFor,
+  freeId,
+  idFor,
+  idProblem,
+  nameProblem,
+  packageNameFor,
+} from '../../../src/cli/scaffold/names.js';
 import { NASTY_NAMES } from '../nasty-names.js';
 
 describe('names', () => {
@@ -19,6 +26,13 @@ describe('names', () => {
     expect(idFor('日本語')).toMatch(/^skill_[0-9a-f]{8}$/);
     expect(idFor('日本語')).toBe(idFor('日本語'));
     expect(idFor('日本語')).not.toBe(idFor('🤖'));
+  });
+
+  it('makes a free id of one that is taken, no longer than an id may be', () => {
+    expect(freeId('notes', () => false)).toBe('notes');
+    expect(freeId('notes', (id) => ['notes', 'notes_2'].includes(id))).toBe('notes_3');
+    const long = 'a'.repeat(64);
+    expect(freeId(long, (id) => id === long)).toBe(`${'a'.repeat(62)}_2`);
   });
 
   it('accepts every nasty name, and makes a valid id and class of it', () => {
