@@ -205,6 +205,59 @@ describe('agentup init at a terminal', () => {
   });
 
   it.each([
+    ['agent_config.yaml', 'agent: { name: mine }\n', 'agent_config.yaml exists already'],
+    ['tsconfig.json', '{}\n', 'tsconfig.json exists already'],
+    ['package.json', 'mine', 'package.json is not JSON'],
+  ])('asks nothing where %s is in the way of any answer', async (file, content, said) => {
+    await writeFile(join(cwd, file), content);
+    const typist = new Typist(['init', '--storage', 'file'], { cwd });
+    try {
+      expect(await typist.exited).toBe(4);
+      expect(typist.shown).toContain(said);
+      expect(typist.shown).not.toContain("The agent's name");
+    } finally {
+      typist.stop();
+    }
+    expect(await filesIn(cwd)).toEqual([file]);
+  });
+
+  it('asks where --force replaces what is there, and for an id where a handler is in its place', async () => {
+    await mkdir(join(cwd, 'src/skills'), { recursive: true });
+    await writeFile(join(cwd, 'src/skills/assistant.ts'), '// mine\n');
+    const typist = new Typist(['init', '--skill', 'Assistant'], { cwd });
+    const replaces = new Typist(['init', '--force', '--skill', 'Assistant'], { cwd });
+    try {
+      for (const [at, id] of [
+        [typist, 'assistant_2'],
+        [replaces, '(assistant)'],
+      ] as const) {
+        await at.sees("The agent's name");
+        at.type(KEYS.enter);
+        await at.sees('Its id');
+        await at.sees(id);
+        at.type(KEYS.ctrlC);
+        expect(await at.exited).toBe(130);
+      }
+    } finally {
+      typist.stop();
+      replaces.stop();
+    }
+  });
+
+  it('has nothing to do the second time where every answer is a flag', async () => {
+    const flags = ['--name', 'x', '--skill', 'A', '--skill-id', 'a', '--description', 'A.', '--template', 'plain'];
+    for (const action of ['created', 'unchanged']) {
+      const typist = new Typist(['init', ...flags, '--storage', 'memory', '--ttl', 'none'], { cwd });
+      try {
+        await typist.sees(`${action.padEnd(11)} agent_config.yaml`);
+        expect(await typist.exited).toBe(0);
+      } finally {
+        typist.stop();
+      }
+    }
+  });
+
+  it.each([
     ['Ctrl-C', KEYS.ctrlC],
     ['Ctrl-D, which closes the input', KEYS.ctrlD],
   ])('ends with 130 and writes nothing on %s', async (_, key) => {

@@ -11,7 +11,7 @@ import { reportOutcomes } from '../report-outcomes.js';
 import { mergeGitignore, mergePackage } from '../scaffold/merge.js';
 import { nameProblem, packageNameFor } from '../scaffold/names.js';
 import type { PlannedFile } from '../scaffold/plan.js';
-import { projectFiles } from '../scaffold/project-files.js';
+import { filesInAnyCase, projectFiles } from '../scaffold/project-files.js';
 import { readProjectTemplates } from '../scaffold/read-templates.js';
 import type { Terminal } from '../terminal.js';
 import { conflict, writePlan } from '../write-plan.js';
@@ -34,7 +34,10 @@ export interface InitOptions extends PlaceFlags, InterviewMode, StateFlags {
 export async function run(options: InitOptions, terminal: Terminal): Promise<ExitCode> {
   const here = workingDirectory(options, terminal);
   const directory = resolve(here, options.dir ?? '.');
-  const interview = new Interview(terminal, options);
+  const interview = new Interview(terminal, options, async () => {
+    const files = filesInAnyCase(await readProjectTemplates('memory'));
+    await writePlan(directory, await mergeWithExisting(directory, files, options.force), { ...options, dryRun: true });
+  });
   const name = await interview.text({
     flag: '--name',
     message: "The agent's name",

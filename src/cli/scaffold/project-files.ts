@@ -41,6 +41,21 @@ export function projectFiles(answers: ProjectAnswers, templates: ProjectTemplate
   ];
 }
 
+/**
+ * The files that a new agent has whatever is answered, as their templates are: enough to see what is in the way. No
+ * `agent_config.yaml` that is there says just what its template says, so that it always is.
+ */
+export function filesInAnyCase(templates: Omit<ProjectTemplates, 'skill'>): PlannedFile[] {
+  return [
+    { path: 'agent_config.yaml', content: templates.config },
+    { path: 'package.json', content: templates.packageJson },
+    { path: 'tsconfig.json', content: templates.tsconfig },
+    { path: 'vitest.config.ts', content: templates.vitestConfig },
+    { path: '.gitignore', content: templates.gitignore },
+    { path: 'README.md', content: templates.readme },
+  ];
+}
+
 function configFile({ name, skill, state }: ProjectAnswers, template: string): string {
   return fill(template, {
     '"template agent"': yaml(name),
