@@ -123,6 +123,18 @@ describe('agentup doctor', () => {
   it('warns of a memory that does not last, and of an agent without skills', async () => {
     const report = await doctor(...(await config('memory.yaml', 'state: { backend: memory }\n')));
     expect(report).toMatchObject({ healthy: true, status: 0, of: { storage: 'warn', skills: 'warn' } });
+    const { stdout } = await runHere(['doctor', '--config', 'memory.yaml'], { cwd });
+    expect(stdout).toContain('It works; look at what says warn.');
+    expect(stdout).not.toContain('All is well');
+  });
+
+  it('has shown what it found where a skill then ends the process', async () => {
+    await writeFile(join(cwd, 'exits.ts'), 'process.exit(0);\n');
+    const yaml = 'skills: [{ id: exits, handler: ./exits.ts }]\nstate: { backend: file }\n';
+    const ran = await runCli(['doctor', ...(await config('exits.yaml', yaml))], { cwd });
+    expect(ran.status).toBe(1);
+    expect(ran.stdout).toMatch(/^ok {4}Node .*\nok {4}configuration .*\nok {4}TypeScript .*\nok {4}storage .*\n$/);
+    expect(ran.stderr).toContain('called process.exit(0)');
   });
 
   it('reads tsconfig with comments, and what it extends', async () => {

@@ -9,8 +9,10 @@ import {
 } from '../doctor-checks.js';
 import { EXIT, type ExitCode } from '../exit-codes.js';
 import { type PlaceFlags, workingDirectory } from '../place.js';
-import { table } from '../table.js';
 import type { Terminal } from '../terminal.js';
+
+/** Of the longest name of a check. */
+const NAME_WIDTH = 'configuration'.length;
 
 export interface DoctorOptions extends PlaceFlags {
   readonly json?: boolean;
@@ -18,30 +20,38 @@ export interface DoctorOptions extends PlaceFlags {
 
 /** `agentup doctor`: what must hold for an agent to run here, each with what to do where it does not. */
 export async function run(options: DoctorOptions, terminal: Terminal): Promise<ExitCode> {
-  const cwd = workingDirectory(options, terminal);
-  const { check: config, loaded } = await checkConfig(options, terminal);
-  const checks: Check[] = [
-    await checkNode(),
-    config,
-    checkTypeScript(loaded, cwd),
-    ...(loaded ? [await checkStorage(loaded), ...(await checkCaches(loaded)), await checkSkillsLoad(loaded)] : []),
-  ];
+  const checks: Check[] = [];
+  for await (const check of allChecks(options, terminal)) {
+    checks.push(check);
+    // At once: loading the skills runs code that may end the process.
+    if (!options.json) print(check, terminal);
+  }
   const healthy = !checks.some(({ status }) => status === 'fail');
   if (options.json) terminal.json({ healthy, checks });
-  else print(checks, healthy, terminal);
+  else terminal.result(`\n${verdict(checks, terminal)}`);
   return healthy ? EXIT.done : EXIT.failed;
 }
 
-function print(checks: readonly Check[], healthy: boolean, terminal: Terminal): void {
+async function* allChecks(options: DoctorOptions, terminal: Terminal): AsyncGenerator<Check> {
+  yield await checkNode();
+  const { check, loaded } = await checkConfig(options, terminal);
+  yield check;
+  yield checkTypeScript(loaded, workingDirectory(options, terminal));
+  if (!loaded) return;
+  yield await checkStorage(loaded);
+  yield* await checkCaches(loaded);
+  yield await checkSkillsLoad(loaded);
+}
+
+function print({ name, status, message, fix }: Check, terminal: Terminal): void {
   const { bold, green, red, yellow } = terminal.style;
-  const tones = { ok: green, warn: yellow, fail: red };
-  terminal.result(
-    table(
-      checks.flatMap(({ name, status, message, fix }) => [
-        [tones[status](bold(status)), name, message],
-        ...(fix === undefined ? [] : [['', '', `fix: ${fix}`]]),
-      ]),
-    ),
-  );
-  terminal.result(`\n${healthy ? green('All is well.') : red('Something is wrong: mend what says fail.')}`);
+  const tone = { ok: green, warn: yellow, fail: red }[status];
+  terminal.result(`${tone(bold(status.padEnd(4)))}  ${name.padEnd(NAME_WIDTH)}  ${message}`);
+  if (fix !== undefined) terminal.result(`${' '.repeat(4 + 2 + NAME_WIDTH + 2)}fix: ${fix}`);
+}
+
+function verdict(checks: readonly Check[], { style: { green, red, yellow } }: Terminal): string {
+  const some = (wanted: Check['status']) => checks.some(({ status }) => status === wanted);
+  if (some('fail')) return red('Something is wrong: mend what says fail.');
+  return some('warn') ? yellow('It works; look at what says warn.') : green('All is well.');
 }
