@@ -238,6 +238,20 @@ describe('agentup chat at a terminal', () => {
     expect(status).toBe(0);
   });
 
+  it('shows no control character of what users have said', async () => {
+    const input = 'remember that \u001b]0;owned\u0007\u009b2J\u202e it is\n';
+    expect((await runHere(['chat', '--context', 'tty-escape'], { cwd, input })).status).toBe(0);
+    await chat(['--context', 'tty-escape', '--skill', 'assistant'], async (typist) => {
+      typist.type(`/history${KEYS.enter}`);
+      await typist.sees('user: remember that �]0;owned��2J� it is');
+      typist.type(`/vars${KEYS.enter}`);
+      await typist.sees('\\u001b]0;owned\\u0007�2J� it is');
+      typist.type(`/quit${KEYS.enter}`);
+      await typist.exited;
+      for (const raw of ['\u001b]0;', '\u009b', '\u202e']) expect(typist.shown).not.toContain(raw);
+    });
+  });
+
   it('shows a turn that fails, and goes on', async () => {
     const status = await chat(['--context', 'tty-fail'], async (typist) => {
       typist.type(`fail${KEYS.enter}`);
@@ -257,6 +271,26 @@ describe('agentup chat at a terminal', () => {
       shown = typist.shown;
     });
     expect(shown.match(/agentup chat --context (chat-\w+)/g)).toHaveLength(2);
+  });
+
+  it('says that a conversation in memory ends with the chat, and promises no way back', async () => {
+    const skills = 'skills: [{ id: assistant, handler: ./src/skills/assistant.ts }]\n';
+    await writeFile(join(cwd, 'memory.yaml'), `${skills}state: { backend: memory }\n`);
+    for (const args of [
+      ['--config', 'memory.yaml'],
+      ['--skill', 'apart'],
+    ]) {
+      const { stderr } = await runHere(['chat', '--once', 'hello', ...args], { cwd });
+      expect(stderr).toMatch(/^conversation chat-\w+ · kept in memory only: it ends with this chat\n$/);
+    }
+    let shown = '';
+    await chat(['--config', 'memory.yaml'], async (typist) => {
+      typist.type(KEYS.ctrlD);
+      await typist.exited;
+      shown = typist.shown;
+    });
+    expect(shown.match(/ends with this chat/g)).toHaveLength(2);
+    expect(shown).not.toContain('come back');
   });
 
   it('takes back a half-written line on Ctrl-C, and leaves with 130 on an empty one', async () => {

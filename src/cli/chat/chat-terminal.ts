@@ -111,15 +111,14 @@ class LineEditor {
   }
 }
 
-/** The conversation's id, so that one can come back to it. */
+/** The conversation's id, and how to come back to it where it outlives the process. */
 export function announce(session: ChatSession, terminal: Terminal): void {
   const { bold, dim } = terminal.noteStyle;
   const user = session.userId === undefined ? '' : ` --user ${quoted(session.userId)}`;
-  terminal.note(
-    dim('conversation ') +
-      bold(session.contextId) +
-      dim(` · come back: npx agentup chat --context ${quoted(session.contextId)}${user}`),
-  );
+  const after = session.forgets
+    ? 'kept in memory only: it ends with this chat'
+    : `come back: npx agentup chat --context ${quoted(session.contextId)}${user}`;
+  terminal.note(dim('conversation ') + bold(session.contextId) + dim(` · ${after}`));
 }
 
 /** As an argument of a shell. */

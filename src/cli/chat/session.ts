@@ -36,6 +36,14 @@ export class ChatSession {
     if (options.skill !== undefined) this.choose(options.skill);
   }
 
+  /** Does what the skill, or every skill that may be chosen, remembers end with this process? */
+  get forgets(): boolean {
+    const { config, skills } = this.agent;
+    const asked = skills.filter(({ id }) => this.skillId === undefined || id === this.skillId);
+    const own = asked.length > 0 ? asked.map(({ handler }) => handler.options.storage) : [undefined];
+    return own.every((storage) => (storage ?? config.state.backend) === 'memory');
+  }
+
   /** Sends a message. @throws whatever the turn fails with */
   async say(text: string): Promise<Reply> {
     const task = this.#task(text);

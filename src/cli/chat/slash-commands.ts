@@ -1,4 +1,5 @@
 import { closest } from '../../config/suggest.js';
+import { shown, shownLines } from '../state/texts.js';
 import type { Terminal } from '../terminal.js';
 import type { ChatSession } from './session.js';
 
@@ -28,8 +29,10 @@ const COMMANDS: Readonly<Record<string, SlashCommand>> = {
       const page = await (await session.memory())?.getHistoryPage<unknown>({ limit });
       if (!page || page.messages.length === 0) terminal.note('  nothing has been kept yet');
       for (const { role, content, timestamp } of page?.messages ?? []) {
-        const text = typeof content === 'string' ? content : JSON.stringify(content);
-        terminal.note(`  ${terminal.noteStyle.dim(timestamp)} ${terminal.noteStyle.bold(role)}: ${text}`);
+        const { bold, dim } = terminal.noteStyle;
+        // Indented, so that no message can look like two.
+        const text = shownLines(typeof content === 'string' ? content : JSON.stringify(content)).join('\n      ');
+        terminal.note(`  ${dim(shown(String(timestamp)))} ${bold(shown(String(role)))}: ${text}`);
       }
       return undefined;
     },
@@ -41,7 +44,7 @@ const COMMANDS: Readonly<Record<string, SlashCommand>> = {
       const variables = Object.entries((await (await session.memory())?.getVariables()) ?? {});
       if (variables.length === 0) terminal.note('  there are no variables');
       for (const [name, value] of variables) {
-        terminal.note(`  ${terminal.noteStyle.bold(name)} = ${JSON.stringify(value)}`);
+        terminal.note(`  ${terminal.noteStyle.bold(shown(name))} = ${shown(JSON.stringify(value))}`);
       }
       return undefined;
     },
