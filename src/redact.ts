@@ -38,6 +38,15 @@ export function redactText(text: string): string {
   });
 }
 
+/** Does a `/`, `?` or `#` end the host of this URL before its last `@`? Most likely it is one of the password. */
+export function endsInUserinfo(url: string): boolean {
+  return /:\/\/[^/?#]*[/?#].*@/s.test(url);
+}
+
+/** How to write a user and a password in a URL. */
+export const PERCENT_ENCODING =
+  'in user and password, write %40 for @, %2F for /, %3A for :, %3F for ?, %23 for #, %25 for %';
+
 /** Is this the name of an entry whose value nobody should see? */
 export function isSecretName(name: string): boolean {
   return WHOLE_SECRET_NAME.test(name);

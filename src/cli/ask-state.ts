@@ -1,6 +1,6 @@
 import { MAX_TTL } from '../storage/changes.js';
 import { BACKENDS, type BackendName } from '../storage/open-storage.js';
-import { type Interview, usage } from './interview.js';
+import { type Interview, type TextQuestion, usage } from './interview.js';
 import { nameProblem } from './scaffold/names.js';
 import { STATE_DEFAULTS, type StateAnswers } from './scaffold/state-answers.js';
 
@@ -98,7 +98,7 @@ function ttlAnswer(ttl: string, present: StateAnswers | undefined): Pick<StateAn
   return { ttl: Number(ttl) };
 }
 
-type Check = (text: string) => string | undefined;
+type Check = NonNullable<TextQuestion['check']>;
 
 async function checkOf(name: keyof typeof STATE_DEFAULTS): Promise<Check> {
   if (name === 'storage_dir') {
@@ -114,7 +114,7 @@ async function checkOf(name: keyof typeof STATE_DEFAULTS): Promise<Check> {
   return (text) => {
     // What the environment will say cannot be known here.
     const found = text.includes('${') ? undefined : urlProblem(text);
-    return nameProblem(text, 500) ?? (found && `${found.message}; write it like valkey://host:6379`);
+    return nameProblem(text, 500) ?? found;
   };
 }
 

@@ -20,8 +20,8 @@ interface Common<T> {
 }
 
 export interface TextQuestion extends Common<string> {
-  /** The sentence that says what is wrong, or nothing. */
-  readonly check?: (text: string) => string | undefined;
+  /** The sentence that says what is wrong, alone or with another that says what to do, or nothing. */
+  readonly check?: (text: string) => string | { readonly message: string; readonly fix: string } | undefined;
 }
 
 export interface ChoiceQuestion extends Common<string> {
@@ -49,12 +49,18 @@ export class Interview {
   async text({ flag, message, given, initial, check }: TextQuestion): Promise<string> {
     if (given === undefined && this.live) {
       const ask = await this.#prompts();
-      const validate = check && ((text: string) => check(text) ?? true);
+      const validate =
+        check &&
+        ((text: string) => {
+          const wrong = check(text) ?? true;
+          return typeof wrong === 'object' ? `${wrong.message}; ${wrong.fix}` : wrong;
+        });
       return ask({ kind: 'text', message, initial, ...(validate && { validate }) }, this.#terminal);
     }
     const answer = given ?? initial;
     if (answer === undefined) throw missing(flag);
     const wrong = check?.(answer);
+    if (typeof wrong === 'object') throw usage(`${flag}: ${wrong.message}`, flag, wrong.fix);
     if (wrong !== undefined) throw usage(`${flag}: ${wrong}`, flag);
     return answer;
   }
@@ -93,8 +99,11 @@ export class Interview {
 }
 
 /** A mistake in how the command was called. */
-export function usage(message: string, argument?: string): AgentUpError {
-  return new AgentUpError('USAGE', message, argument === undefined ? {} : { argument });
+export function usage(message: string, argument?: string, fix?: string): AgentUpError {
+  return new AgentUpError('USAGE', message, {
+    ...(argument !== undefined && { argument }),
+    ...(fix !== undefined && { fix }),
+  });
 }
 
 function missing(flag: string): AgentUpError {

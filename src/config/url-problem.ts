@@ -1,4 +1,4 @@
-import { redactUrl } from '../redact.js';
+import { endsInUserinfo, PERCENT_ENCODING, redactUrl } from '../redact.js';
 import { URL_SCHEMES } from './schema.js';
 import { closest } from './suggest.js';
 
@@ -26,6 +26,9 @@ export function urlProblem(
       near === undefined ? `write ${FORM}` : `did you mean \`${near}://\`?`,
     );
   }
+  if (endsInUserinfo(url)) {
+    return problem('has a user or password that is not percent-encoded', `percent-encode it: ${PERCENT_ENCODING}`);
+  }
   const [before = '', nodes = '', after = ''] = cluster ? splitNodes(url) : [url];
   for (const node of nodes.split(',').slice(1)) {
     const found = urlProblem(`${scheme}://${node}${after}`);
@@ -36,10 +39,7 @@ export function urlProblem(
     parsed = new URL(`${before}${nodes.split(',')[0]}${after}`);
     decodeURIComponent(parsed.username + parsed.password);
   } catch {
-    return problem(
-      'cannot be parsed',
-      `write ${FORM}; in the password, write %40 for @, %2F for /, %3A for :, %23 for #, %25 for %`,
-    );
+    return problem('cannot be parsed', `write ${FORM}; ${PERCENT_ENCODING}`);
   }
   if (parsed.hostname === '') return problem('names no host');
   if (parsed.search !== '' || parsed.hash !== '') {

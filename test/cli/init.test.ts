@@ -140,7 +140,8 @@ describe('agentup init', () => {
     [['--ttl', '0'], '--ttl'],
     [['--ttl', '1.5'], '--ttl'],
     [['--storage', 'file', '--url', 'valkey://x'], '--url'],
-    [['--storage', 'valkey', '--url', 'localhost'], 'write it like valkey://host:6379'],
+    [['--storage', 'valkey', '--url', 'localhost'], 'write valkey:// before it: valkey://host:6379'],
+    [['--storage', 'valkey', '--url', 'valkey://ana:12/3@h'], 'percent-encode it'],
     [['--storage-dir', '~/states'], 'write ${HOME}/states, or'],
     [['--cwd', 'nowhere'], '--cwd'],
   ])('ends with 2 and names the flag, or what to give it, for %j', async (args, flag) => {

@@ -464,6 +464,7 @@ describe('agentup state migrate', () => {
       [['--from', 'file', '--to', 'valkey'], '--to-url is missing'],
       [['--from', 'file', '--to', 'valkey', '--to-url', 'valkey://:s3cret@h'], '--to-prefix is missing'],
       [['--from', 'file', '--to', 'valkey', '--to-url', 'http://:s3cret@h', '--to-prefix', 'p'], '--to-url'],
+      [['--from', 'file', '--to', 'valkey', '--to-url', 'valkey://a:1/s3cret@h', '--to-prefix', 'p'], '%2F for /'],
       [['--from', 'file', '--to', 'file', '--to-dir', 'x', '--move', '--mirror', '--yes'], '--mirror would remove'],
       [['--from', 'file', '--from-dir', 'kepd', '--to', 'file', '--to-dir', 'x'], '--from-dir: there is no '],
       [['--from', 'file', '--to', 'file'], 'the same storage; name another with --to-dir'],

@@ -653,6 +653,22 @@ describe('the backend', () => {
   });
 });
 
+describe('a password in a url that is not percent-encoded', () => {
+  it.each(['12/s3cret', 's3cret/12', 'x@s3cret/1', '1#s3cret', '1?s3cret', 's3cret@1/2@'])(
+    'is told of: %s',
+    (password) => {
+      const text = `state: { backend: valkey, url: "valkey://ana:${password}@h", key_prefix: p }`;
+      const found = check(text).findings.find(({ code }) => code === 'URL_INVALID');
+      expect(found).toMatchObject({
+        code: 'URL_INVALID',
+        message: 'state.url: the URL valkey://ana:***@h has a user or password that is not percent-encoded',
+        fix: expect.stringMatching(/^percent-encode it: .*%40 for @, %2F for \//),
+      });
+      expect(JSON.stringify(found)).not.toContain('s3cret');
+    },
+  );
+});
+
 describe('the url of a cluster', () => {
   const cluster = (url: string) => `state: { backend: valkey, url: "${url}", key_prefix: p, cluster: true }`;
   it.each(['valkey://h', 'valkeys://u:p,w@a:1,b:2,c', 'redis://[::1]:7000,10.0.0.2:7001/0', 'valkey://a,b/'])(
@@ -665,6 +681,7 @@ describe('the url of a cluster', () => {
     ['valkey://a,b:x', 'cannot be parsed'],
     ['valkey://a,,b', 'names no host'],
     ['valkey://u:s3cret@a,b/2', 'names a database'],
+    ['valkey://u:1/s3cret@a,b', 'not percent-encoded'],
   ])('is not %s', (url, why) => {
     const found = only(cluster(url));
     expect(found).toMatchObject({ code: 'URL_INVALID', path: 'state.url' });

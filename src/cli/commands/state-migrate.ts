@@ -118,7 +118,7 @@ function storageOf(
   if (keyPrefix === undefined) throw usage(`${flag('-prefix')} is missing: what keys begin with`, flag('-prefix'));
   const isCluster = cluster ?? (url === undefined && same?.cluster === true);
   const problem = urlProblem(server, { cluster: isCluster });
-  if (problem) throw usage(`${flag('-url')}: ${problem.message}`, flag('-url'));
+  if (problem) throw usage(`${flag('-url')}: ${problem.message}`, flag('-url'), problem.fix);
   return { backend, url: server, keyPrefix, cluster: isCluster || undefined, timeoutMs: state.timeout };
 }
 

@@ -1,4 +1,5 @@
 import { AgentUpError } from '../../errors.js';
+import { endsInUserinfo, PERCENT_ENCODING } from '../../redact.js';
 
 /** Where a server is and who we are there. */
 export interface ValkeyAddress {
@@ -12,6 +13,7 @@ export interface ValkeyAddress {
   readonly shown: string;
 }
 
+const FORM = 'write valkey://host:6379, or valkeys:// for TLS; with user:password@ before the host where it needs them';
 const SCHEMES: Record<string, boolean> = { 'valkey:': false, 'redis:': false, 'valkeys:': true, 'rediss:': true };
 
 /**
@@ -20,6 +22,9 @@ const SCHEMES: Record<string, boolean> = { 'valkey:': false, 'redis:': false, 'v
  * @throws INVALID_ARGUMENT that never repeats the url: it may hold a password
  */
 export function parseValkeyUrl(url: unknown): ValkeyAddress {
+  if (typeof url === 'string' && endsInUserinfo(url)) {
+    throw invalid('has a user or password that is not percent-encoded', `percent-encode it: ${PERCENT_ENCODING}`);
+  }
   if (typeof url !== 'string' || !URL.canParse(url)) throw invalid('is not a url');
   const parsed = new URL(url);
   const tls = SCHEMES[parsed.protocol];
@@ -59,13 +64,10 @@ function decoded(part: string): string | undefined {
   try {
     return part === '' ? undefined : decodeURIComponent(part);
   } catch {
-    throw invalid('has a user or password with a % that is not followed by two hex digits');
+    throw invalid('has a user or password with a % that is not followed by two hex digits', PERCENT_ENCODING);
   }
 }
 
-function invalid(what: string): AgentUpError {
-  return new AgentUpError('INVALID_ARGUMENT', `the url of the Valkey server ${what}`, {
-    argument: 'url',
-    fix: 'write valkey://host:6379, or valkeys:// for TLS; with user:password@ before the host where it needs them',
-  });
+function invalid(what: string, fix: string = FORM): AgentUpError {
+  return new AgentUpError('INVALID_ARGUMENT', `the url of the Valkey server ${what}`, { argument: 'url', fix });
 }

@@ -201,6 +201,7 @@ describe('options', () => {
     [{ url: 'valkey://h/one' }],
     [{ url: 'valkey://h?password=hunter2' }],
     [{ url: 'valkey://a:%zz@hunter2' }],
+    [{ url: 'valkey://a:12/hunter2@h' }],
     [{ url: 'valkey://h', keyPrefix: '' }],
     [{ url: 'valkey://h', keyPrefix: 'a{}b' }],
     [{ url: 'valkey://h', timeoutMs: 0 }],
@@ -208,6 +209,15 @@ describe('options', () => {
     const make = () => new ValkeyStorage({ keyPrefix: 'p:', ...options });
     expect(make).toThrowError(expect.objectContaining({ code: 'INVALID_ARGUMENT' }));
     expect(make).toThrowError(expect.not.objectContaining({ message: expect.stringContaining('hunter2') }));
+  });
+
+  it.each([false, true])('say that a password is to be percent-encoded (cluster: %s)', (cluster) => {
+    expect(() => new ValkeyStorage({ url: 'valkey://a:12/hunter2@h', keyPrefix: 'p:', cluster })).toThrowError(
+      expect.objectContaining({
+        message: 'the url of the Valkey server has a user or password that is not percent-encoded',
+        details: expect.objectContaining({ fix: expect.stringContaining('%2F for /') }),
+      }),
+    );
   });
 
   it('a ttl that is none is refused', () => {
