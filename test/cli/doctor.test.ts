@@ -104,6 +104,33 @@ describe('agentup doctor', () => {
     });
   });
 
+  it.each([
+    ['hunter2', 'WRONGPASS invalid username-password pair or user is disabled.', 'check user and password in the url'],
+    ['', 'NOAUTH Authentication required.', 'write it in the url: valkey://user:password@host'],
+  ])('says what the server says of the password %j, and shows none', async (password, reason, fix) => {
+    const server = await startValkey(['--requirepass', 's3cret']);
+    try {
+      const url = `valkey://${password && `:${password}@`}127.0.0.1:${server.port}`;
+      const yaml = `skills: []\nstate: { backend: valkey, url: "${url}", key_prefix: "x:" }\n`;
+      const args = await config('refused.yaml', yaml);
+      const { checks } = await doctor(...args);
+      expect(checks.find(({ name }) => name === 'storage')).toMatchObject({
+        status: 'fail',
+        message: expect.stringContaining(reason),
+        fix,
+      });
+      const connected = await runHere(['validate-config', 'refused.yaml', '--connect'], { cwd });
+      const listed = await runHere(['state', 'list', ...args], { cwd });
+      for (const ran of [connected, listed]) {
+        expect(ran.status).toBe(1);
+        expect(ran.stderr + ran.stdout).toContain(reason);
+        expect(ran.stderr + ran.stdout).not.toContain('hunter2');
+      }
+    } finally {
+      await server.stop();
+    }
+  });
+
   it('fails where the storage is down or a skill does not load', async () => {
     await writeFile(join(cwd, 'broken.ts'), 'export const oops = ;\n');
     const yaml = [

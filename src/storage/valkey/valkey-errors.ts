@@ -3,7 +3,10 @@ import { AgentUpError, type ErrorCode } from '../../errors.js';
 /** First words of replies that say "not now": nothing was done, and asking again soon may succeed. */
 const PASSING = new Set(['LOADING', 'CLUSTERDOWN', 'TRYAGAIN', 'MASTERDOWN', 'BUSY']);
 
-/** First words of replies that need somebody to act, with what to say about them. */
+/**
+ * First words of replies that need somebody to act, with what to say about them. The reply follows after a colon, so no
+ * sentence ends with a word like "password": what stands behind such a name is hidden wherever texts are shown.
+ */
 const SENTENCES: Record<string, readonly [ErrorCode, string, string?]> = {
   LOADING: ['STORAGE_UNAVAILABLE', 'is still loading its data'],
   CLUSTERDOWN: ['STORAGE_UNAVAILABLE', 'belongs to a cluster that is down'],
@@ -15,7 +18,7 @@ const SENTENCES: Record<string, readonly [ErrorCode, string, string?]> = {
   MISCONF: ['STORAGE_UNAVAILABLE', 'refuses writes because it cannot save to its disk'],
   NOREPLICAS: ['STORAGE_UNAVAILABLE', 'refuses writes because it has too few replicas'],
   NOAUTH: ['STORAGE_FAILED', 'wants to know who asks', 'write it in the url: valkey://user:password@host'],
-  WRONGPASS: ['STORAGE_FAILED', 'does not accept these credentials', 'check user and password in the url'],
+  WRONGPASS: ['STORAGE_FAILED', 'does not let this user in', 'check user and password in the url'],
   NOPERM: ['STORAGE_FAILED', 'does not allow this user a command or key that is needed here'],
   DENIED: ['STORAGE_FAILED', 'does not allow this user a command that is needed here'],
   MOVED: ['STORAGE_FAILED', 'is one node of a cluster', 'set `cluster: true`'],

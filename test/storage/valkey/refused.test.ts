@@ -26,8 +26,8 @@ describe('who we are', () => {
   });
 
   it.each([
-    ['a wrong password', () => `valkey://:hunter2@127.0.0.1:${server.port}`, /does not accept these credentials/],
-    ['a wrong user', () => `valkey://eve:hunter2@127.0.0.1:${server.port}`, /does not accept these credentials/],
+    ['a wrong password', () => `valkey://:hunter2@127.0.0.1:${server.port}`, /does not let this user in: WRONGPASS/],
+    ['a wrong user', () => `valkey://eve:hunter2@127.0.0.1:${server.port}`, /does not let this user in: WRONGPASS/],
     ['no password', () => `valkey://127.0.0.1:${server.port}`, /wants to know who asks/],
   ])('%s is a failure that says so, at once, and shows no secret', async (_, url, sentence) => {
     const storage = storages.make({ url: url() });
