@@ -1,6 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { validateConfigText } from '../../src/config/index.js';
+import { run } from '../cli/run-cli.js';
 import { valkeyUrl } from '../support/index.js';
 import { type LinkedProject, linkedProject } from '../support/linked-project.js';
 import { snippetsOf } from '../support/snippets.js';
@@ -57,6 +58,15 @@ describe('the README', async () => {
       stderr: '',
       stdout: `${promised(main?.code ?? '').join('\n')}\n`,
     });
+  });
+
+  it('says what makes that code run in a package of CommonJS, as npm init makes it', async () => {
+    const files = { 'src/skills/visits.ts': skill?.code ?? '', 'main.ts': main?.code ?? '' };
+    await project.write({ ...files, 'package.json': '{ "name": "x", "version": "1.0.0", "type": "commonjs" }\n' });
+    expect(await project.tsx('main.ts')).toMatchObject({ stderr: expect.stringContaining('Top-level await') });
+    const [, ...args] = /`(npm pkg set [^`]+)`/.exec(await readFile('README.md', 'utf8'))?.[1]?.split(' ') ?? [];
+    expect(await run('npm', args, { cwd: project.directory })).toMatchObject({ status: 0 });
+    expect(await project.tsx('main.ts')).toMatchObject({ code: 0, stderr: '' });
   });
 
   it('shows how an agent begins: created, talked to in two processes, remembered', async () => {
