@@ -8,28 +8,50 @@ export interface Renewable {
   renew(): Promise<void>;
 }
 
+/** A turn whose lease is being kept. */
+export interface Kept {
+  readonly turn: Renewable;
+  /** When it is to be renewed next, and how often; monotonic milliseconds. */
+  due: number;
+  readonly every: number;
+  /** Its place among all; -1 once it is kept no longer. */
+  at: number;
+}
+
 /**
  * Renews the leases of the turns that run, each after a third of its life. One timer for all of them: most turns end
- * long before their first renewal, and a timer for each would cost them more than their place in a set.
+ * long before their first renewal, and a timer for each would cost them more than their place among the others.
  */
 export class LeaseKeeper {
-  /** When each is to be renewed next, monotonic milliseconds, and how often. */
-  readonly #turns = new Map<Renewable, { due: number; readonly every: number }>();
+  /**
+   * In no order. A `Map` that is filled and emptied all the time leaves a trail of tables behind, each of which refers
+   * to the next: once one of them has grown old, they keep the turns that were in them until the whole heap is looked
+   * through, and scavenges take several times as long.
+   */
+  readonly #kept: Kept[] = [];
   #timer: NodeJS.Timeout | undefined;
   #wakesAt = Number.POSITIVE_INFINITY;
 
-  add(turn: Renewable, leaseMs: number): void {
+  add(turn: Renewable, leaseMs: number): Kept {
     const every = Math.min(leaseMs / 3, MAX_TIMER_MS);
     const now = performance.now();
     const due = now + every;
-    this.#turns.set(turn, { due, every });
+    const kept = { turn, due, every, at: this.#kept.length };
+    this.#kept.push(kept);
     // A timer so late does not come: somebody's test had the process's timers in its hands when it was set.
     if (now - this.#wakesAt > LOST_MS) this.#wake(now);
     else if (due < this.#wakesAt) this.#wake(due);
+    return kept;
   }
 
-  delete(turn: Renewable): void {
-    this.#turns.delete(turn);
+  delete(kept: Kept): void {
+    if (kept.at < 0) return;
+    const last = this.#kept.pop() as Kept;
+    if (last !== kept) {
+      last.at = kept.at;
+      this.#kept[kept.at] = last;
+    }
+    kept.at = -1;
   }
 
   #wake(at: number): void {
@@ -43,12 +65,12 @@ export class LeaseKeeper {
     this.#wakesAt = Number.POSITIVE_INFINITY;
     const now = performance.now();
     let next = Number.POSITIVE_INFINITY;
-    for (const [turn, entry] of this.#turns) {
-      if (entry.due <= now) {
-        entry.due = now + entry.every;
-        void turn.renew();
+    for (const kept of [...this.#kept]) {
+      if (kept.due <= now) {
+        kept.due = now + kept.every;
+        void kept.turn.renew();
       }
-      next = Math.min(next, entry.due);
+      next = Math.min(next, kept.due);
     }
     if (next !== Number.POSITIVE_INFINITY) this.#wake(next);
   }

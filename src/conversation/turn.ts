@@ -6,7 +6,7 @@ import type { RecordKey } from '../storage/keys.js';
 import type { Change, Expiry, LogOptions, LogPage, StateStorage } from '../storage/state-storage.js';
 import type { Access, Answer, Attributes, Contents } from './access.js';
 import type { ConversationContext } from './conversation-context.js';
-import { leaseKeeper } from './lease-keeper.js';
+import { type Kept, leaseKeeper } from './lease-keeper.js';
 import { LIFE } from './life.js';
 import { endsSoon, outlive } from './outlive.js';
 import { type CommitSubject, type Lease, type NextTurn, TurnCommits } from './turn-commits.js';
@@ -37,6 +37,7 @@ export class Turn implements Access {
   readonly text: string;
   readonly #subject: TurnSubject;
   readonly #lease: Lease | undefined;
+  readonly #kept: Kept | undefined;
   readonly #parent: Turn | undefined;
   #copy: WorkingCopy;
   readonly #commits: TurnCommits;
@@ -59,7 +60,7 @@ export class Turn implements Access {
     this.#parent = start.parent;
     this.#lease = start.lease;
     this.#commits = new TurnCommits(subject, start.copy, start.lease);
-    if (start.lease) leaseKeeper.add(this, start.lease.leaseMs);
+    if (start.lease) this.#kept = leaseKeeper.add(this, start.lease.leaseMs);
   }
 
   get ended(): boolean {
@@ -301,7 +302,7 @@ export class Turn implements Access {
 
   #end(): void {
     this.#ended = true;
-    if (this.#lease) leaseKeeper.delete(this);
+    if (this.#kept) leaseKeeper.delete(this.#kept);
   }
 
   #live(): void {
@@ -358,7 +359,7 @@ export class Turn implements Access {
       if (this.#ended) return;
       if (isAgentUpError(error, 'LEASE_LOST')) {
         // It stays lost, and the commit will say so; anything else may pass.
-        leaseKeeper.delete(this);
+        if (this.#kept) leaseKeeper.delete(this.#kept);
         logger.warn(`the lease of a turn of ${key.id} was lost`);
       }
     }

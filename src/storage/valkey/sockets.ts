@@ -11,14 +11,15 @@ export function hold(client: Redis | Cluster, alive: boolean): void {
 
 /** What is written to one connection in one tick. */
 class Burst {
-  readonly #client: Redis;
+  readonly client: Redis;
   /** Where iovalkey writes commands to instead of the socket, which nobody else writes to. */
   readonly into: { write(text: string): void } | undefined;
+  open = false;
   #text = '';
   #corked: Redis['stream'] | undefined;
 
   constructor(client: Redis, whole: boolean) {
-    this.#client = client;
+    this.client = client;
     this.into = whole
       ? {
           write: (text) => {
@@ -29,17 +30,19 @@ class Burst {
   }
 
   begin(): void {
+    this.open = true;
     if (this.into) return;
-    this.#corked = this.#client.stream;
+    this.#corked = this.client.stream;
     this.#corked.cork();
   }
 
   end(): void {
+    this.open = false;
     this.#corked?.uncork();
     const text = this.#text;
     this.#text = '';
     // Of a connection that was lost meanwhile every command has been told.
-    if (text !== '' && this.#client.stream.writable) this.#client.stream.write(text);
+    if (text !== '' && this.client.stream.writable) this.client.stream.write(text);
   }
 }
 
@@ -47,7 +50,7 @@ class Burst {
 export class Bursts {
   readonly #whole: boolean;
   readonly #bursts = new WeakMap<Redis, Burst>();
-  readonly #open = new Map<Redis, Burst>();
+  #open: Burst[] = [];
   readonly #end: () => void;
 
   /**
@@ -57,23 +60,22 @@ export class Bursts {
   constructor(whole: boolean, last: (client: Redis) => void) {
     this.#whole = whole;
     this.#end = () => {
-      for (const client of this.#open.keys()) last(client);
-      const bursts = [...this.#open.values()];
-      this.#open.clear();
+      for (const { client } of this.#open) last(client);
+      const bursts = this.#open;
+      this.#open = [];
       for (const burst of bursts) burst.end();
     };
   }
 
   send(client: Redis, command: LeanCommand): void {
-    let burst = this.#open.get(client);
+    let burst = this.#bursts.get(client);
     if (!burst) {
-      burst = this.#bursts.get(client);
-      if (!burst) {
-        burst = new Burst(client, this.#whole);
-        this.#bursts.set(client, burst);
-      }
-      if (this.#open.size === 0) process.nextTick(this.#end);
-      this.#open.set(client, burst);
+      burst = new Burst(client, this.#whole);
+      this.#bursts.set(client, burst);
+    }
+    if (!burst.open) {
+      if (this.#open.length === 0) process.nextTick(this.#end);
+      this.#open.push(burst);
       burst.begin();
     }
     client.sendCommand(asCommand(command), burst.into as Parameters<Redis['sendCommand']>[1]);
