@@ -1,4 +1,5 @@
 import { inspect } from 'node:util';
+import { Bag } from '../bag.js';
 import type { AgentConfig } from '../config/index.js';
 import type { Conversation } from '../conversation/conversation.js';
 import type { ConversationContext } from '../conversation/conversation-context.js';
@@ -71,7 +72,7 @@ export class Agent {
   readonly conversations: AgentConversations;
   readonly #runtime: ConfigRuntime;
   readonly #router: Router;
-  readonly #running = new Set<Promise<unknown>>();
+  readonly #running = new Bag<Promise<unknown>>();
   #closing: Promise<void> | undefined;
 
   constructor({ config, skills, runtime, context }: AgentParts) {
@@ -134,7 +135,7 @@ export class Agent {
    */
   close({ timeoutMs }: CloseOptions = {}): Promise<void> {
     this.#closing ??= (async () => {
-      const ended = Promise.allSettled(this.#running);
+      const ended = Promise.allSettled(this.#running.values());
       await (timeoutMs === undefined ? ended : within(timeoutMs, ended, () => {}, { ref: false }));
       await this.#runtime.close();
     })();
@@ -149,11 +150,11 @@ export class Agent {
   async #inRuntime<R>(notes: CallNotes, call: () => Promise<R>): Promise<R> {
     if (this.#closing && !isInTurn()) throw new AgentUpError('AGENT_CLOSED', 'the agent has been closed');
     const running = withRuntime(this.#runtime, notes, call);
-    this.#running.add(running);
+    const place = this.#running.add(running);
     try {
       return await running;
     } finally {
-      this.#running.delete(running);
+      this.#running.delete(place);
     }
   }
 }

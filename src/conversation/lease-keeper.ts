@@ -1,3 +1,4 @@
+import { Bag, type Place } from '../bag.js';
 import { MAX_TIMER_MS } from './turn-queue.js';
 
 /** A timer that is so late is set anew. */
@@ -8,27 +9,22 @@ export interface Renewable {
   renew(): Promise<void>;
 }
 
-/** A turn whose lease is being kept. */
-export interface Kept {
+interface Entry {
   readonly turn: Renewable;
   /** When it is to be renewed next, and how often; monotonic milliseconds. */
   due: number;
   readonly every: number;
-  /** Its place among all; -1 once it is kept no longer. */
-  at: number;
 }
+
+/** A turn whose lease is being kept. */
+export type Kept = Place<Entry>;
 
 /**
  * Renews the leases of the turns that run, each after a third of its life. One timer for all of them: most turns end
  * long before their first renewal, and a timer for each would cost them more than their place among the others.
  */
 export class LeaseKeeper {
-  /**
-   * In no order. A `Map` that is filled and emptied all the time leaves a trail of tables behind, each of which refers
-   * to the next: once one of them has grown old, they keep the turns that were in them until the whole heap is looked
-   * through, and scavenges take several times as long.
-   */
-  readonly #kept: Kept[] = [];
+  readonly #turns = new Bag<Entry>();
   #timer: NodeJS.Timeout | undefined;
   #wakesAt = Number.POSITIVE_INFINITY;
 
@@ -36,22 +32,14 @@ export class LeaseKeeper {
     const every = Math.min(leaseMs / 3, MAX_TIMER_MS);
     const now = performance.now();
     const due = now + every;
-    const kept = { turn, due, every, at: this.#kept.length };
-    this.#kept.push(kept);
     // A timer so late does not come: somebody's test had the process's timers in its hands when it was set.
     if (now - this.#wakesAt > LOST_MS) this.#wake(now);
     else if (due < this.#wakesAt) this.#wake(due);
-    return kept;
+    return this.#turns.add({ turn, due, every });
   }
 
   delete(kept: Kept): void {
-    if (kept.at < 0) return;
-    const last = this.#kept.pop() as Kept;
-    if (last !== kept) {
-      last.at = kept.at;
-      this.#kept[kept.at] = last;
-    }
-    kept.at = -1;
+    this.#turns.delete(kept);
   }
 
   #wake(at: number): void {
@@ -65,12 +53,12 @@ export class LeaseKeeper {
     this.#wakesAt = Number.POSITIVE_INFINITY;
     const now = performance.now();
     let next = Number.POSITIVE_INFINITY;
-    for (const kept of [...this.#kept]) {
-      if (kept.due <= now) {
-        kept.due = now + kept.every;
-        void kept.turn.renew();
+    for (const entry of this.#turns.values()) {
+      if (entry.due <= now) {
+        entry.due = now + entry.every;
+        void entry.turn.renew();
       }
-      next = Math.min(next, kept.due);
+      next = Math.min(next, entry.due);
     }
     if (next !== Number.POSITIVE_INFINITY) this.#wake(next);
   }

@@ -42,7 +42,7 @@ interface Line {
 export class TurnQueue {
   /**
    * Made anew when many are empty, and nothing is deleted from it: a `Map` that is filled and emptied all the time
-   * leaves a trail of tables behind, see `LeaseKeeper`.
+   * leaves a trail of tables behind, see `Bag`.
    */
   #lines = new Map<string, Line>();
   #empty = 0;

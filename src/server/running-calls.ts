@@ -1,7 +1,9 @@
+import { Bag } from '../bag.js';
 import { Cancellation } from '../skill/turn-signal.js';
 import { within } from '../within.js';
 
 interface Running {
+  readonly name: string | undefined;
   readonly cancellation: Cancellation;
   readonly ended: Promise<unknown>;
 }
@@ -11,13 +13,16 @@ const MOST_AFTER_CANCEL_MS = 5000;
 
 /** What runs for callers, so that a stop can wait for it, and end what takes too long. */
 export class RunningCalls {
-  readonly #all = new Set<Running>();
+  readonly #all = new Bag<Running>();
 
-  /** Runs a call that can be cancelled. */
-  async run<R>(call: (cancellation: Cancellation) => Promise<R>, cancellation = new Cancellation()): Promise<R> {
+  /** Runs a call that can be cancelled; by its name, where it has one. */
+  async run<R>(
+    call: (cancellation: Cancellation) => Promise<R>,
+    cancellation = new Cancellation(),
+    name?: string,
+  ): Promise<R> {
     const ended = call(cancellation);
-    const running = { cancellation, ended };
-    this.#all.add(running);
+    const running = this.#all.add({ name, cancellation, ended });
     try {
       return await ended;
     } finally {
@@ -25,10 +30,17 @@ export class RunningCalls {
     }
   }
 
+  /** Cancels all calls of that name, and waits until they have ended. */
+  async cancel(name: string, error: Error): Promise<void> {
+    const named = this.#all.values().filter((running) => running.name === name);
+    for (const { cancellation } of named) cancellation.cancel(error);
+    await Promise.allSettled(named.map(({ ended }) => ended));
+  }
+
   /** Waits for what runs, and cancels what takes longer than `timeoutMs`. @returns how many that were */
   async stop(timeoutMs: number): Promise<number> {
     await within(timeoutMs, this.#settled(), () => {});
-    const left = [...this.#all];
+    const left = this.#all.values();
     for (const { cancellation } of left) cancellation.cancel(new Error('the server stops'));
     await within(MOST_AFTER_CANCEL_MS, this.#settled(), () => {});
     return left.length;
@@ -36,6 +48,6 @@ export class RunningCalls {
 
   async #settled(): Promise<void> {
     // What had been let in before may begin while others end.
-    while (this.#all.size > 0) await Promise.allSettled([...this.#all].map(({ ended }) => ended));
+    while (this.#all.size > 0) await Promise.allSettled(this.#all.values().map(({ ended }) => ended));
   }
 }

@@ -19,11 +19,6 @@ import { type CallScope, scopeOf } from './caller.js';
 import { agentMessage, partsOf, taskPartOf } from './parts.js';
 import { StateTaskStore } from './task-store.js';
 
-interface Running {
-  readonly cancellation: Cancellation;
-  readonly ended: Promise<void>;
-}
-
 type Metadata = Record<string, unknown>;
 
 /** The entry of a task's metadata that says which skill asked. */
@@ -44,8 +39,6 @@ export class StatefulExecutor implements AgentExecutor {
   readonly #tasks: TaskStore;
   readonly #logger: Logger;
   readonly #calls = new RunningCalls();
-  /** By the ids of their tasks: one that is sent again meanwhile runs beside itself until it is its turn. */
-  readonly #running = new Map<string, Set<Running>>();
 
   constructor(agent: Agent, tasks: TaskStore, logger: Logger) {
     this.#agent = agent;
@@ -53,26 +46,15 @@ export class StatefulExecutor implements AgentExecutor {
     this.#logger = logger;
   }
 
-  async execute(request: RequestContext, bus: ExecutionEventBus): Promise<void> {
+  execute(request: RequestContext, bus: ExecutionEventBus): Promise<void> {
     const cancellation = new Cancellation();
-    const ended = this.#calls.run(() => this.#execute(request, bus, cancellation), cancellation);
-    const { taskId } = request;
-    const running = { cancellation, ended };
-    const all = this.#running.get(taskId) ?? new Set();
-    this.#running.set(taskId, all.add(running));
-    try {
-      await ended;
-    } finally {
-      all.delete(running);
-      if (all.size === 0) this.#running.delete(taskId);
-    }
+    // A task that is sent again meanwhile runs beside itself until it is its turn.
+    return this.#calls.run(() => this.#execute(request, bus, cancellation), cancellation, request.taskId);
   }
 
   /** Ends the turn; how the task ended is told by the turn itself, which may have been over already. */
-  async cancelTask(taskId: string): Promise<void> {
-    const running = [...(this.#running.get(taskId) ?? [])];
-    for (const { cancellation } of running) cancellation.cancel(new Error('the task was cancelled'));
-    await Promise.all(running.map(({ ended }) => ended));
+  cancelTask(taskId: string): Promise<void> {
+    return this.#calls.cancel(taskId, new Error('the task was cancelled'));
   }
 
   /** Waits for the turns that run, and cancels those that take longer than `timeoutMs`. @returns how many those were */

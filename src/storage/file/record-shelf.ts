@@ -1,4 +1,5 @@
 import { dirname } from 'node:path';
+import { Bag } from '../../bag.js';
 import type { Clock } from '../../clock.js';
 import { AgentUpError } from '../../errors.js';
 import type { Logger } from '../../logger.js';
@@ -46,7 +47,7 @@ export class RecordShelf {
   readonly sync: DiskSync;
   readonly #desks = new Map<string, RecordDesk>();
   readonly #glimpses = new RecordGlimpses();
-  readonly #pending = new Set<Promise<unknown>>();
+  readonly #pending = new Bag<Promise<unknown>>();
   /** The ones that may have their file open, like all of them in the order of their last use. */
   readonly #open = new Set<RecordDesk>();
   #made = 0;
@@ -161,8 +162,8 @@ export class RecordShelf {
 
   /** Keeps `close` waiting for a promise. */
   pending<R>(promise: Promise<R>): Promise<R> {
-    this.#pending.add(promise);
-    const done = (): void => void this.#pending.delete(promise);
+    const place = this.#pending.add(promise);
+    const done = (): void => this.#pending.delete(place);
     promise.then(done, done);
     return promise;
   }
@@ -211,7 +212,7 @@ export class RecordShelf {
   }
 
   async close(): Promise<void> {
-    while (this.#pending.size > 0) await Promise.allSettled(this.#pending);
+    while (this.#pending.size > 0) await Promise.allSettled(this.#pending.values());
     this.#putAway(this.#desks.size);
     await this.sync.flush();
     this.files.leave();
