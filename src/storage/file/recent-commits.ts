@@ -5,7 +5,7 @@ import { momentOf } from './line-reading.js';
 /** How long a commit id is remembered. */
 export const RECENT_MS = 60_000;
 /** How many of them a checkpoint hands on, at most; one that others have gone before, all. */
-const IN_CHECKPOINT = 32;
+const IN_CHECKPOINT = 8;
 
 /** What a commit came to, for as long as it may be sent again. */
 export interface RecentCommit {
