@@ -14,6 +14,8 @@ export type DirectAnswer =
 
 /** Tokens remembered at most. To have forgotten one costs a round trip. */
 const MAX = 10_000;
+/** How long nothing is tried that was refused. */
+const FORBIDDEN_MS = 60_000;
 const NO_ENTRIES: readonly Buffer[] = [];
 const HELD: DirectAnswer = { granted: false, taken: false };
 const UNCLEAR: DirectAnswer = { granted: false, taken: true };
@@ -27,7 +29,7 @@ export class DirectBegin {
   readonly #connection: ValkeyConnection;
   /** Who was refused has a place, so that something lies under the lease's key until its turn has come. */
   readonly #waiting = new Set<string>();
-  #allowed = true;
+  #allowedFrom = Number.NEGATIVE_INFINITY;
 
   constructor(connection: ValkeyConnection) {
     this.#connection = connection;
@@ -35,7 +37,8 @@ export class DirectBegin {
 
   /** Is it worth a try? On a cluster a transaction could not be sent on to where its slot has gone. */
   suits(token: string): boolean {
-    return this.#allowed && !this.#connection.cluster && !this.#waiting.has(token);
+    if (this.#connection.cluster || this.#waiting.has(token)) return false;
+    return performance.now() >= this.#allowedFrom;
   }
 
   /** What to ask for. */
@@ -72,9 +75,9 @@ export class DirectBegin {
     }
   }
 
-  /** What the server refuses here and allows in a script it would refuse each time. */
+  /** The server has refused what it allowed in a script, and would each time; or it was only about to be ready. */
   forbid(): void {
-    this.#allowed = false;
+    this.#allowedFrom = performance.now() + FORBIDDEN_MS;
   }
 
   /** The script has failed where this had taken the lease. */

@@ -9,6 +9,9 @@ export function hold(client: Redis | Cluster, alive: boolean): void {
   }
 }
 
+/** Characters put together at most: no text may be as long as all that a tick can send. */
+const MOST = 256 * 1024;
+
 /** What is written to one connection in one tick. */
 class Burst {
   readonly client: Redis;
@@ -24,6 +27,7 @@ class Burst {
       ? {
           write: (text) => {
             this.#text += text;
+            if (this.#text.length > MOST) this.#flush();
           },
         }
       : undefined;
@@ -39,6 +43,10 @@ class Burst {
   end(): void {
     this.open = false;
     this.#corked?.uncork();
+    this.#flush();
+  }
+
+  #flush(): void {
     const text = this.#text;
     this.#text = '';
     // Of a connection that was lost meanwhile every command has been told.

@@ -1,5 +1,5 @@
 import { Redis } from 'iovalkey';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { Begun } from '../../../src/storage/state-storage.js';
 import { failure, freshPrefix, keyOf, Storages, startValkey, type ValkeyServer } from './support.js';
 
@@ -102,6 +102,15 @@ describe('a lease that nobody has', () => {
   });
 });
 
+it('what is sent in one tick arrives, however much', async () => {
+  const storage = storages.make({ url: url() });
+  const keys = Array.from({ length: 60 }, (_, i) => keyOf(`large${i}`));
+  const value = (i: number) => JSON.stringify(`${i} ä €`.repeat(10_000));
+  await Promise.all(keys.map((each, i) => storage.commit(each, [{ op: 'set', field: 'v', value: value(i) }])));
+  const begins = await Promise.all(keys.map((each) => storage.begin(each, { token: 't', leaseMs: LONG })));
+  expect(begins.every((begun, i) => recordOf(begun)?.fields.get('v') === value(i))).toBe(true);
+});
+
 describe('anything else is left to the script', () => {
   it('a lease that is held, and then the place of who was refused', async () => {
     const keyPrefix = freshPrefix();
@@ -135,7 +144,7 @@ describe('anything else is left to the script', () => {
     expect(await admin.exists(`${record}:lease`)).toBe(0);
   });
 
-  it('a user who may not have transactions, who is asked for none after that', async () => {
+  it('a user who may not have transactions, who is asked for none in the next minute', async () => {
     await admin.acl('SETUSER', 'plain', 'reset', 'on', '>pw', '~*', '+@all', '-exec');
     const storage = storages.make({ url: url('plain:pw@') });
     await storage.commit(key, [{ op: 'log', entry: '1' }]);
@@ -144,6 +153,12 @@ describe('anything else is left to the script', () => {
     const { scripts } = await asked(() => storage.begin(key, { token: 'u', leaseMs: LONG, log: 1 }));
     expect(scripts).toBe(1);
     expect(await admin.info('commandstats')).not.toContain('cmdstat_multi');
+    await storage.commit(key, [], { lease: { token: 'u' } });
+    // The server may have been loading its data, and be ready by now.
+    const later = vi.spyOn(performance, 'now').mockReturnValue(performance.now() + 61_000);
+    await storage.begin(key, { token: 'v', leaseMs: LONG });
+    later.mockRestore();
+    expect(await admin.info('commandstats')).toContain('cmdstat_multi');
   });
 
   it('a server without memory for it', async () => {
