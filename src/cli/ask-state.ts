@@ -3,6 +3,7 @@ import { BACKENDS, type BackendName } from '../storage/open-storage.js';
 import { type Interview, type TextQuestion, usage } from './interview.js';
 import { nameProblem } from './scaffold/names.js';
 import { STATE_DEFAULTS, type StateAnswers } from './scaffold/state-answers.js';
+import { durationIn } from './state/texts.js';
 
 /** The flags that say where conversations are kept. */
 export interface StateFlags {
@@ -76,7 +77,7 @@ export async function askState(
   const before = String(present?.ttl ?? 'none');
   const ttl = await interview.text({
     flag: '--ttl',
-    message: 'Forget a conversation after how many seconds (none: never)?',
+    message: 'Forget a conversation after how long (seconds, or 30m, 24h, 7d; none: never)?',
     given: flags.ttl,
     initial: before,
     // What is written there may refer to the environment.
@@ -95,7 +96,7 @@ export async function askState(
 function ttlAnswer(ttl: string, present: StateAnswers | undefined): Pick<StateAnswers, 'ttl'> {
   if (ttl === String(present?.ttl)) return { ttl: present?.ttl };
   if (ttl === 'none') return present?.ttl === undefined ? {} : { ttl };
-  return { ttl: Number(ttl) };
+  return { ttl: secondsOf(ttl) };
 }
 
 type Check = NonNullable<TextQuestion['check']>;
@@ -119,10 +120,15 @@ async function checkOf(name: keyof typeof STATE_DEFAULTS): Promise<Check> {
 }
 
 function ttlProblem(text: string): string | undefined {
-  const seconds = /^[1-9]\d*$/.test(text) ? Number(text) : Number.NaN;
-  return text === 'none' || seconds <= MAX_TTL
+  const seconds = secondsOf(text);
+  return text === 'none' || (Number.isInteger(seconds) && seconds >= 1 && seconds <= MAX_TTL)
     ? undefined
-    : `${JSON.stringify(text)} is neither a whole number of seconds from 1 to ${MAX_TTL} nor none`;
+    : `${JSON.stringify(text)} is neither a whole number of seconds from 1 to ${MAX_TTL}, nor a time such as 30m, 24h or 7d, nor none`;
+}
+
+/** Seconds of `7200`, `2h`; `NaN` where it is neither. */
+function secondsOf(text: string): number {
+  return /^\d+$/.test(text) ? Number(text) : (durationIn(text) ?? Number.NaN) / 1000;
 }
 
 /** Is this text the name of a backend? */

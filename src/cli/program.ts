@@ -210,7 +210,7 @@ function scaffoldOptions(command: Command): Command {
     .option('--url <url>', 'the Valkey server; ${NAME:default} reads the environment')
     .option('--key-prefix <text>', 'what the keys in Valkey begin with')
     .option('--storage-dir <dir>', 'the directory for file storage')
-    .option('--ttl <seconds>', 'forget conversations nobody has written to for so long, or none')
+    .option('--ttl <time>', 'forget conversations nobody has written to for so long: seconds, or 30m, 24h, 7d; or none')
     .option(...YES)
     .option(...FORCE)
     .option(...DRY_RUN)

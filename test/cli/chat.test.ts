@@ -238,7 +238,7 @@ describe('agentup chat at a terminal', () => {
     expect(status).toBe(0);
   });
 
-  it('shows no control character of what users have said', async () => {
+  it('shows no control character of what users have said, nor of what the agent says', async () => {
     const input = 'remember that \u001b]0;owned\u0007\u009b2J\u202e it is\n';
     expect((await runHere(['chat', '--context', 'tty-escape'], { cwd, input })).status).toBe(0);
     await chat(['--context', 'tty-escape', '--skill', 'assistant'], async (typist) => {
@@ -246,6 +246,8 @@ describe('agentup chat at a terminal', () => {
       await typist.sees('user: remember that �]0;owned��2J� it is');
       typist.type(`/vars${KEYS.enter}`);
       await typist.sees('\\u001b]0;owned\\u0007�2J� it is');
+      typist.type(`hello${KEYS.enter}`);
+      await typist.sees('Before that you said "remember that �]0;owned��2J� it is"');
       typist.type(`/quit${KEYS.enter}`);
       await typist.exited;
       for (const raw of ['\u001b]0;', '\u009b', '\u202e']) expect(typist.shown).not.toContain(raw);

@@ -139,6 +139,8 @@ describe('agentup init', () => {
     [['--template', 'nothing'], '--template'],
     [['--ttl', '0'], '--ttl'],
     [['--ttl', '1.5'], '--ttl'],
+    [['--ttl', '1.5s'], '--ttl'],
+    [['--ttl', '2w'], '--ttl'],
     [['--storage', 'file', '--url', 'valkey://x'], '--url'],
     [['--storage', 'valkey', '--url', 'localhost'], 'write valkey:// before it: valkey://host:6379'],
     [['--storage', 'valkey', '--url', 'valkey://ana:12/3@h'], 'percent-encode it'],
@@ -193,7 +195,7 @@ describe('agentup init at a terminal', () => {
       await typist.sees('Forget a conversation');
       typist.type(`soon${KEYS.enter}`);
       await typist.sees('neither a whole number');
-      typist.type(`${'\u007f'.repeat(4)}3600${KEYS.enter}`);
+      typist.type(`${'\u007f'.repeat(4)}1h${KEYS.enter}`);
       await typist.sees('npm run chat');
       expect(await typist.exited).toBe(0);
     } finally {

@@ -3,6 +3,7 @@ import type { Reply } from '../../agent/agent.js';
 import { placeOf } from '../../agent/place-of.js';
 import { isAgentUpError } from '../../errors.js';
 import { reportError } from '../report-error.js';
+import { shownLines } from '../state/texts.js';
 import type { Terminal } from '../terminal.js';
 import type { ChatSession } from './session.js';
 
@@ -29,6 +30,11 @@ export async function answer(text: string, session: ChatSession, terminal: Termi
 function placeIn(directory: string, error: unknown): string | undefined {
   const { file, line, column } = isAgentUpError(error) ? { file: undefined } : placeOf(error, directory);
   return file === undefined ? undefined : `${relative(directory, file)}:${line}:${column}`;
+}
+
+/** A reply as it is shown: at a terminal nothing in it moves the cursor or colours the screen. */
+export function replyText({ text }: Reply, terminal: Terminal): string {
+  return terminal.stdout.isTTY ? shownLines(text).join('\n') : text;
 }
 
 function isJson(value: unknown): boolean {

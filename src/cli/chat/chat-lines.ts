@@ -1,7 +1,7 @@
 import { createInterface } from 'node:readline';
 import { EXIT, type ExitCode } from '../exit-codes.js';
 import type { Terminal } from '../terminal.js';
-import { answer } from './answer.js';
+import { answer, replyText } from './answer.js';
 import type { ChatSession } from './session.js';
 
 /**
@@ -14,7 +14,7 @@ export async function chatLines(session: ChatSession, terminal: Terminal, json: 
     if (line.trim() === '') continue;
     try {
       const reply = await answer(line, session, terminal, json);
-      if (!json) terminal.result(reply.text);
+      if (!json) terminal.result(replyText(reply, terminal));
     } catch {
       status = EXIT.failed;
     }

@@ -2,7 +2,7 @@ import { createInterface, type Interface } from 'node:readline';
 import { EXIT, type ExitCode } from '../exit-codes.js';
 import { reportError } from '../report-error.js';
 import type { Terminal } from '../terminal.js';
-import { answer } from './answer.js';
+import { answer, replyText } from './answer.js';
 import type { ChatSession } from './session.js';
 import { completions, runSlashCommand } from './slash-commands.js';
 
@@ -148,7 +148,8 @@ async function speak(text: string, session: ChatSession, terminal: Terminal): Pr
   };
   try {
     const reply = await answer(text, session, terminal).finally(clear);
-    terminal.result(terminal.stdout.isTTY ? `${green(bold(reply.skillId))} ${dim('›')} ${reply.text}` : reply.text);
+    const said = replyText(reply, terminal);
+    terminal.result(terminal.stdout.isTTY ? `${green(bold(reply.skillId))} ${dim('›')} ${said}` : said);
   } catch {
     // `answer` has shown it, and the chat goes on.
   }

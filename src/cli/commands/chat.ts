@@ -4,7 +4,7 @@ import type { Agent } from '../../agent/agent.js';
 import { createAgent } from '../../agent/create-agent.js';
 import { findConfig } from '../../config/index.js';
 import { stderrLogger } from '../../logger.js';
-import { answer } from '../chat/answer.js';
+import { answer, replyText } from '../chat/answer.js';
 import { chatLines } from '../chat/chat-lines.js';
 import { announce, chatTerminal } from '../chat/chat-terminal.js';
 import { ChatSession } from '../chat/session.js';
@@ -66,7 +66,7 @@ async function converse(
   if (once === undefined) return chatLines(session, terminal, json);
   try {
     const reply = await answer(once, session, terminal, json);
-    if (!json) terminal.result(reply.text);
+    if (!json) terminal.result(replyText(reply, terminal));
     return EXIT.done;
   } catch (error) {
     return exitCodeOf(error);

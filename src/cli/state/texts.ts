@@ -3,13 +3,17 @@ import { usage } from '../interview.js';
 
 const UNITS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
-/** Milliseconds of `90s`, `30m`, `24h`, `7d`; fractions count. @throws USAGE naming the flag */
-export function durationOf(text: string, flag: string): number {
+/** Milliseconds of `90s`, `30m`, `24h`, `7d`; fractions count. `undefined` where it is no time. */
+export function durationIn(text: string): number | undefined {
   const [, number = '', unit = ''] = /^(\d+(?:\.\d+)?)([smhd])$/.exec(text) ?? [];
   const ms = Number(number) * (UNITS[unit] ?? Number.NaN);
-  if (number === '' || !Number.isFinite(ms)) {
-    throw usage(`${flag}: ${JSON.stringify(text)} is no time; write 90s, 30m, 24h or 7d`, flag);
-  }
+  return number === '' || !Number.isFinite(ms) ? undefined : ms;
+}
+
+/** The same of a flag. @throws USAGE naming it */
+export function durationOf(text: string, flag: string): number {
+  const ms = durationIn(text);
+  if (ms === undefined) throw usage(`${flag}: ${JSON.stringify(text)} is no time; write 90s, 30m, 24h or 7d`, flag);
   return ms;
 }
 
