@@ -35,9 +35,12 @@ export class DirectBegin {
     this.#connection = connection;
   }
 
-  /** Is it worth a try? On a cluster a transaction could not be sent on to where its slot has gone. */
+  /**
+   * Is it worth a try? On a cluster a transaction could not be sent on to where its slot has gone, and on somebody's
+   * client its EXEC would end what they WATCH.
+   */
   suits(token: string): boolean {
-    if (this.#connection.cluster || this.#waiting.has(token)) return false;
+    if (this.#connection.cluster || this.#connection.foreign || this.#waiting.has(token)) return false;
     return performance.now() >= this.#allowedFrom;
   }
 

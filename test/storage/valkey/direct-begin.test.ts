@@ -144,6 +144,17 @@ describe('anything else is left to the script', () => {
     expect(await admin.exists(`${record}:lease`)).toBe(0);
   });
 
+  it('whatever goes by a client of the user, who may be watching keys on it', async () => {
+    const client = new Redis({ port: server.port });
+    const storage = storages.make({ client });
+    const watched = freshPrefix();
+    await client.watch(watched);
+    expect((await storage.begin(key, { token: 't', leaseMs: LONG })).busy).toBe(false);
+    await admin.set(watched, 'theirs');
+    expect(await client.multi().set(watched, 'mine').exec()).toBeNull();
+    client.disconnect();
+  });
+
   it('a user who may not have transactions, who is asked for none in the next minute', async () => {
     await admin.acl('SETUSER', 'plain', 'reset', 'on', '>pw', '~*', '+@all', '-exec');
     const storage = storages.make({ url: url('plain:pw@') });
