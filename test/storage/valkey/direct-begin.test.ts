@@ -144,6 +144,19 @@ describe('anything else is left to the script', () => {
     expect(await admin.exists(`${record}:lease`)).toBe(0);
   });
 
+  it('a record that is damaged, and whoever asked meanwhile is told the same', async () => {
+    const keyPrefix = freshPrefix();
+    const [first, second] = [storages.make({ url: url(), keyPrefix }), storages.make({ url: url(), keyPrefix })];
+    await Promise.all([first.ping(), second.ping()]);
+    await admin.hset(`${keyPrefix}{contexts/:c1}`, '', 'precious');
+    const refused = failure(first.begin(key, { token: 'first', leaseMs: LONG }));
+    // Behind the transaction of the first, and before it gives back what that took.
+    await second.begin(key, { token: 'second', leaseMs: LONG }).catch(() => {});
+    expect((await refused).code).toBe('RECORD_CORRUPT');
+    expect((await failure(second.begin(key, { token: 'second', leaseMs: LONG }))).code).toBe('RECORD_CORRUPT');
+    expect(await admin.pttl(`${keyPrefix}{contexts/:c1}:lease`)).toBeLessThan(1_000);
+  });
+
   it('whatever goes by a client of the user, who may be watching keys on it', async () => {
     const client = new Redis({ port: server.port });
     const storage = storages.make({ client });
