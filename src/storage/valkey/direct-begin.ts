@@ -2,23 +2,22 @@ import { encodeName } from '../keys.js';
 import type { BeginOptions, StateRecord } from '../state-storage.js';
 import type { Step } from './call.js';
 import { duration, parseSnapshot } from './record-codec.js';
-import { script } from './scripts.js';
 import type { ValkeyConnection } from './valkey-connection.js';
 import { leaseKey, logKey, repliesKey } from './valkey-keys.js';
 
 /** What came of it. */
 export type DirectAnswer =
   | { readonly granted: true; readonly found: StateRecord | undefined }
-  /** The script is to be asked. `taken`: with a lease in hand, which is to be given back where that fails. */
-  | { readonly granted: false; readonly taken: boolean };
+  /** The script is to be asked. `held`: because somebody has the lease, maybe this token. */
+  | { readonly granted: false; readonly held: boolean };
 
 /** Tokens remembered at most. To have forgotten one costs a round trip. */
 const MAX = 10_000;
 /** How long nothing is tried that was refused. */
 const FORBIDDEN_MS = 60_000;
 const NO_ENTRIES: readonly Buffer[] = [];
-const HELD: DirectAnswer = { granted: false, taken: false };
-const UNCLEAR: DirectAnswer = { granted: false, taken: true };
+const HELD: DirectAnswer = { granted: false, held: true };
+const UNCLEAR: DirectAnswer = { granted: false, held: false };
 
 /**
  * Takes leases that nobody has by plain commands in one transaction, for a third of the server's time that the script
@@ -81,13 +80,5 @@ export class DirectBegin {
   /** The server has refused what it allowed in a script, and would each time; or it was only about to be ready. */
   forbid(): void {
     this.#allowedFrom = performance.now() + FORBIDDEN_MS;
-  }
-
-  /** The script has failed where this had taken the lease. */
-  async giveBack(record: string, token: string): Promise<void> {
-    const release = this.#connection.run(script('release'), [leaseKey(record)], [encodeName(token)], {
-      repeatable: true,
-    });
-    await release.catch(() => {});
   }
 }

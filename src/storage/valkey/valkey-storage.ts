@@ -63,7 +63,7 @@ export class ValkeyStorage implements StateStorage {
   readonly #replicated: boolean;
   readonly #held: HeldLeases;
   readonly #direct: DirectBegin;
-  readonly #lost = new LostLeases((key, token) => this.#commit(key, [], { lease: { token } }));
+  readonly #lost = new LostLeases((key, token) => this.#release(key, token));
   #closing: Promise<void> | undefined;
 
   /** @throws INVALID_ARGUMENT, TTL_INVALID */
@@ -237,22 +237,30 @@ export class ValkeyStorage implements StateStorage {
     const record = this.#keys.record(key);
     const args = [encodeName(token), duration(leaseMs), String(log), String(RESERVATION_MS)];
     if (idempotencyKey !== undefined) args.push(idempotencyKey);
-    const taken = direct?.granted === false && direct.taken;
     const since = performance.now();
     try {
       const reply = await this.#connection.run(script('begin'), this.#keysOf(record), args, { repeatable: true });
       this.#lost.giveBack();
       this.#direct.told(token, typeof reply !== 'number');
-      if (taken) this.#direct.forbid();
+      if (direct?.granted === false && !direct.held) this.#direct.forbid();
       if (typeof reply === 'number') return { busy: true, retryAfterMs: reply };
       const found = parseRecord(reply, key);
       if (found) this.#index.saw(record);
       if (this.#connection.cluster) this.#held.granted(token, since, leaseMs, found);
       return { busy: false, record: found };
     } catch (error) {
-      if (taken && !isAgentUpError(error, 'STORAGE_UNAVAILABLE')) await this.#direct.giveBack(record, token);
+      // The transaction may have taken the lease, or one before it whose answer was lost.
+      if (direct && !isAgentUpError(error, 'STORAGE_UNAVAILABLE')) {
+        await this.#release(key, token).catch(() => this.#lost.lose(key, token, leaseMs));
+      }
       throw scriptError(error, key, args);
     }
+  }
+
+  /** Gives back a lease, whatever the record is like. */
+  #release(key: RecordKey, token: string): Promise<unknown> {
+    const lease = leaseKey(this.#keys.record(key));
+    return this.#connection.run(script('release'), [lease], [encodeName(token)], { repeatable: true });
   }
 
   async #commit(key: RecordKey, changes: readonly Change[], given: CommitOptions): Promise<Committed | Refused> {

@@ -24,7 +24,7 @@ async function pair() {
   const lossy = storages.make({ url: proxy.url, keyPrefix, timeoutMs: 1_000 });
   const sound = storages.make({ url: server.url, keyPrefix });
   await lossy.ping();
-  return { lossy, sound };
+  return { lossy, sound, keyPrefix };
 }
 
 const changes = [
@@ -185,6 +185,24 @@ describe('a lease', () => {
     proxy.lose(1);
     await lossy.commit(key, [], { lease: { token: 't' } });
     expect(await sound.begin(key, { token: 'other', leaseMs: 60_000 })).toMatchObject({ busy: false });
+  });
+
+  it.each([
+    ['once', 1, 'RECORD_CORRUPT'],
+    ['for good', 1_000, 'STORAGE_UNAVAILABLE'],
+  ])('whose grant was lost %s is given back, also of a record that is damaged', async (_, count, code) => {
+    const { lossy, sound, keyPrefix } = await pair();
+    const key = keyOf('l4');
+    const admin = new Redis(server.url);
+    await admin.hset(`${keyPrefix}{contexts/:l4}`, '', 'precious');
+    proxy.lose(count);
+    expect((await failure(lossy.begin(key, { token: 't', leaseMs: 60_000 }))).code).toBe(code);
+    proxy.lose(0);
+    await lossy.begin(keyOf('elsewhere'), { token: 'u', leaseMs: 1 });
+    await expect
+      .poll(async () => (await failure(sound.begin(key, { token: 'other', leaseMs: 60_000 }))).code)
+      .toBe('RECORD_CORRUPT');
+    admin.disconnect();
   });
 });
 
