@@ -37,7 +37,7 @@ export function parseAttributes(text: string): Attributes | undefined {
   const dropped = words.number();
   const ttl = words.next();
   const createdAt = words.number();
-  if (words.ended) return undefined;
+  if (words.ended || Number.isNaN(version + updatedAt + expires + kept + dropped + createdAt)) return undefined;
   const owner = words.next();
   return {
     version,

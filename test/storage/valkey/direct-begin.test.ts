@@ -130,6 +130,7 @@ describe('anything else is left to the script', () => {
 
   it.each([
     ['the system field is not ours', (name: string) => admin.hset(name, '', 'precious')],
+    ['the system field has words for numbers', (name: string) => admin.hset(name, '', '1 2 0 one 0 - 2 ')],
     ['the log is missing', (name: string) => admin.del(`${name}:log`)],
     ['the log is no list', (name: string) => admin.set(`${name}:log`, 'precious')],
     ['the replies are no hash', (name: string) => admin.set(`${name}:replies`, 'precious')],
