@@ -13,6 +13,7 @@ import type { Script } from './scripts.js';
 import { Bursts, hold } from './sockets.js';
 import {
   isPassing,
+  isQueued,
   isRoleChange,
   isTimeout,
   replyCode,
@@ -233,6 +234,12 @@ export class ValkeyConnection {
   #answered(call: Call, reply: unknown): void {
     const { link, wrote } = call;
     if (link) link.replies++;
+    if (isQueued(reply)) {
+      // On a connection of our own nobody would ever execute it.
+      this.#drop(link);
+      this.#refused(call, new Error('a transaction is open on its connection'));
+      return;
+    }
     if (wrote && this.#waits && !call.settled && wrote(reply)) {
       call.reply = reply;
       call.done = true;

@@ -1,5 +1,7 @@
 import { AgentUpError, type ErrorCode } from '../../errors.js';
 
+const QUEUED = Buffer.from('QUEUED');
+
 /** First words of replies that say "not now": nothing was done, and asking again soon may succeed. */
 const PASSING = new Set(['LOADING', 'CLUSTERDOWN', 'TRYAGAIN', 'MASTERDOWN', 'BUSY']);
 
@@ -63,6 +65,11 @@ export function replyCode(error: unknown): string | undefined {
 /** Did the server only say "not now", having done nothing? */
 export function isPassing(error: unknown): boolean {
   return PASSING.has(replyCode(error) ?? '');
+}
+
+/** Was it put off to the end of a transaction that somebody has left open? No answer of ours is this word. */
+export function isQueued(reply: unknown): boolean {
+  return reply instanceof Buffer && reply.length === QUEUED.length && reply.equals(QUEUED);
 }
 
 /** Did the client refuse to send it, so that it cannot have been done? */

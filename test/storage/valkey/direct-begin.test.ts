@@ -186,6 +186,16 @@ describe('anything else is left to the script', () => {
     expect(await admin.info('commandstats')).toContain('cmdstat_multi');
   });
 
+  it('a server that begins transactions and ends none', async () => {
+    const odd = await startValkey(['--rename-command', 'EXEC', '']);
+    const storage = storages.make({ url: `valkey://127.0.0.1:${odd.port}` });
+    expect(await storage.begin(key, { token: 't', leaseMs: LONG })).toEqual({ busy: false, record: undefined });
+    const lease = { token: 't' };
+    expect(await storage.commit(key, [{ op: 'touch' }], { lease })).toMatchObject({ committed: true, version: 1 });
+    await storage.close();
+    await odd.stop();
+  });
+
   it('a server without memory for it', async () => {
     const full = await startValkey(['--maxmemory', '1']);
     const storage = storages.make({ url: `valkey://127.0.0.1:${full.port}` });

@@ -221,6 +221,23 @@ describe('a client that is not ours', () => {
     client.disconnect();
   });
 
+  it('and has a transaction open does not answer before that is over', async () => {
+    const client = new Redis(server.url);
+    const storage = storages.make({ client });
+    const key = keyOf('f2');
+    await storage.ping();
+    await client.multi({ pipeline: false });
+    const begun = storage.begin(key, { token: 't', leaseMs: 5_000 });
+    const committed = storage.commit(key, changes);
+    const [answer] = await Promise.all([Promise.race([committed, delay(40)]), client.get('x')]);
+    expect(answer).toBeUndefined();
+    await client.exec();
+    expect(await begun).toEqual({ busy: false, record: expect.objectContaining({ version: 1 }) });
+    expect(await committed).toMatchObject({ committed: true, version: 1 });
+    expect((await storage.read(key))?.fields.get('n')).toBe('1');
+    client.disconnect();
+  });
+
   it('and was closed by its owner is an error at once', async () => {
     const client = new Redis(server.url);
     const storage = storages.make({ client });
