@@ -1,4 +1,5 @@
 import type { ConnectionOptions } from 'node:tls';
+import type { Cluster, Redis } from 'iovalkey';
 import { checkObject } from '../../check-object.js';
 import { AgentUpError } from '../../errors.js';
 import { type Logger, silentLogger } from '../../logger.js';
@@ -75,6 +76,12 @@ export function checkedOptions(options: ValkeyStorageOptions): CheckedOptions {
       fix: 'give a Redis or Cluster of iovalkey, or a url in its place',
     });
   }
+  if (client && givesNumbersAsTexts(client)) {
+    throw new AgentUpError('INVALID_ARGUMENT', 'client has stringNumbers, which makes texts of numbers', {
+      argument: 'client',
+      fix: 'make the client without `stringNumbers`',
+    });
+  }
   if (client !== undefined && cluster) {
     throw new AgentUpError('INVALID_ARGUMENT', 'cluster belongs to a url; a client is one of a cluster or is not', {
       argument: 'cluster',
@@ -86,4 +93,9 @@ export function checkedOptions(options: ValkeyStorageOptions): CheckedOptions {
   if (durability) checkCount(durability.replicas, 'durability.replicas', 1);
   const target = client ?? (cluster ? parseClusterUrl(url) : parseValkeyUrl(url));
   return { target, keyPrefix, ttl, timeoutMs, durability, tls, logger };
+}
+
+function givesNumbersAsTexts(client: ValkeyClient): boolean {
+  const options = client.isCluster ? (client as Cluster).options.redisOptions : (client as Redis).options;
+  return options?.stringNumbers === true;
 }

@@ -1,4 +1,4 @@
-import { Redis } from 'iovalkey';
+import { Cluster, Redis } from 'iovalkey';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ValkeyStorage } from '../../../src/storage/valkey/valkey-storage.js';
 import { failure, freshPrefix, keyOf, printed, Storages, startValkey, type ValkeyServer } from './support.js';
@@ -196,6 +196,8 @@ describe('options', () => {
   it.each([
     [{}],
     [{ url: 'valkey://h', client: new Redis({ lazyConnect: true }) }],
+    [{ client: new Redis({ lazyConnect: true, stringNumbers: true }) }],
+    [{ client: new Cluster([], { lazyConnect: true, redisOptions: { stringNumbers: true } }) }],
     [{ url: 'http://user:hunter2@h' }],
     [{ url: 'not a url hunter2' }],
     [{ url: 'valkey://h/one' }],
