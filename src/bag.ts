@@ -41,3 +41,34 @@ export class Bag<Value> {
     return this.#places.map(({ value }) => value);
   }
 }
+
+/**
+ * The same by key. The tables of a `Map` leave their trail here too, of keys and emptied cells: nothing of a value is
+ * kept that has been deleted.
+ */
+export class KeyedBag<Value> {
+  readonly #cells = new Map<string, { value: Value | undefined }>();
+
+  get size(): number {
+    return this.#cells.size;
+  }
+
+  get(key: string): Value | undefined {
+    return this.#cells.get(key)?.value;
+  }
+
+  /** In place of what is there. */
+  set(key: string, value: Value): void {
+    const cell = this.#cells.get(key);
+    if (cell) cell.value = value;
+    else this.#cells.set(key, { value });
+  }
+
+  /** Nothing, where there is none. */
+  delete(key: string): void {
+    const cell = this.#cells.get(key);
+    if (!cell) return;
+    cell.value = undefined;
+    this.#cells.delete(key);
+  }
+}

@@ -1,8 +1,9 @@
+import { KeyedBag } from '../bag.js';
 import { keyText, type RecordKey } from '../storage/keys.js';
 
 /** Loads under way in this process: who wants the same at the same time waits for the one that is. */
 export class SingleFlight {
-  readonly #running = new Map<string, Promise<unknown>>();
+  readonly #running = new KeyedBag<Promise<unknown>>();
 
   once<T>(key: RecordKey, load: () => Promise<T>): Promise<T> {
     const name = keyText(key);
