@@ -1,3 +1,4 @@
+import { KeyedBag } from '../bag.js';
 import { AgentUpError } from '../errors.js';
 import type { BeginOptions, Committed } from '../storage/state-storage.js';
 
@@ -22,9 +23,6 @@ export interface Stop {
   hear(callback: (error: unknown) => void): () => void;
 }
 
-/** Lines kept to be used again. */
-const MAX_EMPTY = 1_000;
-
 interface Waiting {
   /** How it would begin; absent where it takes no lease. */
   readonly asks: BeginOptions | undefined;
@@ -32,7 +30,7 @@ interface Waiting {
 }
 
 interface Line {
-  /** Turns that run or wait; none where the line is only kept to be used again. */
+  /** Turns that run or wait. */
   size: number;
   /** Who comes next, in their order. */
   readonly waiting: Waiting[];
@@ -40,12 +38,7 @@ interface Line {
 
 /** Turns of this process that wait for one conversation: first come, first served. */
 export class TurnQueue {
-  /**
-   * Made anew when many are empty, and nothing is deleted from it: a `Map` that is filled and emptied all the time
-   * leaves a trail of tables behind, see `Bag`.
-   */
-  #lines = new Map<string, Line>();
-  #empty = 0;
+  readonly #lines = new KeyedBag<Line>();
 
   /**
    * Takes the place of the turn that runs, or waits at most `waitMs` for those of `text` that came before. Who has
@@ -63,11 +56,6 @@ export class TurnQueue {
     const line = this.#lines.get(text);
     if (!line) {
       this.#lines.set(text, { size: 1, waiting: [] });
-      return undefined;
-    }
-    if (line.size === 0) {
-      line.size = 1;
-      this.#empty--;
       return undefined;
     }
     stop?.check();
@@ -100,7 +88,7 @@ export class TurnQueue {
 
   /** Would one that enters have to wait? */
   has(text: string): boolean {
-    return (this.#lines.get(text)?.size ?? 0) > 0;
+    return this.#lines.get(text) !== undefined;
   }
 
   /** How the next turn would begin, where one waits. */
@@ -115,20 +103,12 @@ export class TurnQueue {
    */
   leave(text: string, passing?: Passing): boolean {
     const line = this.#lines.get(text);
-    if (!line || line.size === 0) return passing === undefined;
-    if (--line.size === 0 && ++this.#empty > MAX_EMPTY) this.#clear();
+    if (!line) return passing === undefined;
+    if (--line.size === 0) this.#lines.delete(text);
     const next = line.waiting.shift();
     const meant = passing !== undefined && next?.asks?.token === passing.token;
     next?.enter(meant ? passing.begun : undefined);
     return meant || passing === undefined;
-  }
-
-  /** Forgets the lines in which nobody is. */
-  #clear(): void {
-    const lines = new Map<string, Line>();
-    for (const [text, line] of this.#lines) if (line.size > 0) lines.set(text, line);
-    this.#lines = lines;
-    this.#empty = 0;
   }
 }
 
