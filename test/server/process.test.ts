@@ -1,6 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { rm } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { TaskState } from '@a2a-js/sdk';
@@ -86,7 +88,7 @@ async function start(backend: string, args: readonly string[] = ['--port', '0'])
   );
   await project.write({
     'skills.mjs': SKILLS,
-    'agent_config.yaml': `agent: { default_skill: count }\nskills:\n${skills.join('\n')}\nstate: ${state}\nserver: { stop_timeout: 2 }\n`,
+    'agent_config.yaml': `agent: { default_skill: count }\nskills:\n${skills.join('\n')}\nstate: ${state}\nserver: { stop_timeout: 2, push_hosts: [127.0.0.1] }\n`,
   });
   const child = spawn(process.execPath, [BIN, 'run', ...args], { cwd: project.directory, stdio: 'pipe' });
   children.add(child);
@@ -230,6 +232,32 @@ describe.each(['file', 'valkey'])('agentup run, on %s', (backend) => {
     const begin = performance.now();
     expect(textIn(await say(await a2aClient(second.url), 'count', { contextId }))).toBe('2');
     expect(performance.now() - begin).toBeLessThan(1500);
+  });
+
+  it('told to stop, sends the news of a task that nobody is connected for, and waits for it', async () => {
+    const news: string[] = [];
+    // It takes its time, so that the second waits for the first.
+    const hook = createServer(async (incoming, response) => {
+      for await (const chunk of incoming) news.push(/TASK_STATE_[A-Z]+/.exec(String(chunk))?.[0] ?? '');
+      setTimeout(() => response.end(), 700);
+    }).listen(0, '127.0.0.1');
+    await once(hook, 'listening');
+    const url = `http://127.0.0.1:${(hook.address() as AddressInfo).port}/hook`;
+    const { url: address, child, ended, said } = await start(backend);
+    await project.write({ hang: '' });
+    const client = await a2aClient(address);
+    const config = { tenant: '', id: '', taskId: '', url, token: '', authentication: undefined };
+    await client.sendMessage({
+      ...request('hang'),
+      configuration: { acceptedOutputModes: [], returnImmediately: true, taskPushNotificationConfig: config },
+    });
+    await expect.poll(() => news).toEqual(['TASK_STATE_WORKING']);
+    child.kill('SIGTERM');
+    await said('stopping');
+    await rm(join(project.directory, 'hang'));
+    expect(await ended()).toBe(0);
+    expect(news).toEqual(['TASK_STATE_WORKING', 'TASK_STATE_COMPLETED']);
+    hook.close();
   });
 
   it('cancels a turn that does not end in time, gives its lease back, and still ends well', async () => {

@@ -20,6 +20,9 @@ import { GuardedRequestHandler } from './request-handler.js';
 import { TaskBuses } from './task-buses.js';
 import { StateTaskStore } from './task-store.js';
 
+/** Longest wait of a server that stops for its tasks to be written and told of, in milliseconds. */
+const MOST_FOR_NEWS_MS = 5000;
+
 export interface A2ARoutes {
   /** The card, which everyone may see. */
   readonly card: RequestHandler;
@@ -46,6 +49,7 @@ export function a2aRoutes(agent: Agent, url: () => string, contextIds: ContextId
   const gate = new ConversationGate(state.queue);
   const push =
     server.push_hosts.length > 0 ? new StatePushStore(storage, server.push_hosts, server.task_ttl) : undefined;
+  const sender = push && new PushSender(push, logger);
   const requestHandler = new GuardedRequestHandler(
     new DefaultRequestHandler(
       agentCardOf(agent, url()),
@@ -53,7 +57,7 @@ export function a2aRoutes(agent: Agent, url: () => string, contextIds: ContextId
       counted(executor, gate),
       new TaskBuses(),
       push,
-      push && new PushSender(push, logger),
+      sender,
       undefined,
       undefined,
       // A task that waits for an answer may wait for days: nothing of it stays in this process.
@@ -89,7 +93,13 @@ export function a2aRoutes(agent: Agent, url: () => string, contextIds: ContextId
     transports,
     call: jsonRpcCall(requestHandler, logger),
     stop: (timeoutMs) => executor.stop(timeoutMs),
-    leave: () => tasks.leave(),
+    leave: async () => {
+      const begun = performance.now();
+      // The SDK saves a task, and sends its news, after the turn has ended.
+      await tasks.ended(MOST_FOR_NEWS_MS);
+      await sender?.end(MOST_FOR_NEWS_MS - (performance.now() - begun));
+      await tasks.leave();
+    },
   };
 }
 

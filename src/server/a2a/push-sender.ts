@@ -8,6 +8,7 @@ import {
   V1PushNotificationSerializer,
 } from '@a2a-js/sdk/server';
 import type { Logger } from '../../logger.js';
+import { within } from '../../within.js';
 import { headersOf, type StatePushStore } from './push-store.js';
 
 /** Longest wait for whom a notification goes to, in milliseconds. */
@@ -29,6 +30,8 @@ export class PushSender implements PushNotificationSender {
   readonly #timeoutMs: number;
   /** By task, what was sent last. */
   readonly #last = new Map<string, Promise<void>>();
+  readonly #underWay = new Set<Promise<void>>();
+  #ended = false;
 
   constructor(store: StatePushStore, logger: Logger, timeoutMs = TIMEOUT_MS) {
     this.#store = store;
@@ -38,7 +41,29 @@ export class PushSender implements PushNotificationSender {
 
   async send(news: StreamResponse, context: ServerCallContext, task?: Task): Promise<void> {
     const taskId = taskIdOf(news);
-    if (!taskId) return;
+    if (!taskId || this.#ended) return;
+    const sent = this.#send(news, context, taskId, task);
+    this.#underWay.add(sent);
+    try {
+      await sent;
+    } finally {
+      this.#underWay.delete(sent);
+    }
+  }
+
+  /** Waits for what is under way, for so many milliseconds at most, and sends no more. Logs what that leaves unsent. */
+  async end(timeoutMs: number): Promise<void> {
+    await within(timeoutMs, this.#settled(), () => {});
+    this.#ended = true;
+    const left = this.#underWay.size;
+    if (left > 0) this.#logger.warn(`${left} notifications of tasks took too long to send and may not have arrived`);
+  }
+
+  async #settled(): Promise<void> {
+    while (this.#underWay.size > 0) await Promise.allSettled(this.#underWay);
+  }
+
+  async #send(news: StreamResponse, context: ServerCallContext, taskId: string, task?: Task): Promise<void> {
     const targets = await this.#store.loadWithMetadata(taskId, context);
     if (targets.length === 0) return;
     const before = this.#last.get(taskId) ?? Promise.resolve();

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { ListTasksRequest, ListTasksResponse } from '@a2a-js/sdk';
 import { Task, TaskState } from '@a2a-js/sdk';
 import type { ServerCallContext, TaskStore } from '@a2a-js/sdk/server';
@@ -29,6 +30,8 @@ export interface TaskStoreOptions {
 
 /** A task that works is written at most so often, in milliseconds. */
 const WORKING_EVERY_MS = 1000;
+/** How often a server that stops looks whether its tasks are written, in milliseconds. */
+const LOOK_EVERY_MS = 10;
 
 interface Working {
   readonly task: Task;
@@ -171,6 +174,13 @@ export class StateTaskStore implements TaskStore {
   async isCancelled(taskId: string, context: ServerCallContext): Promise<boolean> {
     const record = await (await this.#storage).read(taskKey(taskId, scopeOf(context)), { fields: ['task'] });
     return taskIn(record)?.status?.state === TaskState.TASK_STATE_CANCELED;
+  }
+
+  /** Waits until the end of each task that worked here has been written, for so many milliseconds at most. */
+  async ended(timeoutMs: number): Promise<void> {
+    const until = performance.now() + timeoutMs;
+    do await delay(LOOK_EVERY_MS);
+    while (this.#working.size + this.#beginning.size > 0 && performance.now() < until);
   }
 
   /** For when nothing works here any more: writes what could not be written, and says goodbye to other processes. */
