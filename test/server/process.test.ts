@@ -5,6 +5,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
+import { setTimeout as delay } from 'node:timers/promises';
 import { TaskState } from '@a2a-js/sdk';
 import { LegacyJsonRpcTransport } from '@a2a-js/sdk/compat/v0_3/client';
 import { Redis } from 'iovalkey';
@@ -342,5 +343,23 @@ describe('agentup run', () => {
     const client = await a2aClient(running.url);
     const failed = await say(client, 'count').catch((error: Error) => error);
     expect(JSON.stringify(failed instanceof Error ? failed.message : failed)).toContain('The memory of this agent');
+  });
+
+  it('told to stop while its storage answers nothing, still tells who waits that it failed', async () => {
+    const own = await startValkey();
+    const kept = valkey;
+    valkey = own;
+    const running = await start('valkey').finally(() => {
+      valkey = kept;
+    });
+    const client = await a2aClient(running.url);
+    const { contextId } = await say(client, 'count');
+    process.kill(own.pid, 'SIGSTOP');
+    const failed = say(client, 'count', { contextId }).catch((error: Error) => error.message);
+    await delay(300); // It has been let in, and waits for the storage.
+    running.child.kill('SIGTERM');
+    expect(JSON.stringify(await failed)).toContain('The memory of this agent');
+    expect(await running.ended()).toBe(0);
+    await own.stop();
   });
 });

@@ -20,7 +20,7 @@ import { GuardedRequestHandler } from './request-handler.js';
 import { TaskBuses } from './task-buses.js';
 import { StateTaskStore } from './task-store.js';
 
-/** Longest wait of a server that stops for its tasks to be written and told of, in milliseconds. */
+/** Longest wait of a server that stops for its tasks to be written, and then for news of them, in milliseconds. */
 const MOST_FOR_NEWS_MS = 5000;
 
 export interface A2ARoutes {
@@ -92,12 +92,14 @@ export function a2aRoutes(agent: Agent, url: () => string, contextIds: ContextId
     card,
     transports,
     call: jsonRpcCall(requestHandler, logger),
-    stop: (timeoutMs) => executor.stop(timeoutMs),
-    leave: async () => {
-      const begun = performance.now();
-      // The SDK saves a task, and sends its news, after the turn has ended.
+    stop: async (timeoutMs) => {
+      const late = await executor.stop(timeoutMs);
+      // The SDK writes how a task ended after its turn, and only then answers who waits for it.
       await tasks.ended(MOST_FOR_NEWS_MS);
-      await sender?.end(MOST_FOR_NEWS_MS - (performance.now() - begun));
+      return late;
+    },
+    leave: async () => {
+      await sender?.end(MOST_FOR_NEWS_MS);
       await tasks.leave();
     },
   };

@@ -58,6 +58,8 @@ export class StateTaskStore implements TaskStore {
   /** Tasks whose first state is being written, and how many have been. */
   readonly #beginning = new Set<string>();
   #saves = 0;
+  /** Loads and saves that have not ended. */
+  #calls = 0;
   readonly #unsaved = new UnsavedTasks();
   readonly #pulse: ServerPulse;
 
@@ -73,7 +75,11 @@ export class StateTaskStore implements TaskStore {
     this.#clock = clock;
   }
 
-  async save(task: Task, context: ServerCallContext): Promise<void> {
+  save(task: Task, context: ServerCallContext): Promise<void> {
+    return this.#counted(this.#save(task, context));
+  }
+
+  async #save(task: Task, context: ServerCallContext): Promise<void> {
     const key = taskKey(task.id, scopeOf(context));
     const name = nameOf(key);
     const known = this.#working.get(name);
@@ -145,7 +151,11 @@ export class StateTaskStore implements TaskStore {
   }
 
   /** A task that was at work in a server that is gone has failed; to who sends its message again it is as it was. */
-  async load(taskId: string, context: ServerCallContext): Promise<Task | undefined> {
+  load(taskId: string, context: ServerCallContext): Promise<Task | undefined> {
+    return this.#counted(this.#load(taskId, context));
+  }
+
+  async #load(taskId: string, context: ServerCallContext): Promise<Task | undefined> {
     const key = taskKey(taskId, scopeOf(context));
     const name = nameOf(key);
     const working = this.#working.get(name);
@@ -176,11 +186,20 @@ export class StateTaskStore implements TaskStore {
     return taskIn(record)?.status?.state === TaskState.TASK_STATE_CANCELED;
   }
 
+  async #counted<T>(call: Promise<T>): Promise<T> {
+    this.#calls++;
+    try {
+      return await call;
+    } finally {
+      this.#calls--;
+    }
+  }
+
   /** Waits until the end of each task that worked here has been written, for so many milliseconds at most. */
   async ended(timeoutMs: number): Promise<void> {
     const until = performance.now() + timeoutMs;
     do await delay(LOOK_EVERY_MS);
-    while (this.#working.size + this.#beginning.size > 0 && performance.now() < until);
+    while (this.#working.size + this.#calls > 0 && performance.now() < until);
   }
 
   /** For when nothing works here any more: writes what could not be written, and says goodbye to other processes. */
