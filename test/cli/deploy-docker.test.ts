@@ -85,6 +85,20 @@ describe('agentup deploy docker', () => {
     expect(await text('Dockerfile')).toContain('mkdir -p data/kept && chown node:node data/kept');
   });
 
+  it('gives running turns the time that the configuration gives them, and more for what comes after', async () => {
+    const grace = async () => (parse(await text('compose.yaml')) as Compose).services['agent']?.['stop_grace_period'];
+    await deploy(VALKEY);
+    expect(await grace()).toBe('35s');
+    await deploy(`${VALKEY}server: { stop_timeout: 120 }\n`, ['--force']);
+    expect(await grace()).toBe('145s');
+  });
+
+  it('writes a compose file that means the same to readers of YAML 1.1, where a bare yes is a boolean', async () => {
+    await deploy(VALKEY);
+    const written = await text('compose.yaml');
+    expect(parse(written, { version: '1.1' })).toEqual(parse(written));
+  });
+
   it('says again that nothing changes, does not replace what is there, and shows what it would do', async () => {
     expect(await deploy(VALKEY, ['--dry-run'])).toMatchObject({
       status: 0,

@@ -38,6 +38,7 @@ export async function run(options: DeployOptions, terminal: Terminal): Promise<E
       storageDir: storage_dir,
       urlVariable,
       variables: [...new Set(variables)],
+      stopTimeout: config.server.stop_timeout,
       anonymous: config.security.auth === 'none',
     },
     await readDeployTemplates(),

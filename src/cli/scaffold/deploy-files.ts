@@ -12,9 +12,14 @@ export interface DeployAnswers {
   readonly urlVariable: string | undefined;
   /** Further variables that the configuration reads and that have no default. */
   readonly variables: readonly string[];
+  /** Seconds that running turns have to end when the server stops. */
+  readonly stopTimeout: number;
   /** Nobody is asked who they are: the port is published on this machine only. */
   readonly anonymous: boolean;
 }
+
+/** What a stop takes at most once running turns had their time, in seconds. */
+const AFTER_TURNS_S = 25;
 
 /** The files under `templates/deploy`, as text. */
 export interface DeployTemplates {
@@ -32,7 +37,8 @@ export function deployFiles(answers: DeployAnswers, { dockerfile, dockerignore }
   ];
 }
 
-function composeFile({ imageName, backend, storageDir, urlVariable, variables, anonymous }: DeployAnswers): string {
+function composeFile(answers: DeployAnswers): string {
+  const { imageName, backend, storageDir, urlVariable, variables, stopTimeout, anonymous } = answers;
   const onValkey = backend === 'valkey';
   const environment = {
     ...(onValkey && { [urlVariable ?? 'VALKEY_URL']: 'valkey://valkey:6379' }),
@@ -50,8 +56,8 @@ function composeFile({ imageName, backend, storageDir, urlVariable, variables, a
     ...(Object.keys(environment).length > 0 && { environment }),
     ...(onValkey && { depends_on: { valkey: { condition: 'service_healthy' } } }),
     ...(backend === 'file' && { volumes: [`conversations:/app/${stateDirectory(storageDir)}`] }),
-    // Longer than server.stop_timeout, so that running turns can end.
-    stop_grace_period: '30s',
+    // So that running turns can end, and what is cancelled then.
+    stop_grace_period: `${stopTimeout + AFTER_TURNS_S}s`,
     read_only: true,
     tmpfs: ['/tmp'],
     security_opt: ['no-new-privileges:true'],
@@ -69,7 +75,7 @@ function composeFile({ imageName, backend, storageDir, urlVariable, variables, a
     services: { agent, ...(onValkey && { valkey }) },
     ...(backend !== 'memory' && { volumes: { conversations: {} } }),
   };
-  return `# Made by \`agentup deploy docker\`. Start: docker compose up --build\n${stringify(content, { lineWidth: 0 })}`;
+  return `# Made by \`agentup deploy docker\`. Start: docker compose up --build\n${stringify(content, { lineWidth: 0, compat: 'yaml-1.1' })}`;
 }
 
 /** Without `./` and what is behind the last `/`. */
