@@ -100,6 +100,17 @@ describe('push notifications', () => {
     await storage.close();
   });
 
+  it('are given up, and that is logged, where the storage cannot say whom they are for', async () => {
+    const storage = await openStorage({ backend: 'memory' });
+    const logged: string[] = [];
+    const logger = { ...silentLogger, warn: (...args: unknown[]) => void logged.push(args.map(String).join(' ')) };
+    const sender = new PushSender(new StatePushStore(storage, ['127.0.0.1'], 60), logger);
+    await storage.close();
+    const value = { taskId: 't1', contextId: 'c1', status: undefined, metadata: undefined };
+    await sender.send({ payload: { $case: 'statusUpdate', value } }, new ServerCallContext({}));
+    expect(logged).toEqual([expect.stringMatching(/STORAGE_CLOSED|closed.*of the task t1 cannot be read/)]);
+  });
+
   it('come with the message that makes the task', async () => {
     await using serving = await serve({ server: { push_hosts: ['127.0.0.1'] } });
     const client = await a2aClient(serving.url);

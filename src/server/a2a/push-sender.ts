@@ -64,7 +64,7 @@ export class PushSender implements PushNotificationSender {
   }
 
   async #send(news: StreamResponse, context: ServerCallContext, taskId: string, task?: Task): Promise<void> {
-    const targets = await this.#store.loadWithMetadata(taskId, context);
+    const targets = await this.#targets(taskId, context);
     if (targets.length === 0) return;
     const before = this.#last.get(taskId) ?? Promise.resolve();
     const sent = before.then(async () => {
@@ -73,6 +73,16 @@ export class PushSender implements PushNotificationSender {
     this.#last.set(taskId, sent);
     await sent;
     if (this.#last.get(taskId) === sent) this.#last.delete(taskId);
+  }
+
+  /** None where the storage fails, which is logged: the SDK would print it on the console. */
+  async #targets(taskId: string, context: ServerCallContext): Promise<StoredPushNotificationConfig[]> {
+    try {
+      return await this.#store.loadWithMetadata(taskId, context);
+    } catch (error) {
+      this.#logger.warn(error, `whom to notify of the task ${taskId} cannot be read, so nobody was`);
+      return [];
+    }
   }
 
   /** Never fails. */
