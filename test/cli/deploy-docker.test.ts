@@ -52,6 +52,8 @@ describe('agentup deploy docker', () => {
     // Also in the directories below: what is copied into an image, everybody who has the image can read.
     const ignored = (await text('.dockerignore')).split('\n');
     expect(ignored).toEqual(expect.arrayContaining(['**/.env', '**/.env.*', '**/.npmrc', '**/node_modules']));
+    // As `agentup state export` is shown to write them: the conversations of everybody.
+    expect(ignored).toEqual(expect.arrayContaining(['**/*.ndjson', '**/*.ndjson.gz']));
   });
 
   it('has the agent wait for a Valkey that keeps what it is told, and takes secrets from outside', async () => {
