@@ -127,6 +127,11 @@ describe('agentup deploy docker', () => {
     expect((await deploy(VALKEY)).stderr).not.toContain('from this machine');
   });
 
+  it('warns where the card would not know how clients reach the agent', async () => {
+    expect((await deploy(VALKEY)).stderr).toContain('server.url is not set');
+    expect((await deploy(`${VALKEY}server: { url: "https://pizza.example" }\n`)).stderr).not.toContain('server.url');
+  });
+
   it('refuses conversations outside the project, and warns of a memory that is lost and a url that is fixed', async () => {
     expect(await deploy('state: { storage_dir: ../elsewhere }\n')).toMatchObject({ status: 2 });
     expect(await deploy('state: { backend: memory }\n')).toMatchObject({

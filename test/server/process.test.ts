@@ -314,6 +314,12 @@ describe('agentup run', () => {
     expect(await project.agentup(['run', '--config', 'none.yaml'])).toMatchObject({ code: 3 });
   });
 
+  it('says so where the card names an address that nobody can call', async () => {
+    const running = await start('memory', ['--port', '0', '--host', '0.0.0.0', '--allow-anonymous']);
+    await running.said(`The card tells clients to call ${running.url}`);
+    await running.said('set server.url');
+  });
+
   it('serves a client of protocol 0.3', async () => {
     const running = await start('memory');
     const card = await (await fetch(`${running.url}/.well-known/agent-card.json`)).json();

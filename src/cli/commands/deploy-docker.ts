@@ -52,6 +52,9 @@ export async function run(options: DeployOptions, terminal: Terminal): Promise<E
       'state.url is fixed in the configuration. Write `url: "${VALKEY_URL:…}"`, or the agent looks for Valkey there.',
     );
   }
+  if (config.server.url === undefined) {
+    terminal.note('server.url is not set: write there where clients reach the agent, or its card leads nowhere.');
+  }
   const local = localDependencies(directory);
   if (local.length > 0) {
     terminal.note(

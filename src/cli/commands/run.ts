@@ -53,6 +53,9 @@ export async function run(options: RunOptions, terminal: Terminal): Promise<Exit
   return EXIT.done;
 }
 
+/** To listen on all addresses, and none that a client could call. */
+const ANY_ADDRESS = new Set(['0.0.0.0', '[::]']);
+
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 function stopSignal(): Promise<void> {
@@ -78,6 +81,9 @@ function announce({ agent, url }: AgentServer, mcp: boolean, terminal: Terminal)
     dim(`  auth    ${security.auth === 'none' ? 'none: everyone who reaches this address' : security.auth}`),
   );
   terminal.note(dim('  Ctrl-C stops it'));
+  if (ANY_ADDRESS.has(new URL(url).hostname)) {
+    terminal.note(`The card tells clients to call ${url}, which leads nowhere from other machines: set server.url`);
+  }
   // For scripts: the one line of the result says where it is.
   terminal.result(url);
 }
