@@ -376,6 +376,28 @@ describe('agentup state export and import', () => {
     await once(child, 'close');
     expect(text).toMatch(/^\{"export":\{"version":1[^\n]*\n(exported 4 records\n)?$/);
   });
+
+  it('an import that is interrupted ends with 130, and goes on when started again', async () => {
+    const exported = (await state('export')).stdout;
+    await config('state: { backend: file, storage_dir: ./copy }\n');
+    const child = spawn(process.execPath, [BIN, 'state', 'import'], { cwd, env: cleanEnv(), stdio: 'pipe' });
+    let said = '';
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      said += text;
+    });
+    // The last record is not whole, and the rest does not come.
+    child.stdin.write(exported.slice(0, exported.lastIndexOf('{"end"')));
+    while (!existsSync(join(cwd, 'copy/contexts'))) await delay(10);
+    child.kill('SIGINT');
+    expect((await once(child, 'close'))[0]).toBe(130);
+    expect(said).toContain('the import was interrupted');
+    expect(said).toContain('start it again');
+    await writeFile(join(cwd, 'all.ndjson'), exported);
+    const report = await json<{ written: number; kept: number }>('import', 'all.ndjson');
+    expect(report.written).toBeGreaterThan(0);
+    expect(report.kept).toBeGreaterThan(0);
+    expect((await state('export')).stdout.split('\n').slice(1)).toEqual(exported.split('\n').slice(1));
+  });
 });
 
 describe('agentup state migrate', () => {
