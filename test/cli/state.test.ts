@@ -112,6 +112,7 @@ describe('agentup state show', () => {
       variables: {},
       messages: { total: 1, dropped: 0, newest: [{ role: 'user', content: 'in a session' }] },
     });
+    expect((await state('show', 's1')).stdout).toContain('Conversation 1 message\n');
   });
 
   it('says when there is none, and asks which of several', async () => {

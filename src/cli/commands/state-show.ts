@@ -7,7 +7,7 @@ import type { PlaceFlags } from '../place.js';
 import { type ConversationFlags, type ConversationName, findConversation } from '../state/conversations.js';
 import { messageText } from '../state/message-text.js';
 import { withState } from '../state/open-state.js';
-import { countOf, shown } from '../state/texts.js';
+import { countOf, countText, shown } from '../state/texts.js';
 import type { Terminal } from '../terminal.js';
 
 /** Messages where nobody says how many. */
@@ -67,7 +67,7 @@ function print(name: ConversationName, record: StateRecord, terminal: Terminal):
   }
   const kept = logTotal - logDropped;
   terminal.result(
-    `\n${bold('Conversation')} ${dim(`${kept} messages${logDropped > 0 ? `, ${logDropped} dropped before` : ''}`)}`,
+    `\n${bold('Conversation')} ${dim(`${countText(kept, 'message')}${logDropped > 0 ? `, ${logDropped} dropped before` : ''}`)}`,
   );
   if (kept > log.length) terminal.result(dim(`  … ${kept - log.length} older ones: --messages ${kept}`));
   for (const message of decodeMessages<unknown>(log)) terminal.result(messageText(message, terminal.style));
