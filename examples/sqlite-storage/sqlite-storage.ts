@@ -16,10 +16,9 @@ const OPEN = `
   CREATE TABLE IF NOT EXISTS log (id INT REFERENCES records ON DELETE CASCADE, place, token, PRIMARY KEY (id, place));
   CREATE TABLE IF NOT EXISTS replies (id INT REFERENCES records ON DELETE CASCADE, name, token, PRIMARY KEY (id, name));
   CREATE TABLE IF NOT EXISTS answers (name TEXT PRIMARY KEY, at INTEGER, answer TEXT);
-  CREATE INDEX IF NOT EXISTS byMoment ON answers (at);
   CREATE TABLE IF NOT EXISTS leases (key TEXT PRIMARY KEY, lease TEXT, until AS (lease ->> 'until'),
     ends AS (max(lease ->> 'until', lease ->> 'nextUntil')));
-  CREATE INDEX IF NOT EXISTS byEnd ON leases (ends);
+  CREATE INDEX IF NOT EXISTS byMoment ON answers (at); CREATE INDEX IF NOT EXISTS byEnd ON leases (ends);
   COMMIT`;
 const CODES: Record<number, ErrorCode> = { 11: 'RECORD_CORRUPT', 26: 'RECORD_CORRUPT' }; // SQLITE_CORRUPT, NOTADB
 for (const code of [5, 10, 13, 14]) CODES[code] = 'STORAGE_UNAVAILABLE'; // SQLITE_BUSY, IOERR, FULL, CANTOPEN
@@ -28,7 +27,7 @@ for (const code of [5, 10, 13, 14]) CODES[code] = 'STORAGE_UNAVAILABLE'; // SQLI
 export function sqliteStorage(file: string, options: { ttl?: number; clock?: Clock } = {}): kit.StateStorage {
   const db = new DatabaseSync(file, { open: false, timeout: 2_000 });
   const statements = new Map<string, ReturnType<typeof db.prepare>>();
-  let isReady = false;
+  let [isReady, tries] = [false, 0];
 
   /** A statement with its values, prepared once. What users name is encoded first: the driver may cut it at NUL. */
   function sql(parts: TemplateStringsArray, ...values: (string | number)[]) {
@@ -52,6 +51,7 @@ export function sqliteStorage(file: string, options: { ttl?: number; clock?: Clo
       } catch (error) {
         if (db.isOpen && db.isTransaction) db.exec('ROLLBACK');
         const { errcode, message } = error as { errcode?: number; message: string };
+        if (errcode === 5 && !isReady && tries++ < 10_000) return store.step(mode, work); // others make it too: no time-out
         if (errcode === undefined) throw error;
         throw new AgentUpError(CODES[errcode & 0xff] ?? 'STORAGE_FAILED', message, { backend: 'sqlite', cause: error });
       }

@@ -10,6 +10,7 @@ import { TestClock } from '../support/test-clock.js';
 import { runWorker, startWorker } from '../support/workers.js';
 
 const WORKER = join(import.meta.dirname, 'sqlite.worker.ts');
+const OPENER = join(import.meta.dirname, 'sqlite-open.worker.ts');
 const directory = mkdtempSync(join(tmpdir(), 'agentup-sqlite-'));
 afterAll(() => rmSync(directory, { recursive: true }));
 let files = 0;
@@ -49,12 +50,15 @@ describe('several processes on one SQLite file', () => {
   });
 
   it('may all make the file at the same moment', async () => {
-    const file = freshFile();
-    await Promise.all(['a', 'b', 'c', 'd'].map((name) => runWorker(WORKER, { file, name, count: 1 })));
-    const storage = sqliteStorage(file);
-    await checkWhole(storage);
-    expect((await storage.read(key('shared')))?.version).toBe(4);
-    await storage.close();
+    const made = Array.from({ length: 30 }, freshFile);
+    const moments = { files: made, from: Date.now() + 1_500, every: 50 };
+    const lines = await Promise.all([1, 2, 3].map(() => runWorker(OPENER, moments)));
+    expect(lines).toEqual([['30'], ['30'], ['30']]);
+    for (const file of made) {
+      const storage = sqliteStorage(file);
+      expect((await storage.read(key('shared')))?.fields.get('n')).toBe('3');
+      await storage.close();
+    }
   });
 
   it('keep every acknowledged commit through kills at random moments, and go on at once', async () => {
