@@ -79,10 +79,14 @@ interface Running {
 }
 
 /** `agentup run` in the project. */
-async function start(backend: string, args: readonly string[] = ['--port', '0']): Promise<Running> {
+async function start(
+  backend: string,
+  args: readonly string[] = ['--port', '0'],
+  server: ValkeyServer = valkey,
+): Promise<Running> {
   const state =
     backend === 'valkey'
-      ? `{ backend: valkey, url: "${valkey.url}", key_prefix: "${project.directory}:", lease: 2 }`
+      ? `{ backend: valkey, url: "${server.url}", key_prefix: "${project.directory}:", lease: 2 }`
       : `{ backend: ${backend}, lease: 2 }`;
   const skills = ['count', 'pizza', 'hang', 'note', 'stray'].map(
     (id) => `  - { id: ${id}, handler: ./skills.mjs#${id}, keywords: [${id}] }`,
@@ -332,11 +336,7 @@ describe('agentup run', () => {
 
   it('tells whether it lives and whether it can work', async () => {
     const own = await startValkey();
-    const kept = valkey;
-    valkey = own;
-    const running = await start('valkey').finally(() => {
-      valkey = kept;
-    });
+    const running = await start('valkey', undefined, own);
     const ask = async (path: string) => {
       const answer = await fetch(`${running.url}${path}`);
       return [answer.status, await answer.json()];
@@ -353,11 +353,7 @@ describe('agentup run', () => {
 
   it('told to stop while its storage answers nothing, still tells who waits that it failed', async () => {
     const own = await startValkey();
-    const kept = valkey;
-    valkey = own;
-    const running = await start('valkey').finally(() => {
-      valkey = kept;
-    });
+    const running = await start('valkey', undefined, own);
     const client = await a2aClient(running.url);
     const { contextId } = await say(client, 'count');
     process.kill(own.pid, 'SIGSTOP');
