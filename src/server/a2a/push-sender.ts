@@ -7,6 +7,7 @@ import {
   type StoredPushNotificationConfig,
   V1PushNotificationSerializer,
 } from '@a2a-js/sdk/server';
+import { Bag } from '../../bag.js';
 import type { Logger } from '../../logger.js';
 import { within } from '../../within.js';
 import { headersOf, type StatePushStore } from './push-store.js';
@@ -30,7 +31,7 @@ export class PushSender implements PushNotificationSender {
   readonly #timeoutMs: number;
   /** By task, what was sent last. */
   readonly #last = new Map<string, Promise<void>>();
-  readonly #underWay = new Set<Promise<void>>();
+  readonly #underWay = new Bag<Promise<void>>();
   #ended = false;
 
   constructor(store: StatePushStore, logger: Logger, timeoutMs = TIMEOUT_MS) {
@@ -43,11 +44,11 @@ export class PushSender implements PushNotificationSender {
     const taskId = taskIdOf(news);
     if (!taskId || this.#ended) return;
     const sent = this.#send(news, context, taskId, task);
-    this.#underWay.add(sent);
+    const place = this.#underWay.add(sent);
     try {
       await sent;
     } finally {
-      this.#underWay.delete(sent);
+      this.#underWay.delete(place);
     }
   }
 
@@ -60,7 +61,7 @@ export class PushSender implements PushNotificationSender {
   }
 
   async #settled(): Promise<void> {
-    while (this.#underWay.size > 0) await Promise.allSettled(this.#underWay);
+    while (this.#underWay.size > 0) await Promise.allSettled(this.#underWay.values());
   }
 
   async #send(news: StreamResponse, context: ServerCallContext, taskId: string, task?: Task): Promise<void> {
