@@ -30,20 +30,18 @@ export interface ProjectTemplates {
 /** The files of a new agent, with its first skill. */
 export function projectFiles(answers: ProjectAnswers, templates: ProjectTemplates): PlannedFile[] {
   const { name, skill } = answers;
-  return [
-    { path: 'agent_config.yaml', content: configFile(answers, templates.config) },
-    { path: 'package.json', content: packageFile(answers, templates.packageJson) },
-    { path: 'tsconfig.json', content: templates.tsconfig },
-    { path: 'vitest.config.ts', content: templates.vitestConfig },
-    { path: '.gitignore', content: templates.gitignore },
-    { path: 'README.md', content: fill(templates.readme, { 'Template agent': markdownText(name) }) },
-    ...skillFiles(skill, templates.skill),
-  ];
+  const filled = {
+    ...templates,
+    config: configFile(answers, templates.config),
+    packageJson: packageFile(answers, templates.packageJson),
+    readme: fill(templates.readme, { 'Template agent': markdownText(name) }),
+  };
+  return [...filesInAnyCase(filled), ...skillFiles(skill, templates.skill)];
 }
 
 /**
- * The files that a new agent has whatever is answered, as their templates are: enough to see what is in the way. No
- * `agent_config.yaml` that is there says just what its template says, so that it always is.
+ * The files that a new agent has whatever is answered. As their templates are they are enough to see what is in the
+ * way: no `agent_config.yaml` that is there says just what its template says, so that it always is.
  */
 export function filesInAnyCase(templates: Omit<ProjectTemplates, 'skill'>): PlannedFile[] {
   return [
