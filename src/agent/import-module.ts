@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, extname, join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 
 type Module = Record<string, unknown>;
@@ -12,6 +13,13 @@ const registered = new Set<string>();
  * options of the `tsconfig.json` above them (decorators depend on those).
  */
 export async function importModule(file: string): Promise<Module> {
+  const module = await evaluate(file);
+  // Node speaks of a promise that failed and that nobody waits for when all that is ready has run: before we go on.
+  await setImmediate();
+  return module;
+}
+
+async function evaluate(file: string): Promise<Module> {
   const typescript = ['.ts', '.mts', '.cts', '.tsx'].includes(extname(file));
   if (typescript) await compileTypeScript(dirname(file));
   if (!isCommonJs(file)) return import(pathToFileURL(file).href);
