@@ -2,7 +2,7 @@ import { constants, copyFileSync } from 'node:fs';
 import { AgentUpError } from '../../errors.js';
 import type { Logger } from '../../logger.js';
 import { codeOf } from './file-errors.js';
-import { statOf } from './process-files.js';
+import { statOf } from './stat-of.js';
 
 /** Line numbers in a report. */
 const SHOWN = 8;

@@ -27,10 +27,10 @@ import { CommitTask } from './commit-task.js';
 import type { Durability } from './durability.js';
 import { atExit } from './exit-hook.js';
 import { fileError } from './file-errors.js';
-import { statOf } from './process-files.js';
 import { type CopyOptions, copyOf, entriesOf } from './record-copy.js';
 import { listRecords, sweepRecords } from './record-list.js';
 import { RecordShelf } from './record-shelf.js';
+import { statOf } from './stat-of.js';
 import { spacesUnder } from './walk.js';
 
 export interface FileStorageOptions {

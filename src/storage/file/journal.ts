@@ -6,11 +6,12 @@ import { isMissing } from './file-errors.js';
 import { createJournal, openJournal, ROUNDING_MS, stamp, writeAll } from './journal-file.js';
 import { BEGINNING, CHECKPOINT, FORMAT, NEWLINE } from './line-format.js';
 import { eachLine, readEntries } from './log-pages.js';
-import { newerFormat, statOf } from './process-files.js';
+import { newerFormat } from './process-files.js';
 import { quickFold } from './quick-fold.js';
 import { RECENT_MS } from './recent-commits.js';
 import { RecordFold } from './record-fold.js';
 import type { Glimpse } from './record-glimpses.js';
+import { statOf } from './stat-of.js';
 
 /** The same where nobody is to be suspected lightly: of files of another user, which cannot be given their time. */
 const FOREIGN_MS = 100;

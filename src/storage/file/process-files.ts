@@ -5,7 +5,6 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
-  type Stats,
   statSync,
   unlinkSync,
   utimesSync,
@@ -18,6 +17,7 @@ import { codeOf, fileError, isMissing } from './file-errors.js';
 import { FORMAT } from './line-format.js';
 import { makeDirectory } from './make-directory.js';
 import { type Owner, parseOwner, stateOf, thisOwner } from './process-owner.js';
+import { statOf } from './stat-of.js';
 
 /** The directory with the files of the processes that use a storage. */
 const PROCESSES = '.processes';
@@ -119,7 +119,7 @@ export class ProcessFiles {
   }
 
   /** Makes `path` a mark of this process. False where one is there already. */
-  mark(path: string): boolean {
+  readonly mark = (path: string): boolean => {
     try {
       if (this.#links) linkSync(this.#ownerFile, path);
       else writeFileSync(path, this.#text, { flag: 'wx' });
@@ -131,7 +131,7 @@ export class ProcessFiles {
       this.#links = false;
       return this.mark(path);
     }
-  }
+  };
 
   /** Is the mark at `path` still the one of this process? */
   isMine(path: string): boolean {
@@ -211,11 +211,6 @@ export class ProcessFiles {
       // Another process has just done the same, or they belong to another user: they are in nobody's way.
     }
   }
-}
-
-/** The state of a file, or `undefined` where there is none. */
-export function statOf(path: string): Stats | undefined {
-  return statSync(path, { throwIfNoEntry: false });
 }
 
 /** The error for files of a later version. */

@@ -2,8 +2,9 @@ import { createHash } from 'node:crypto';
 import { readFileSync, renameSync, unlinkSync, writeFileSync } from 'node:fs';
 import { type BeginOptions, RESERVATION_MS } from '../state-storage.js';
 import { isMissing } from './file-errors.js';
-import { type ProcessFiles, type Spare, statOf } from './process-files.js';
+import type { ProcessFiles, Spare } from './process-files.js';
 import { type Owner, stateOf } from './process-owner.js';
+import { statOf } from './stat-of.js';
 
 /** What a lease file says. */
 export interface Lease {

@@ -2,14 +2,14 @@ import { rmSync } from 'node:fs';
 import { AgentUpError } from '../../errors.js';
 import { keyText, type RecordKey } from '../keys.js';
 import type { ListQuery, RecordInfo, SweepQuery } from '../state-storage.js';
+import { removeIfGone } from './dead-marks.js';
 import { isMissing } from './file-errors.js';
 import { fileName, textOfFileName } from './file-name.js';
-import { statOf } from './process-files.js';
 import { withoutLog } from './record-copy.js';
 import type { RecordFold } from './record-fold.js';
 import type { Listed } from './record-glimpses.js';
-import { removeIfGone } from './record-lock.js';
 import type { RecordShelf } from './record-shelf.js';
+import { statOf } from './stat-of.js';
 import { containerPath, directoriesUnder, fileNames, SUFFIX } from './walk.js';
 
 /** Directory entries looked at without a pause. */
@@ -175,7 +175,7 @@ async function clearLeftover(shelf: RecordShelf, path: string): Promise<void> {
   const age = Date.now() - (statOf(path)?.ctimeMs ?? Date.now());
   if (age < LEFTOVER_MS) return;
   try {
-    if (/\.lock(?:\.dead-[0-9a-f]+)?$/.test(path)) return removeIfGone(path, shelf.files);
+    if (/\.lock(?:\.dead-[0-9a-f]+)?$/.test(path)) return removeIfGone(path, shelf.files.mark);
     const record = path.replace(/\.jsonl\..*$/, SUFFIX);
     await shelf.exclusive(record, () => {
       if (path.endsWith('.tmp')) rmSync(path, { force: true });

@@ -1,17 +1,12 @@
-import { createHash } from 'node:crypto';
-import { readFileSync, type Stats, statSync, unlinkSync } from 'node:fs';
+import { unlinkSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { AgentUpError } from '../../errors.js';
+import { breakIfGone, holderOf } from './dead-marks.js';
 import { isMissing } from './file-errors.js';
-import { type ProcessFiles, statOf } from './process-files.js';
-import { parseOwner, stateOf } from './process-owner.js';
+import type { ProcessFiles } from './process-files.js';
 
 /** How long a lock of a living process is waited for. */
 const PATIENCE_MS = 10_000;
-/** A process that we cannot see has lost a lock that it has neither released nor touched for so long. */
-const SILENCE_MS = 10_000;
-/** A mark that names nobody was lost in a power cut, or is being written where there are no links. */
-const NAMELESS_MS = 1_000;
 /** Who holds a lock for longer than this looks whether it still has it before it writes. */
 const DOUBT_MS = 4_000;
 /** Tries without a pause: the lock is mostly held for microseconds. */
@@ -52,7 +47,7 @@ export class RecordLock {
         await new Promise((resolve) => setImmediate(resolve));
         continue;
       }
-      if (tries % 16 === EAGER && breakIfGone(this.path, this.path, this.#files)) continue;
+      if (tries % 16 === EAGER && breakIfGone(this.path, this.path, this.#files.mark)) continue;
       if (performance.now() - began > PATIENCE_MS) throw this.#held();
       await delay(1 + Math.random() * Math.min(tries / EAGER, 5));
     }
@@ -93,57 +88,4 @@ export class RecordLock {
       fix: 'end that process if it hangs; its lock ends with it',
     });
   }
-}
-
-interface Holder {
-  readonly text: string;
-  readonly owner: ReturnType<typeof parseOwner>;
-  readonly stats: Stats;
-}
-
-function holderOf(path: string): Holder | undefined {
-  try {
-    const stats = statSync(path);
-    const text = readFileSync(path, 'utf8');
-    return { text, owner: parseOwner(text), stats };
-  } catch (error) {
-    if (isMissing(error)) return undefined;
-    throw error;
-  }
-}
-
-/** Will whoever holds this mark never release it? */
-function isGone({ owner, stats }: Holder): boolean {
-  // Taking and releasing a mark changes this time of all links to its file.
-  const silence = Date.now() - stats.ctimeMs;
-  if (!owner) return silence > NAMELESS_MS;
-  const state = stateOf(owner);
-  return state === 'unknown' ? silence > SILENCE_MS : state === 'dead';
-}
-
-/**
- * Removes the mark at `path` if its holder is gone. Only who has the breaker's mark for that very holder may: two who
- * found the same dead holder could otherwise remove each other's new mark. A holder that is dead takes no mark again,
- * so who comes second finds another one there, and leaves it.
- */
-function breakIfGone(path: string, lock: string, files: ProcessFiles): boolean {
-  const holder = holderOf(path);
-  if (!holder) return true;
-  if (!isGone(holder)) return false;
-  const hash = createHash('sha256').update(`${path}\n${holder.text}`).digest('hex').slice(0, 16);
-  const breaker = `${lock}.dead-${hash}`;
-  // Who had it may have died in turn.
-  if (!files.mark(breaker) && !(breakIfGone(breaker, lock, files) && files.mark(breaker))) return false;
-  try {
-    const now = holderOf(path);
-    if (now?.text === holder.text && isGone(now)) unlinkSync(path);
-  } finally {
-    unlinkSync(breaker);
-  }
-  return true;
-}
-
-/** Removes a mark that a dead process has left, wherever nobody asks for it any more. */
-export function removeIfGone(path: string, files: ProcessFiles): void {
-  if (statOf(path)) breakIfGone(path, path.replace(/\.dead-.*$/, ''), files);
 }

@@ -11,11 +11,12 @@ import { Journal } from './journal.js';
 import { isAsRewritten, isWorthRewriting, rewrite } from './journal-rewrite.js';
 import { makeDirectory } from './make-directory.js';
 import { OwnerIndex } from './owner-index.js';
-import { ProcessFiles, statOf } from './process-files.js';
+import { ProcessFiles } from './process-files.js';
 import { RecordDesk, type Task } from './record-desk.js';
 import type { RecordFold } from './record-fold.js';
 import { isSeen, type Listed, RecordGlimpses } from './record-glimpses.js';
 import { RecordLeases } from './record-lease.js';
+import { statOf } from './stat-of.js';
 import { recordPath, SUFFIX } from './walk.js';
 
 /** Records that are kept in memory, and how many characters of theirs at most; looked at every so many new ones. */
