@@ -64,6 +64,11 @@ export class KeyedBag<Value> {
     else this.#cells.set(key, { value });
   }
 
+  /** What is there now, by key. */
+  entries(): [key: string, value: Value][] {
+    return [...this.#cells].map(([key, { value }]) => [key, value as Value]);
+  }
+
   /** Nothing, where there is none. */
   delete(key: string): void {
     const cell = this.#cells.get(key);

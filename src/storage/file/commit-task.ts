@@ -9,7 +9,7 @@ import type { RecentCommit } from './recent-commits.js';
 import { copyOf } from './record-copy.js';
 import type { RecordDesk, Task } from './record-desk.js';
 import { RecordFold } from './record-fold.js';
-import type { Lease } from './record-lease.js';
+import type { HeldLease } from './record-leases.js';
 import type { RecordShelf } from './record-shelf.js';
 
 /** A checkpoint is due after so many bytes, or after some times its own size. */
@@ -92,7 +92,7 @@ export class CommitTask implements Task {
   #remove(
     desk: RecordDesk,
     there: RecordFold | undefined,
-    lease: Lease | undefined,
+    lease: HeldLease | undefined,
     now: number,
     answer: Committed,
   ): void {
@@ -100,7 +100,7 @@ export class CommitTask implements Task {
     this.#resolve(this.#settle(desk, answer, lease, now));
   }
 
-  #append(desk: RecordDesk, fold: RecordFold, planned: Plan, lease: Lease | undefined, now: number): void {
+  #append(desk: RecordDesk, fold: RecordFold, planned: Plan, lease: HeldLease | undefined, now: number): void {
     const settings = settingsOf(fold, planned, this.#options, now);
     let text = commitLine(planned, this.#changes, settings);
     if (tearsLine(text)) throw notAToken();
@@ -127,7 +127,7 @@ export class CommitTask implements Task {
     desk: RecordDesk,
     expired: RecordFold | undefined,
     planned: Plan,
-    lease: Lease | undefined,
+    lease: HeldLease | undefined,
     now: number,
   ): void {
     const fold = new RecordFold();
@@ -158,7 +158,7 @@ export class CommitTask implements Task {
     answer: Committed,
     before: string | undefined,
     { owner }: Plan,
-    lease: Lease | undefined,
+    lease: HeldLease | undefined,
     now: number,
     isNew: boolean,
   ): void {
@@ -182,7 +182,7 @@ export class CommitTask implements Task {
   }
 
   /** Renews the lease, passes it on, or ends it. */
-  #settle(desk: RecordDesk, answer: Committed, lease: Lease | undefined, now: number): Committed {
+  #settle(desk: RecordDesk, answer: Committed, lease: HeldLease | undefined, now: number): Committed {
     if (!lease) return answer;
     const { leases } = this.#shelf;
     const { keepMs, next } = this.#options.lease ?? {};

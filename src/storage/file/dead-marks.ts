@@ -6,6 +6,8 @@ import { statOf } from './stat-of.js';
 
 /** A process that we cannot see has lost a mark that it has neither released nor touched for so long. */
 export const SILENCE_MS = 10_000;
+/** The same for a process that has not written at all: it makes itself known anew after half of that. */
+export const LONG_SILENCE_MS = 3_600_000;
 /** A mark that names nobody was lost in a power cut, or is being written where there are no links. */
 const NAMELESS_MS = 1_000;
 
@@ -13,7 +15,7 @@ const NAMELESS_MS = 1_000;
 export type Marker = (path: string) => boolean;
 
 /** A mark, as it was found. */
-interface Holder {
+export interface Holder {
   readonly text: string;
   readonly owner: Owner | undefined;
   readonly stats: Stats;
@@ -38,6 +40,14 @@ function isGone({ owner, stats }: Holder): boolean {
   if (!owner) return silence > NAMELESS_MS;
   const state = stateOf(owner);
   return state === 'unknown' ? silence > SILENCE_MS : state === 'dead';
+}
+
+/** The same of what a process leaves alone for as long as it writes nothing. */
+export function isLongGone({ owner, stats }: Omit<Holder, 'text'>): boolean {
+  const silence = Date.now() - stats.ctimeMs;
+  if (!owner) return silence > NAMELESS_MS;
+  const state = stateOf(owner);
+  return state === 'unknown' ? silence > LONG_SILENCE_MS : state === 'dead';
 }
 
 /**

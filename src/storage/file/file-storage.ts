@@ -88,7 +88,7 @@ export class FileStorage implements StateStorage {
     if (breath) await this.#breathe(breath);
     const path = shelf.pathOf(key);
     this.#writing();
-    if (shelf.making(path, () => shelf.leases.tryTake(path, token, shelf.now() + leaseMs))) {
+    if (shelf.making(path, () => shelf.leases.tryTake(path, token, leaseMs, shelf.now()))) {
       try {
         return { busy: false, record: this.#copy(path, key, options) };
       } catch (error) {

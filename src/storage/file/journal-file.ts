@@ -1,5 +1,7 @@
 import { constants, fstatSync, futimesSync, openSync, writeSync } from 'node:fs';
-import { codeOf } from './file-errors.js';
+import { dirname } from 'node:path';
+import { codeOf, isMissing } from './file-errors.js';
+import { makeDirectory } from './make-directory.js';
 
 const APPEND = constants.O_RDWR | constants.O_APPEND;
 const CREATE = APPEND | constants.O_CREAT | constants.O_TRUNC;
@@ -18,9 +20,15 @@ export function openJournal(path: string): number {
   }
 }
 
-/** Begins a file that is to become a journal; what a dead process left of one goes. */
+/** Begins a file that is to become a journal, and the directory it lies in; what a dead process left of one goes. */
 export function createJournal(path: string): number {
-  return openSync(path, CREATE, 0o666);
+  try {
+    return openSync(path, CREATE, 0o666);
+  } catch (error) {
+    if (!isMissing(error)) throw error;
+    makeDirectory(dirname(path));
+    return openSync(path, CREATE, 0o666);
+  }
 }
 
 /** Appends all of it. */

@@ -13,11 +13,13 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { AgentUpError } from '../../errors.js';
+import { isLongGone, LONG_SILENCE_MS } from './dead-marks.js';
 import { codeOf, fileError, isMissing } from './file-errors.js';
 import { FORMAT } from './line-format.js';
 import { makeDirectory } from './make-directory.js';
-import { type Owner, parseOwner, stateOf, thisOwner } from './process-owner.js';
+import { type Owner, parseOwner, thisOwner } from './process-owner.js';
 import { statOf } from './stat-of.js';
+import { WriteAccess } from './write-access.js';
 
 /** The directory with the files of the processes that use a storage. */
 const PROCESSES = '.processes';
@@ -45,23 +47,33 @@ export interface Spare {
 export class ProcessFiles {
   readonly me: Owner = thisOwner();
   readonly #root: string;
+  readonly #directory: string;
   readonly #ownerFile: string;
   /** The owner as JSON. */
   readonly meText: string;
   readonly #text: string;
   readonly #spares: Spare[] = [];
   readonly #all: Spare[] = [];
+  /** How this process may write. */
+  readonly access: WriteAccess;
+  readonly #now: () => number;
   #entered = false;
+  /** When it last entered, on the machine's clock. */
+  #seenAt = 0;
   #checked = false;
   #inode = 0;
   #links = true;
   #timeSlack = 0;
 
-  constructor(root: string) {
+  /** @param now of the storage: what leases end by */
+  constructor(root: string, now: () => number) {
     this.#root = root;
-    this.#ownerFile = join(root, PROCESSES, this.me.nonce);
+    this.#now = now;
+    this.#directory = join(root, PROCESSES);
+    this.#ownerFile = join(this.#directory, this.me.nonce);
     this.meText = JSON.stringify(this.me);
     this.#text = `${this.meText}\n`;
+    this.access = new WriteAccess(this.#directory, this.me, () => this.#othersLive(), this.mark);
   }
 
   /** By how much the time that a file was given may differ from the one that it has then, in milliseconds. */
@@ -93,11 +105,17 @@ export class ProcessFiles {
     this.#checked = true;
   }
 
-  /** Makes what writing needs: the directory, and the owner file. Nothing after the first time. */
+  /**
+   * Makes what writing needs: the directory, and the owner file. Nothing after the first time, but after a silence so
+   * long that others may soon take this process for gone.
+   */
   enter(): void {
-    if (this.#entered) return;
-    const directory = join(this.#root, PROCESSES);
-    makeDirectory(directory);
+    const now = Date.now();
+    const silence = now - this.#seenAt;
+    this.#seenAt = now;
+    if (this.#entered && silence < LONG_SILENCE_MS / 2) return;
+    this.access.sole.leave();
+    makeDirectory(this.#directory);
     this.check();
     if (!this.#checked) writeFileSync(join(this.#root, 'agentup.json'), `{"format":${FORMAT}}\n`);
     writeFileSync(this.#ownerFile, this.#text);
@@ -108,7 +126,8 @@ export class ProcessFiles {
     // Larger ones come rounded, and would not tell one file from the next.
     if (!Number.isSafeInteger(this.#inode)) this.#links = false;
     this.#entered = true;
-    for (const name of readdirSync(directory)) if (!name.includes('.')) this.#removeIfDead(directory, name);
+    this.#othersLive();
+    this.access.join();
   }
 
   /** Somebody has removed our files: the next `enter` makes them again. */
@@ -179,15 +198,19 @@ export class ProcessFiles {
     if (this.#entered) this.#spares.push(spare);
   }
 
-  /** Removes the files of this process. Leases that are out stay where they are, and say who has them. */
-  leave(): void {
+  /**
+   * Removes the files of this process. Leases that are out stay where they are, and say who has them.
+   * @param leasesUntil until when others must look for such leases
+   */
+  leave(leasesUntil = 0): void {
     for (const { path, file } of this.#all) {
       closeSync(file);
       rmSync(path, { force: true });
     }
     this.#all.length = 0;
     this.#spares.length = 0;
-    if (this.#entered) rmSync(this.#ownerFile, { force: true });
+    if (leasesUntil > this.#now()) writeFileSync(this.#ownerFile, `${JSON.stringify({ ...this.me, leasesUntil })}\n`);
+    else if (this.#entered) rmSync(this.#ownerFile, { force: true });
     this.#entered = false;
   }
 
@@ -199,17 +222,38 @@ export class ProcessFiles {
     return spare;
   }
 
-  #removeIfDead(directory: string, name: string): void {
-    try {
-      const owner = parseOwner(readFileSync(join(directory, name), 'utf8'));
-      if (!owner || owner.nonce === this.me.nonce || stateOf(owner) !== 'dead') return;
-      for (const other of readdirSync(directory)) {
-        if (other.startsWith(`${name}.`)) unlinkSync(join(directory, other));
-      }
-      unlinkSync(join(directory, name));
-    } catch {
-      // Another process has just done the same, or they belong to another user: they are in nobody's way.
+  /** Are there files of other processes? Those of the dead go. */
+  #othersLive(): boolean {
+    let found = false;
+    for (const name of readdirSync(this.#directory)) {
+      if (!name.includes('.') && name !== this.me.nonce && !this.#removeIfOver(name)) found = true;
     }
+    return found;
+  }
+
+  /** Removes what a process has left. False where it lives, or may live. */
+  #removeIfOver(name: string): boolean {
+    const path = join(this.#directory, name);
+    try {
+      const text = readFileSync(path, 'utf8');
+      const owner = parseOwner(text);
+      const over = isLongGone({ owner, stats: statSync(path) }) || (owner && this.#hasLeft(text));
+      if (!over) return false;
+      for (const other of readdirSync(this.#directory)) {
+        if (other.startsWith(`${name}.`)) unlinkSync(join(this.#directory, other));
+      }
+      unlinkSync(path);
+    } catch (error) {
+      // Another process has just done the same; or they belong to another user, and may be in use.
+      return isMissing(error);
+    }
+    return true;
+  }
+
+  /** Was its storage closed, and have the leases ended that it had then? */
+  #hasLeft(text: string): boolean {
+    const { leasesUntil } = JSON.parse(text) as { leasesUntil?: number };
+    return leasesUntil !== undefined && leasesUntil <= this.#now();
   }
 }
 

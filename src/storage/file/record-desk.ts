@@ -33,19 +33,26 @@ export class RecordDesk {
   #at = 0;
   #working = false;
 
+  readonly #first: (desk: RecordDesk) => void;
+  #met = false;
   readonly #after: (desk: RecordDesk, fold: RecordFold) => Promise<void> | undefined;
   #fold: RecordFold | undefined;
   #next = 0;
 
-  /** @param after called under the lock when all is written and acknowledged, for work that others need not wait for */
+  /**
+   * @param first called once, under the lock, before anything else
+   * @param after called under the lock when all is written and acknowledged, for work that others need not wait for
+   */
   constructor(
     journal: Journal,
     files: ProcessFiles,
+    first: (desk: RecordDesk) => void,
     after: (desk: RecordDesk, fold: RecordFold) => Promise<void> | undefined,
   ) {
     this.journal = journal;
     this.lock = new RecordLock(journal.path, files);
     this.#files = files;
+    this.#first = first;
     this.#after = after;
   }
 
@@ -128,7 +135,7 @@ export class RecordDesk {
   async #work(): Promise<void> {
     while (this.#tasks.length > 0) {
       try {
-        if (!this.#tryLock()) await this.lock.take();
+        if (!this.#tryLock()) await this.lock.take(() => this.#tryLock());
         // Known from an earlier lock: others may have written since.
         this.#fold = undefined;
       } catch (error) {
@@ -136,6 +143,8 @@ export class RecordDesk {
         continue;
       }
       try {
+        if (!this.#met) this.#first(this);
+        this.#met = true;
         for (let task = this.#tasks.shift(); task; task = this.#tasks.shift()) {
           try {
             task.run(this);
@@ -157,6 +166,7 @@ export class RecordDesk {
     for (let tries = 0; ; tries++) {
       try {
         this.#files.enter();
+        this.#files.access.retry();
         return this.lock.tryTake();
       } catch (error) {
         if (!isMissing(error) || tries === 4) throw error;

@@ -20,6 +20,8 @@ export class RecordLock {
   readonly path: string;
   readonly #files: ProcessFiles;
   #since = 0;
+  /** Held as by the only process that writes, without a mark. */
+  #alone = false;
   /** A release has failed: our mark is still there. */
   #stuck = false;
 
@@ -30,6 +32,13 @@ export class RecordLock {
 
   /** Takes the lock if it is free. */
   tryTake(): boolean {
+    const { access } = this.#files;
+    if (access.sole.enter()) {
+      this.#alone = true;
+      this.#since = performance.now();
+      return true;
+    }
+    if (!access.mayLock()) return false;
     if (!this.#files.mark(this.path) && !(this.#stuck && this.#files.isMine(this.path))) return false;
     this.#stuck = false;
     this.#since = performance.now();
@@ -38,11 +47,12 @@ export class RecordLock {
 
   /**
    * Waits until the lock is taken.
+   * @param tryTake `tryTake`, and what has to be there for it
    * @throws STORAGE_UNAVAILABLE when somebody alive holds it for 10 s
    */
-  async take(): Promise<void> {
+  async take(tryTake: () => boolean): Promise<void> {
     const began = performance.now();
-    for (let tries = 0; !this.tryTake(); tries++) {
+    for (let tries = 0; !tryTake(); tries++) {
       if (tries < EAGER) {
         await new Promise((resolve) => setImmediate(resolve));
         continue;
@@ -55,11 +65,22 @@ export class RecordLock {
 
   /** @throws STORAGE_UNAVAILABLE where this process stood still for so long that others took the lock from it */
   assertHeld(): void {
-    if (performance.now() - this.#since < DOUBT_MS || this.#files.isMine(this.path)) return;
+    if (performance.now() - this.#since < DOUBT_MS || this.#isMine()) return;
     throw new AgentUpError('STORAGE_UNAVAILABLE', `this process stood still, and lost its lock ${this.path}`, {
       backend: 'file',
       file: this.path,
     });
+  }
+
+  /** Makes it one that can be held while something is awaited. False where that cannot be done now. */
+  secure(): boolean {
+    if (!this.#alone) return true;
+    const { mark } = this.#files;
+    // Nobody who lives can have a lock beside us.
+    if (!mark(this.path) && !(breakIfGone(this.path, this.path, mark) && mark(this.path))) return false;
+    this.#alone = false;
+    this.#files.access.sole.exit();
+    return true;
   }
 
   /** Keeps the lock through work that takes long. */
@@ -70,18 +91,29 @@ export class RecordLock {
   }
 
   release(): void {
+    if (this.#alone) {
+      this.#alone = false;
+      this.#files.access.sole.exit();
+      return;
+    }
     try {
-      if (performance.now() - this.#since < DOUBT_MS || this.#files.isMine(this.path)) unlinkSync(this.path);
+      if (performance.now() - this.#since < DOUBT_MS || this.#isMine()) unlinkSync(this.path);
     } catch (error) {
       // It ends with this process, or when this process takes it again.
       this.#stuck = !isMissing(error);
     }
   }
 
+  #isMine(): boolean {
+    return this.#alone ? !this.#files.access.sole.asked : this.#files.isMine(this.path);
+  }
+
   #held(): AgentUpError {
-    const holder = holderOf(this.path)?.owner;
+    const writer = this.#files.access.waitsFor;
+    const holder = writer ?? holderOf(this.path)?.owner;
     const who = holder ? `process ${holder.pid}` : 'another process';
-    return new AgentUpError('STORAGE_UNAVAILABLE', `${who} has held the lock ${this.path} for ${PATIENCE_MS} ms`, {
+    const what = writer ? 'has been writing' : `has held the lock ${this.path}`;
+    return new AgentUpError('STORAGE_UNAVAILABLE', `${who} ${what} for ${PATIENCE_MS} ms`, {
       backend: 'file',
       file: this.path,
       retryAfterMs: 1_000,

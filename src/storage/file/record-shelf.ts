@@ -4,6 +4,7 @@ import type { Clock } from '../../clock.js';
 import { AgentUpError } from '../../errors.js';
 import type { Logger } from '../../logger.js';
 import type { RecordKey } from '../keys.js';
+import { removeIfGone } from './dead-marks.js';
 import { DiskSync, type Durability } from './durability.js';
 import { codeOf, fileError, isMissing } from './file-errors.js';
 import { textOfFileName } from './file-name.js';
@@ -15,7 +16,7 @@ import { ProcessFiles } from './process-files.js';
 import { RecordDesk, type Task } from './record-desk.js';
 import type { RecordFold } from './record-fold.js';
 import { isSeen, type Listed, RecordGlimpses } from './record-glimpses.js';
-import { RecordLeases } from './record-lease.js';
+import { RecordLeases } from './record-leases.js';
 import { statOf } from './stat-of.js';
 import { recordPath, SUFFIX } from './walk.js';
 
@@ -58,8 +59,8 @@ export class RecordShelf {
     this.root = root;
     this.clock = clock;
     this.logger = logger;
-    this.files = new ProcessFiles(root);
-    this.leases = new RecordLeases(this.files);
+    this.files = new ProcessFiles(root, () => this.now());
+    this.leases = new RecordLeases(this.files, () => this.now(), logger);
     this.owners = new OwnerIndex(root);
     this.sync = new DiskSync(durability, logger);
   }
@@ -87,7 +88,7 @@ export class RecordShelf {
     let desk = this.#desks.get(path);
     if (desk) this.#desks.delete(path);
     else {
-      desk = new RecordDesk(new Journal(path, this.logger, this.files), this.files, this.#afterwards);
+      desk = new RecordDesk(new Journal(path, this.logger, this.files), this.files, this.#beforehand, this.#afterwards);
       if (this.#desks.size >= KEPT) this.#putAway(1);
       if (++this.#made % WEIGH_EVERY === 0) this.#lighten();
     }
@@ -216,12 +217,14 @@ export class RecordShelf {
     while (this.#pending.size > 0) await Promise.allSettled(this.#pending.values());
     this.#putAway(this.#desks.size);
     await this.sync.flush();
-    this.files.leave();
+    this.files.access.sole.leave();
+    this.files.leave(this.leases.outUntil());
   }
 
   /** What can be done while the process ends. */
   closeNow(): void {
     this.sync.flushNow();
+    this.files.access.sole.leave({ publishing: false });
     this.files.leave();
   }
 
@@ -276,14 +279,26 @@ export class RecordShelf {
     }
   }
 
+  /** What the dead have left beside a record is in nobody's way, only in sight, where nobody looks at locks and leases. */
+  readonly #beforehand = ({ journal: { path } }: RecordDesk): void => {
+    if (!this.files.access.sole.held) return;
+    try {
+      removeIfGone(`${path}.lock`, this.files.mark);
+      this.leases.clear(path, this.now());
+    } catch (error) {
+      this.logger.warn(error, `what is left over beside ${path} could not be removed`);
+    }
+  };
+
   readonly #afterwards = (desk: RecordDesk, fold: RecordFold): Promise<void> | undefined => {
-    const { journal } = desk;
+    const { journal, lock } = desk;
     if (!isWorthRewriting(journal, fold)) return undefined;
     const id = fold.header?.id ?? textOfFileName(journal.path.slice(journal.path.lastIndexOf('/') + 1, -SUFFIX.length));
     if (id === undefined) return undefined;
     const key = { id, scope: fold.header?.scope ?? this.#scopeOf(journal.path) };
+    if (!lock.secure()) return undefined;
     const between = async (): Promise<void> => {
-      desk.lock.touch();
+      lock.touch();
       await pause();
     };
     const work = rewrite(journal, fold, key, between).catch((error: unknown) => {

@@ -198,8 +198,10 @@ describe('a disk that fails', () => {
 
   it.runIf(root)('that stays full costs no descriptor for each turn that it refuses', async ({ skip }) => {
     if (spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', directory]).status !== 0) skip('may not mount');
-    const storage = new FileStorage({ storageDir: directory });
+    const [storage, other] = [0, 1].map(() => new FileStorage({ storageDir: directory })) as [FileStorage, FileStorage];
     try {
+      // Beside another one a lease is a file.
+      await other.ping();
       await storage.commit(key('c'), [{ op: 'touch' }]);
       const begin = (n: number) => storage.begin(key(`c${n}`), { token: `t${n}`, leaseMs: 60_000 });
       expect(() => {
@@ -212,6 +214,7 @@ describe('a disk that fails', () => {
       expect(await begin(0)).toEqual({ busy: false, record: undefined });
     } finally {
       await storage.close();
+      await other.close();
       spawnSync('umount', ['-l', directory]);
     }
   });

@@ -16,16 +16,24 @@ const key = { space: 'contexts', scope: [], id: 'c' };
 
 let directory: string;
 let storage: FileStorage;
+let neighbour: FileStorage | undefined;
 beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), 'agentup-leases-'));
   storage = new FileStorage({ storageDir: directory });
 });
 afterEach(async () => {
   await storage.close();
+  await neighbour?.close();
+  neighbour = undefined;
   await rm(directory, { recursive: true, force: true });
 });
 
 const counter = async () => (await storage.read(key))?.fields.get('n');
+/** Has the storage write beside another one, with locks and leases that are files. */
+const notAlone = async (): Promise<void> => {
+  neighbour = new FileStorage({ storageDir: directory });
+  await neighbour.ping();
+};
 const leftovers = async () =>
   (await readdir(join(directory, 'contexts'))).filter((name) => name !== 'c.jsonl' && name !== '.by-owner');
 
@@ -39,6 +47,7 @@ describe('turns of several processes', () => {
   });
 
   it('go on at once when the holder is killed, without what it did', async () => {
+    await notAlone();
     const worker = startWorker(TURNS, { directory, turns: 1, id: 'c', leaseMs: 60_000, hold: 60_000 });
     expect((await worker.lines.next()).value).toBe('begun');
     const options = { token: 'me', leaseMs: 60_000 };
@@ -79,6 +88,7 @@ describe('turns of several processes', () => {
   });
 
   it('a lease of another machine holds until its end, and no longer', async () => {
+    await notAlone();
     await storage.commit(key, [{ op: 'touch' }]);
     const owner = { nonce: 'other', host: 'other', boot: 'other', namespace: 'other', pid: process.pid, start: '1' };
     const path = join(directory, 'contexts/c.jsonl.lease');
@@ -89,6 +99,7 @@ describe('turns of several processes', () => {
   });
 
   it('tokens of any length and any characters are told apart', async () => {
+    await notAlone();
     const tokens = ['"', '\n', 'x'.repeat(1_000), `${'x'.repeat(999)}y`, 'é', '🙂'.repeat(100)];
     for (const token of tokens) {
       expect(await storage.begin(key, { token, leaseMs: 60_000 })).toMatchObject({ busy: false });
@@ -104,6 +115,7 @@ describe('turns of several processes', () => {
   });
 
   it('leases held at once have a file each, and use it again', async () => {
+    await notAlone();
     const ids = Array.from({ length: 20 }, (_, index) => `r${index}`);
     for (let round = 0; round < 3; round++) {
       for (const id of ids) await storage.begin({ ...key, id }, { token: `${id}-${round}`, leaseMs: 60_000 });
@@ -114,12 +126,14 @@ describe('turns of several processes', () => {
     const names = await readdir(join(directory, '.processes'));
     expect(names.filter((name) => name.includes('.lease'))).toHaveLength(ids.length);
     await storage.close();
+    await neighbour?.close();
     expect(await readdir(join(directory, '.processes'))).toEqual([]);
   });
 });
 
 describe('a process', () => {
   it('that was killed but not fetched by its parent is dead', async () => {
+    await notAlone();
     // Such a parent is process 1 in many a container.
     const script = '"$0" "$1" "$2" & exec sleep 60';
     const args = JSON.stringify({ directory, turns: 1, id: 'c', leaseMs: 60_000, hold: 60_000 });
@@ -185,6 +199,7 @@ describe('the lock of a dead process', () => {
   });
 
   it('is broken also where the one who was breaking it has died', async () => {
+    await notAlone();
     await storage.commit(key, [{ op: 'touch' }]);
     const gone = { ...JSON.parse(await ownerText()), nonce: 'gone', start: '1' };
     const lock = join(directory, 'contexts/c.jsonl.lock');
@@ -200,6 +215,7 @@ describe('the lock of a dead process', () => {
   });
 
   it('a living holder is waited for, and named when it takes too long', { timeout: 20_000 }, async () => {
+    await notAlone();
     await storage.commit(key, [{ op: 'touch' }]);
     const lock = join(directory, 'contexts/c.jsonl.lock');
     await writeFile(lock, `${JSON.stringify({ ...JSON.parse(await ownerText()), nonce: 'other' })}\n`);
@@ -216,6 +232,6 @@ describe('the lock of a dead process', () => {
 /** How this machine writes down a process. */
 async function ownerText(): Promise<string> {
   await storage.ping();
-  const [name = ''] = await readdir(join(directory, '.processes'));
+  const [name = ''] = (await readdir(join(directory, '.processes'))).filter((one) => !one.includes('.'));
   return readFile(join(directory, '.processes', name), 'utf8');
 }

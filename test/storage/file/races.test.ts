@@ -205,7 +205,8 @@ it('a commit that fails after its line was written has written nothing, also for
 });
 
 it('a lock that could not be released is taken again by its own process', async () => {
-  const storage = new FileStorage({ storageDir: directory });
+  const [storage, other] = [0, 1].map(() => new FileStorage({ storageDir: directory })) as [FileStorage, FileStorage];
+  await other.ping();
   await storage.commit(key, [{ op: 'touch' }]);
   const { unlinkSync } = fs;
   fs.unlinkSync = (path) => {
@@ -223,6 +224,7 @@ it('a lock that could not be released is taken again by its own process', async 
   expect(await storage.commit(key, [{ op: 'touch' }])).toMatchObject({ version: 3 });
   expect(fs.existsSync(`${file}.lock`)).toBe(false);
   await storage.close();
+  await other.close();
 });
 
 it('a lock that was found dead is not broken where somebody alive has taken it meanwhile', async () => {
@@ -232,7 +234,7 @@ it('a lock that was found dead is not broken where somebody alive has taken it m
     for (const each of [storage, other]) await each.commit(key, [{ op: 'touch' }]);
     const lock = `${file}.lock`;
     const owners = fs.readdirSync(join(directory, '.processes')).map((name) => join(directory, '.processes', name));
-    const alive = owners.find((path) => !path.includes('.lease')) ?? '';
+    const alive = owners.find((path) => !path.slice(directory.length + 2).includes('.')) ?? '';
     // Nobody has this pid.
     const dead = { ...JSON.parse(fs.readFileSync(alive, 'utf8')), nonce: 'dead', pid: 2 ** 30 };
     fs.writeFileSync(lock, `${JSON.stringify(dead)}\n`);

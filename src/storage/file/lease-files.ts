@@ -1,7 +1,8 @@
-import { createHash } from 'node:crypto';
 import { readFileSync, renameSync, unlinkSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { type BeginOptions, RESERVATION_MS } from '../state-storage.js';
 import { isMissing } from './file-errors.js';
+import { makeDirectory } from './make-directory.js';
 import type { ProcessFiles, Spare } from './process-files.js';
 import { type Owner, stateOf } from './process-owner.js';
 import { statOf } from './stat-of.js';
@@ -28,37 +29,32 @@ interface Held extends Lease {
 const NOBODY = '';
 /** Longer than anything that is done while nobody may take a lease. */
 const BARRED_MS = 60_000;
-const SHORT = /^[\w-]{1,64}$/;
 
 /**
  * The leases of records, each in a file beside its record. A lease that nobody disputes costs one system call to
  * take, one to look at, one to release. What anybody else does to it puts another file in its place, under the
  * record's lock: so whoever sees his own file there, under that lock, holds the lease still.
  */
-export class RecordLeases {
+export class LeaseFiles {
   readonly #files: ProcessFiles;
   readonly #held = new Map<string, Held>();
+  /** Those that were written under the lock, and until when; others may have taken them over. */
+  readonly #written = new Map<string, number>();
 
   constructor(files: ProcessFiles) {
     this.#files = files;
   }
 
   /** Takes the lease where there is no sign of another. Needs no lock. */
-  tryTake(record: string, asked: string, until: number): boolean {
-    const lease = { token: short(asked), until, owner: this.#files.me };
-    const spare = this.#files.place(leasePath(record), this.#text(lease));
-    if (!spare) return false;
-    this.#forget(record);
-    this.#held.set(record, { ...lease, spare });
-    return true;
+  tryTake(record: string, token: string, until: number): boolean {
+    return this.#place(record, { token, until, owner: this.#files.me });
   }
 
   /** Takes the lease, or says for how many milliseconds it is not to be had. Under the record's lock. */
-  take(record: string, asked: string, leaseMs: number, now: number): number {
-    const token = short(asked);
+  take(record: string, token: string, leaseMs: number, now: number): number {
     // Where there is none others may take it at this moment: they need no lock for that. Where there is one they do.
     while (this.#files.linking && !statOf(leasePath(record))) {
-      if (this.tryTake(record, asked, now + leaseMs)) return 0;
+      if (this.tryTake(record, token, now + leaseMs)) return 0;
     }
     const lease = this.#read(record);
     const held = lease !== undefined && lease.until > now && !this.#isOver(lease);
@@ -75,9 +71,9 @@ export class RecordLeases {
   }
 
   /** The lease, if it is this token that holds it. Under the record's lock. */
-  heldBy(record: string, asked: string, now: number): Lease | undefined {
+  heldBy(record: string, token: string, now: number): Lease | undefined {
     const lease = this.#undisputed(record) ?? this.#read(record);
-    return lease?.token === short(asked) && lease.until > now ? lease : undefined;
+    return lease?.token === token && lease.until > now ? lease : undefined;
   }
 
   /** Is the lease held by anybody? */
@@ -105,7 +101,7 @@ export class RecordLeases {
     now: number,
   ): boolean {
     if ((lease.nextUntil ?? 0) > now) return false;
-    const passed = { token: short(token), until: now + leaseMs };
+    const passed = { token, until: now + leaseMs };
     const held = this.#held.get(record);
     if (held && held === lease) this.#files.rewrite(held.spare, this.#text(Object.assign(held, passed)));
     else this.#write(record, { ...passed, owner: this.#files.me });
@@ -128,9 +124,52 @@ export class RecordLeases {
 
   /** Removes what is left of a lease that has ended. Under the record's lock. */
   clear(record: string, now: number): void {
+    if (!statOf(leasePath(record))) return;
     const lease = this.#read(record);
     if (lease && ((lease.nextUntil ?? 0) > now || (lease.until > now && !this.#isOver(lease)))) return;
     this.#remove(record);
+  }
+
+  /** Makes a file of a lease that had none, in place of what those have left who are gone. */
+  put(record: string, given: Required<Omit<Lease, 'owner'>>): void {
+    const lease = { ...given, owner: this.#files.me };
+    try {
+      if (!this.#place(record, lease)) this.#write(record, lease);
+    } catch (error) {
+      if (!isMissing(error)) throw error;
+      // Of a record that has never been written.
+      makeDirectory(dirname(record));
+      this.#write(record, lease);
+    }
+  }
+
+  /** Removes such a file again, if it is still there. */
+  takeBack(record: string, { token }: Pick<Lease, 'token'>): void {
+    if (this.#read(record)?.token === token) this.#remove(record);
+  }
+
+  /** Takes the leases of this instance out of their files, while no other process writes. */
+  *adopt(): Generator<[record: string, lease: Lease]> {
+    for (const record of [...this.#held.keys(), ...this.#written.keys()]) {
+      const lease = this.#read(record);
+      if (lease?.owner.nonce !== this.#files.me.nonce) continue;
+      yield [record, lease];
+      this.#remove(record);
+    }
+    this.#written.clear();
+  }
+
+  /** Until when the last of this instance's leases lasts. */
+  outUntil(): number {
+    return Math.max(0, ...this.#written.values(), ...[...this.#held.values()].map(({ until }) => until));
+  }
+
+  #place(record: string, lease: Lease): boolean {
+    const spare = this.#files.place(leasePath(record), this.#text(lease));
+    if (!spare) return false;
+    this.#forget(record);
+    this.#held.set(record, { ...lease, spare });
+    return true;
   }
 
   /** The lease of this instance on a record, if its file is the one that stands there. */
@@ -158,6 +197,7 @@ export class RecordLeases {
     writeFileSync(`${path}.tmp`, `${this.#text(lease)}\n`);
     renameSync(`${path}.tmp`, path);
     this.#forget(record);
+    if (lease.owner === this.#files.me) this.#written.set(record, lease.until);
   }
 
   #remove(record: string): void {
@@ -167,6 +207,7 @@ export class RecordLeases {
       if (!isMissing(error)) throw error;
     }
     this.#forget(record);
+    this.#written.delete(record);
   }
 
   /** Called only when the file of a held lease no longer stands there. */
@@ -190,9 +231,4 @@ export class RecordLeases {
 
 function leasePath(record: string): string {
   return `${record}.lease`;
-}
-
-/** Tokens may be as long as ids; the file has room for less. */
-function short(token: string): string {
-  return SHORT.test(token) ? token : createHash('sha256').update(token).digest('hex');
 }
