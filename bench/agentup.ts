@@ -34,7 +34,7 @@ async function work(_task: Task, context: ConversationContext, id: string): Prom
 export function agentup(
   name: string,
   about: Omit<Subject, 'name' | 'open'>,
-  open: (place: Place) => StateStorage,
+  open: (place: Place) => StateStorage | Promise<StateStorage>,
 ): Subject {
   return {
     name,
@@ -42,7 +42,7 @@ export function agentup(
     queues: true,
     ...about,
     async open(place): Promise<Opened> {
-      const storage = open(place);
+      const storage = await open(place);
       const context = new ConversationContext(storage);
       const handler = withState(work, { storage, history: NEWEST });
       return {
@@ -81,6 +81,12 @@ export const subjects = [
     { kind: 'file', floor: APPEND_FLOOR },
     ({ directory }) => new FileStorage({ storageDir: join(directory, 'agentup-interval'), ttl: TTL }),
   ),
+  agentup('agentup, file, interval, beside others', { kind: 'file', floor: APPEND_FLOOR }, async ({ directory }) => {
+    const options = { storageDir: join(directory, 'agentup-beside'), ttl: TTL };
+    // Another writer, until the process ends: locks and leases are files then.
+    await new FileStorage(options).ping();
+    return new FileStorage(options);
+  }),
   agentup(
     'agentup, file, commit',
     { kind: 'file', floor: SYNC_FLOOR },
