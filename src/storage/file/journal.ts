@@ -128,8 +128,9 @@ export class Journal {
     const bytes = Buffer.from(this.#open ? NEWLINE + text : text);
     try {
       writeAll(this.#file, bytes);
+      const time = stamp(this.#file, at, this.#times.timeSlack === 0);
       this.#end += bytes.length;
-      this.#wrote(bytes, at);
+      this.#wrote(bytes, time);
     } catch (error) {
       this.#rollBack(size);
       throw error;
@@ -155,15 +156,16 @@ export class Journal {
   /** Puts a file that has been written beside this one in its place. `bytes` is its end, `fold` what it comes to. */
   install(file: number, temporary: string, fold: RecordFold, bytes: Buffer): void {
     const { ino, size } = fstatSync(file);
-    stamp(file, fold.updatedAt, true);
+    const time = stamp(file, fold.updatedAt, this.#times.timeSlack === 0);
     renameSync(temporary, this.path);
+    // Nothing fails from here on: who fails has not put it there.
     this.close();
     this.scrubbing = false;
     this.#file = file;
     this.#inode = ino;
     this.#fold = fold;
     this.#end = size;
-    this.#wrote(bytes, fold.updatedAt);
+    this.#wrote(bytes, time);
   }
 
   /** The file itself, for who rewrites it. After `read`. */
@@ -329,11 +331,11 @@ export class Journal {
     readSync(this.#file, this.#probe, 0, this.#probe.length, this.#end - this.#probe.length);
   }
 
-  #wrote(bytes: Buffer, at: number): void {
+  #wrote(bytes: Buffer, time: number): void {
     this.#open = false;
     this.#size = this.#end;
     this.#probe = bytes.subarray(-PROBE);
-    this.#time = stamp(this.#file, at, this.#times.timeSlack === 0);
+    this.#time = time;
   }
 
   /** Has somebody else written to this file since its last line was? */
