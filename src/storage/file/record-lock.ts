@@ -94,14 +94,17 @@ export class RecordLock {
     if (this.#alone) {
       this.#alone = false;
       this.#files.access.sole.exit();
-      return;
+      // Nobody else looked whether it is still there.
+      if (!this.#stuck) return;
     }
     try {
       if (performance.now() - this.#since < DOUBT_MS || this.#isMine()) unlinkSync(this.path);
     } catch (error) {
       // It ends with this process, or when this process takes it again.
       this.#stuck = !isMissing(error);
+      return;
     }
+    this.#stuck = false;
   }
 
   #isMine(): boolean {

@@ -217,8 +217,11 @@ export class RecordShelf {
     while (this.#pending.size > 0) await Promise.allSettled(this.#pending.values());
     this.#putAway(this.#desks.size);
     await this.sync.flush();
-    this.files.access.sole.leave();
-    this.files.leave(this.leases.outUntil());
+    try {
+      this.files.access.sole.leave();
+    } finally {
+      this.files.leave(this.leases.outUntil());
+    }
   }
 
   /** What can be done while the process ends. */
@@ -296,18 +299,29 @@ export class RecordShelf {
     const id = fold.header?.id ?? textOfFileName(journal.path.slice(journal.path.lastIndexOf('/') + 1, -SUFFIX.length));
     if (id === undefined) return undefined;
     const key = { id, scope: fold.header?.scope ?? this.#scopeOf(journal.path) };
-    if (!lock.secure()) return undefined;
+    if (!this.#secured(desk)) return undefined;
     const between = async (): Promise<void> => {
       lock.touch();
       await pause();
     };
-    const work = rewrite(journal, fold, key, between).catch((error: unknown) => {
-      // It can wait: all is there, only larger than it need be.
-      journal.notBefore = journal.size + Math.max(journal.size / 2, RETRY_AFTER);
-      this.logger.warn(error, `${journal.path} could not be compacted`);
-    });
+    const work = rewrite(journal, fold, key, between).catch((error: unknown) => this.#notRewritten(journal, error));
     return this.pending(work);
   };
+
+  #secured({ lock, journal }: RecordDesk): boolean {
+    try {
+      return lock.secure();
+    } catch (error) {
+      this.#notRewritten(journal, error);
+      return false;
+    }
+  }
+
+  /** It can wait: all is there, only larger than it need be. */
+  #notRewritten(journal: Journal, error: unknown): void {
+    journal.notBefore = journal.size + Math.max(journal.size / 2, RETRY_AFTER);
+    this.logger.warn(error, `${journal.path} could not be compacted`);
+  }
 
   #scopeOf(path: string): string[] {
     const parts = path
