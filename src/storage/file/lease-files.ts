@@ -27,6 +27,8 @@ interface Held extends Lease {
 }
 
 const NOBODY = '';
+/** Of the leases that become files at once, so many keep them open. */
+const HELD_AT_MOST = 256;
 /** Longer than anything that is done while nobody may take a lease. */
 const BARRED_MS = 60_000;
 
@@ -134,7 +136,8 @@ export class LeaseFiles {
   put(record: string, given: Required<Omit<Lease, 'owner'>>): void {
     const lease = { ...given, owner: this.#files.me };
     try {
-      if (!this.#place(record, lease)) this.#write(record, lease);
+      // Each of these keeps a file open, and there may be thousands.
+      if (this.#held.size >= HELD_AT_MOST || !this.#place(record, lease)) this.#write(record, lease);
     } catch (error) {
       if (!isMissing(error)) throw error;
       // Of a record that has never been written.
@@ -161,7 +164,20 @@ export class LeaseFiles {
 
   /** Until when the last of this instance's leases lasts. */
   outUntil(): number {
-    return Math.max(0, ...this.#written.values(), ...[...this.#held.values()].map(({ until }) => until));
+    let last = 0;
+    for (const [record, { until }] of this.#held.entries()) if (this.#mayBeOut(record)) last = Math.max(last, until);
+    for (const [record, until] of this.#written.entries()) if (this.#mayBeOut(record)) last = Math.max(last, until);
+    return last;
+  }
+
+  /** Others would wait with what they do alone for a lease that has been given up, or taken over. */
+  #mayBeOut(record: string): boolean {
+    try {
+      const lease = this.#read(record);
+      return lease?.owner.nonce === this.#files.me.nonce && lease.token !== NOBODY;
+    } catch {
+      return true;
+    }
   }
 
   #place(record: string, lease: Lease): boolean {
