@@ -72,6 +72,7 @@ export class OtherWriter {
       else if (!isMissing(error)) throw error;
     }
     this.#seen = undefined;
+    this.#idleAt = undefined;
     return false;
   }
 

@@ -4,6 +4,7 @@ import {
   openSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   unlinkSync,
@@ -58,8 +59,10 @@ export class ProcessFiles {
   readonly access: WriteAccess;
   readonly #now: () => number;
   #entered = false;
+  /** There may be an owner file. */
+  #written = false;
   /** When it last entered, on the machine's clock. */
-  #seenAt = 0;
+  #enteredAt = 0;
   #checked = false;
   #inode = 0;
   #links = true;
@@ -106,28 +109,36 @@ export class ProcessFiles {
   }
 
   /**
-   * Makes what writing needs: the directory, and the owner file. Nothing after the first time, but after a silence so
-   * long that others may soon take this process for gone.
+   * Makes what writing needs: the directory, and the owner file. Nothing after the first time, but after so long that
+   * others may soon take this process for gone: who writes alone leaves no other trace of it than in its own files.
    */
   enter(): void {
     const now = Date.now();
-    const silence = now - this.#seenAt;
-    this.#seenAt = now;
-    if (this.#entered && silence < LONG_SILENCE_MS / 2) return;
+    if (this.#entered && now - this.#enteredAt < LONG_SILENCE_MS / 2 && !this.access.sole.removed) return;
     this.access.sole.leave();
+    // Whatever fails from here on: nobody writes who has not joined the others.
+    this.#entered = false;
     makeDirectory(this.#directory);
     this.check();
     if (!this.#checked) writeFileSync(join(this.#root, 'agentup.json'), `{"format":${FORMAT}}\n`);
-    writeFileSync(this.#ownerFile, this.#text);
+    this.#writeOwner();
     utimesSync(this.#ownerFile, SOME_TIME / 1000, SOME_TIME / 1000);
     const { ino, mtimeMs } = statSync(this.#ownerFile);
     this.#inode = ino;
     this.#timeSlack = Math.abs(mtimeMs - SOME_TIME) < 0.1 ? 0 : COARSE_MS;
     // Larger ones come rounded, and would not tell one file from the next.
     if (!Number.isSafeInteger(this.#inode)) this.#links = false;
-    this.#entered = true;
-    this.#othersLive();
     this.access.join();
+    this.#entered = true;
+    this.#enteredAt = now;
+  }
+
+  /** Whole or not at all: one who is stopped in the middle of it would be nobody. */
+  #writeOwner(): void {
+    this.#written = true;
+    if (statOf(this.#ownerFile)) return;
+    writeFileSync(`${this.#ownerFile}.new`, this.#text);
+    renameSync(`${this.#ownerFile}.new`, this.#ownerFile);
   }
 
   /** Somebody has removed our files: the next `enter` makes them again. */
@@ -210,7 +221,7 @@ export class ProcessFiles {
     this.#all.length = 0;
     this.#spares.length = 0;
     if (leasesUntil > this.#now()) writeFileSync(this.#ownerFile, `${JSON.stringify({ ...this.me, leasesUntil })}\n`);
-    else if (this.#entered) rmSync(this.#ownerFile, { force: true });
+    else if (this.#written) for (const end of ['', '.new']) rmSync(`${this.#ownerFile}${end}`, { force: true });
     this.#entered = false;
   }
 

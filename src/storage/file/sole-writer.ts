@@ -1,15 +1,17 @@
 import {
   closeSync,
   fchmodSync,
+  fstatSync,
   linkSync,
   openSync,
   readdirSync,
   rmSync,
+  statfsSync,
   statSync,
   unlinkSync,
   writeSync,
 } from 'node:fs';
-import { clearInterval, setInterval } from 'node:timers';
+import { clearInterval, setInterval, setTimeout } from 'node:timers';
 import { isMissing } from './file-errors.js';
 import { BUSY_AT, namesOf, SOLE, soleText, UNTIL_AT, untilText, uptimeMs, VOUCHED_MS } from './sole-mark.js';
 import { statOf } from './stat-of.js';
@@ -18,8 +20,24 @@ import { statOf } from './stat-of.js';
 const RENEW_MS = 2_500;
 /** As long as there are leases, so often it is looked whether another process has come. */
 const LOOK_MS = 20;
+/** When a mark that could not be removed is tried again. */
+const CLEAR_AGAIN_MS = 100;
 /** Names of the state of a process that nobody has asked: its own, and the mark. */
 const UNASKED = 2;
+/** File systems that another machine may write to: what that one does to a name is seen here only after a while. */
+const REMOTE = new Set([
+  0x01_02_19_97, // 9p
+  0x65_73_55_46, // fuse, virtiofs
+  0x00_00_69_69, // nfs
+  0x00_00_51_7b, // smb
+  0xff_53_4d_42, // cifs
+  0xfe_53_4d_42, // smb2
+  0x78_6f_42_56, // vboxsf
+  0x00_c3_64_00, // ceph
+  0x0b_d0_0b_d0, // lustre
+  0x01_16_19_70, // gfs2
+  0x74_61_63_6f, // ocfs2
+]);
 const YES = Buffer.from('1');
 const NO = Buffer.from('0');
 
@@ -54,6 +72,10 @@ export class SoleWriter {
   /** What others have been told, and nobody had asked by then. */
   #until = 0;
   #timer: NodeJS.Timeout | undefined;
+  /** Somebody has removed the mark: others may write as if this one were not there, until it has joined them anew. */
+  removed = false;
+  /** The mark could not be removed yet. */
+  #stale = false;
 
   /** @param directory the one of the processes */
   constructor(directory: string, nonce: string, ownerText: string) {
@@ -84,8 +106,10 @@ export class SoleWriter {
 
   /** Puts the mark. It counts once nobody else is found to write. False where there is one, or it cannot be put. */
   take(): boolean {
+    if (this.#stale) return false;
     let file = -1;
     try {
+      if (REMOTE.has(statfsSync(this.#directory).type)) return false;
       file = openSync(this.#path, 'w+');
       // Whoever may make files in the directory is to be able to ask.
       const others = statSync(this.#directory).mode & 0o022;
@@ -100,16 +124,11 @@ export class SoleWriter {
     }
     this.#file = file;
     this.#until = 0;
-    // A file system that does not count names.
-    if (this.asked) {
-      this.leave();
-      return false;
-    }
     here.set(this.#mark, this);
     return true;
   }
 
-  /** Nobody else writes. False where somebody has come at this moment. */
+  /** Nobody else writes. False where somebody has come at this moment, or the file system does not count names. */
   begin(): boolean {
     if (!this.vouch(false)) return false;
     try {
@@ -140,7 +159,7 @@ export class SoleWriter {
       writeSync(this.#file, NO, 0, 1, BUSY_AT);
     } catch {
       // Nobody could tell that we are not writing; without the mark they need not.
-      this.leave();
+      this.#leaveInSilence();
     }
   }
 
@@ -163,17 +182,40 @@ export class SoleWriter {
   leave({ publishing = true }: { readonly publishing?: boolean } = {}): void {
     if (this.#file < 0) return;
     const file = this.#file;
-    this.#file = -1;
     clearInterval(this.#timer);
     this.#timer = undefined;
     if (here.get(this.#mark) === this) here.delete(this.#mark);
+    this.removed = true;
     try {
-      // Somebody has removed all there was.
-      const removed = namesOf(file) === 0;
-      if (publishing && !removed) this.#leases?.publish(() => uptimeMs() < this.#until);
+      this.removed = !this.#isMarked(file);
+      if (publishing && !this.removed && this.#leases?.size) {
+        this.#renewUnasked();
+        this.#file = -1;
+        this.#leases.publish(() => uptimeMs() < this.#until);
+      }
     } finally {
+      this.#file = -1;
       this.#leases?.drop();
       this.#clear(file);
+    }
+  }
+
+  /** Who stood still for long and was not asked has lost nothing. */
+  #renewUnasked(): void {
+    const until = uptimeMs() + VOUCHED_MS;
+    try {
+      this.#say(until);
+      if (!this.asked) this.#until = until;
+    } catch {
+      // What others have been told before holds.
+    }
+  }
+
+  #leaveInSilence(): void {
+    try {
+      this.leave();
+    } catch {
+      // It happens to the next one who writes, too, and is reported there; the mark is tried again.
     }
   }
 
@@ -197,19 +239,29 @@ export class SoleWriter {
     writeSync(this.#file, bytes, 0, bytes.length, UNTIL_AT);
   }
 
+  #isMarked(file: number): boolean {
+    return statOf(this.#mark)?.ino === fstatSync(file).ino;
+  }
+
+  /** Others would wait for one who seems to write: until its mark is gone it is tried again. */
   #clear(file: number): void {
-    const inode = statOf(this.#mark)?.ino;
     try {
-      if (inode === statOf(this.#path)?.ino) unlink(this.#mark);
+      if (this.#isMarked(file)) unlink(this.#mark);
+    } catch {
+      this.#stale = true;
+      setTimeout(() => this.#clear(file), CLEAR_AGAIN_MS).unref();
+      return;
+    }
+    this.#stale = false;
+    closeSync(file);
+    try {
       // Nobody can ask any more.
       for (const name of readdirSync(this.#directory)) {
         if (name.startsWith(`${this.#name}.asked-`)) unlink(`${this.#directory}/${name}`);
       }
       unlink(this.#path);
-    } catch (error) {
-      if (!isMissing(error)) throw error;
-    } finally {
-      closeSync(file);
+    } catch {
+      // They are in nobody's way, and go with the next ones, or with this process.
     }
   }
 }

@@ -42,6 +42,7 @@ export class WriteAccess {
   join(): void {
     SoleWriter.endHere(this.#mark);
     this.#other = undefined;
+    this.sole.removed = false;
     this.#retryMs = RETRY_MS;
     this.#tryAlone();
     if (!this.sole.held) this.#other = new OtherWriter(this.#mark, this.#directory, this.#me);
@@ -50,17 +51,23 @@ export class WriteAccess {
   /** Tries again to be alone, now and then. Not while it writes. */
   retry(): void {
     if (this.sole.held || this.#other || performance.now() < this.#retryAt) return;
-    this.#tryAlone();
+    try {
+      this.#tryAlone();
+    } catch {
+      // Locks do as well.
+    }
   }
 
   /** May locks be taken? Not while another process goes without. */
   mayLock(): boolean {
+    if (this.sole.removed) return false;
     if (this.#other?.isGone()) this.#other = undefined;
     return this.#other === undefined || this.#other.isIdle();
   }
 
   /** May leases be taken that are files? Not while another process may have some that are none. */
   mayLease(): boolean {
+    if (this.sole.removed) return false;
     if (this.#other?.isGone()) this.#other = undefined;
     return this.#other === undefined;
   }
@@ -70,9 +77,14 @@ export class WriteAccess {
     this.#retryMs = Math.min(RETRY_AT_MOST_MS, 2 * this.#retryMs);
     // Who died with the mark has left nothing else that could count.
     breakIfGone(this.#mark, this.#mark, this.#makeMark, isLongGone);
-    if (!this.sole.take()) return;
-    // Looked for behind the mark: who comes from now on sees it.
-    if (this.#othersLive()) this.sole.leave();
-    else if (this.sole.begin()) this.#retryMs = RETRY_MS;
+    if (this.#othersLive() || !this.sole.take()) return;
+    let alone = false;
+    try {
+      // Looked for again behind the mark: who comes from now on sees it.
+      alone = !this.#othersLive() && this.sole.begin();
+    } finally {
+      if (!alone) this.sole.leave();
+    }
+    if (alone) this.#retryMs = RETRY_MS;
   }
 }
