@@ -7,7 +7,7 @@ ownTemporaryDirectory();
 const INSIDE = 'agent|caches|config|conversation|lifecycle|operations|server|skill|storage|sync|tools';
 /** But these change what all files of a process share, and count what all do: the calls of `node:fs`. */
 const ALONE = [
-  'test/storage/file/{durability,faults,leases,races,sole-writer,sole-writer-faults}.test.ts',
+  'test/storage/file/{beside,durability,faults,leases,races,sole-writer,sole-writer-faults}.test.ts',
   'test/storage/many.test.ts',
   'test/storage/valkey/record-codec.test.ts',
   'test/caches/many-rows.test.ts',

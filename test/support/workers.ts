@@ -14,9 +14,20 @@ export interface Worker {
   readonly ended: Promise<number | NodeJS.Signals>;
 }
 
-/** Starts a worker; its arguments arrive as one JSON text in `process.argv[2]`. Its errors go to ours; `env` adds to our environment. */
-export function startWorker(file: string, args: unknown, env: Readonly<Record<string, string>> = {}): Worker {
-  const child = spawn(process.execPath, ['--enable-source-maps', compiledWorker(file), JSON.stringify(args)], {
+/**
+ * Starts a worker; its arguments arrive as one JSON text in `process.argv[2]`. Its errors go to ours; `env` adds to our
+ * environment, and `limits` is what a shell does before it, as `ulimit -n 100`.
+ */
+export function startWorker(
+  file: string,
+  args: unknown,
+  env: Readonly<Record<string, string>> = {},
+  limits?: string,
+): Worker {
+  const command = [process.execPath, '--enable-source-maps', compiledWorker(file), JSON.stringify(args)];
+  const [program = '', ...rest] =
+    limits === undefined ? command : ['sh', '-c', `${limits}; exec "$0" "$@"`, ...command];
+  const child = spawn(program, rest, {
     cwd: ROOT,
     env: { ...process.env, ...env },
     stdio: ['ignore', 'pipe', 'inherit'],

@@ -63,7 +63,7 @@ export class CommitTask implements Task {
       this.#afterStaged(desk, () => this.#acknowledge(answerAgain(recent, this.#changes), true));
       return;
     }
-    const lease = asked && leases.heldBy(path, asked.token, now);
+    const lease = asked && this.#shelf.guarded(path, () => leases.heldBy(path, asked.token, now));
     if (asked && !lease) throw leaseLost(this.#key);
     const fold = there?.isExpired(now) ? undefined : there;
     const idempotencyKey = idempotency?.key;

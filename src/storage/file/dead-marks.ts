@@ -9,7 +9,7 @@ export const SILENCE_MS = 10_000;
 /** The same for a process that has not written at all: it makes itself known anew after half of that. */
 export const LONG_SILENCE_MS = 3_600_000;
 /** A mark that names nobody was lost in a power cut, or is being written where there are no links. */
-const NAMELESS_MS = 1_000;
+export const NAMELESS_MS = 1_000;
 
 /** What makes a mark of this process at a path. False where one is there already. */
 export type Marker = (path: string) => boolean;
@@ -42,9 +42,9 @@ function isGone({ owner, stats }: Holder): boolean {
   return state === 'unknown' ? silence > SILENCE_MS : state === 'dead';
 }
 
-/** The same of what a process leaves alone for as long as it writes nothing. */
-export function isLongGone({ owner, stats }: Omit<Holder, 'text'>): boolean {
-  const silence = Date.now() - stats.ctimeMs;
+/** The same of what a process leaves alone for as long as it writes nothing. `since`: when it last did something. */
+export function isLongGone({ owner, stats }: Omit<Holder, 'text'>, since = stats.ctimeMs): boolean {
+  const silence = Date.now() - since;
   if (!owner) return silence > NAMELESS_MS;
   const state = stateOf(owner);
   return state === 'unknown' ? silence > LONG_SILENCE_MS : state === 'dead';

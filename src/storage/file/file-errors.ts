@@ -37,6 +37,12 @@ export function codeOf(error: unknown): string | undefined {
   return (error as NodeJS.ErrnoException | undefined)?.code;
 }
 
+/** Is this the error of too many open files, of this process or of the machine? */
+export function isTooMany(error: unknown): boolean {
+  const code = codeOf(error);
+  return code === 'EMFILE' || code === 'ENFILE';
+}
+
 /** Is this the error of a file that is not there? */
 export function isMissing(error: unknown): boolean {
   return codeOf(error) === 'ENOENT';

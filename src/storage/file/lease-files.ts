@@ -27,8 +27,6 @@ interface Held extends Lease {
 }
 
 const NOBODY = '';
-/** Of the leases that become files at once, so many keep them open. */
-const HELD_AT_MOST = 256;
 /** Longer than anything that is done while nobody may take a lease. */
 const BARRED_MS = 60_000;
 
@@ -132,12 +130,14 @@ export class LeaseFiles {
     this.#remove(record);
   }
 
-  /** Makes a file of a lease that had none, in place of what those have left who are gone. */
+  /**
+   * Makes a file of a lease that had none, in place of what those have left who are gone. It is not kept open: there may
+   * be more of them than files that this process may open.
+   */
   put(record: string, given: Required<Omit<Lease, 'owner'>>): void {
     const lease = { ...given, owner: this.#files.me };
     try {
-      // Each of these keeps a file open, and there may be thousands.
-      if (this.#held.size >= HELD_AT_MOST || !this.#place(record, lease)) this.#write(record, lease);
+      this.#write(record, lease);
     } catch (error) {
       if (!isMissing(error)) throw error;
       // Of a record that has never been written.
@@ -163,15 +163,23 @@ export class LeaseFiles {
   }
 
   /** Until when the last of this instance's leases lasts. */
-  outUntil(): number {
+  outUntil(now: number): number {
     let last = 0;
-    for (const [record, { until }] of this.#held.entries()) if (this.#mayBeOut(record)) last = Math.max(last, until);
-    for (const [record, until] of this.#written.entries()) if (this.#mayBeOut(record)) last = Math.max(last, until);
+    for (const [record, { until }] of this.#held) if (this.#mayBeOut(record, until, now)) last = Math.max(last, until);
+    for (const [record, until] of this.#written) if (this.#mayBeOut(record, until, now)) last = Math.max(last, until);
     return last;
   }
 
+  /** The leases of this instance are lost: others do not know of it any more, and may have begun the same turns. */
+  lose(): void {
+    for (const record of [...this.#held.keys(), ...this.#written.keys()]) {
+      if (this.#read(record)?.owner.nonce === this.#files.me.nonce) this.#remove(record);
+    }
+  }
+
   /** Others would wait with what they do alone for a lease that has been given up, or taken over. */
-  #mayBeOut(record: string): boolean {
+  #mayBeOut(record: string, until: number, now: number): boolean {
+    if (until <= now) return false;
     try {
       const lease = this.#read(record);
       return lease?.owner.nonce === this.#files.me.nonce && lease.token !== NOBODY;

@@ -1,5 +1,5 @@
-import { linkSync, unlinkSync } from 'node:fs';
-import { SILENCE_MS } from './dead-marks.js';
+import { linkSync, readdirSync, unlinkSync } from 'node:fs';
+import { NAMELESS_MS, SILENCE_MS } from './dead-marks.js';
 import { codeOf, isMissing } from './file-errors.js';
 import { type Owner, stateOf } from './process-owner.js';
 import { readSoleMark, type SoleState, uptimeMs, VOUCHED_MS } from './sole-mark.js';
@@ -66,6 +66,7 @@ export class OtherWriter {
     if (there !== undefined && there === statOf(this.#mark)?.ino) return true;
     try {
       linkSync(this.#mark, name);
+      this.#tidy(name.slice(0, name.lastIndexOf('-') + 1));
     } catch (error) {
       // The name of a state that it had before.
       if (codeOf(error) === 'EEXIST') unlinkSync(name);
@@ -76,8 +77,21 @@ export class OtherWriter {
     return false;
   }
 
+  /** Those who have asked and gone: one name tells as much as many, and whoever does nothing removes none. */
+  #tidy(start: string): void {
+    try {
+      for (const name of readdirSync(this.#directory)) {
+        const path = `${this.#directory}/${name}`;
+        if (path.startsWith(start) && !statOf(`${this.#directory}/${path.slice(start.length)}`)) unlinkSync(path);
+      }
+    } catch {
+      // Another one does the same, or they cannot be removed: they are in nobody's way.
+    }
+  }
+
   /** From when on no lease counts that it has given, on our clock. It says no later moment once it has been asked. */
   #vouchedUntil({ until, owner }: SoleState, idleAt: number): number {
+    if (until === 0) return until;
     const latest = idleAt + VOUCHED_MS;
     return owner?.boot === this.#me.boot ? Math.min(until, latest) : latest;
   }
@@ -85,6 +99,7 @@ export class OtherWriter {
   /** Has a process of which we cannot know whether it lives died while it was writing? */
   #isSilent({ owner }: SoleState): boolean {
     if (owner && stateOf(owner) !== 'unknown') return false;
-    return Date.now() - (statOf(this.#mark)?.ctimeMs ?? 0) > SILENCE_MS;
+    // Not the time of change: those who ask set that.
+    return Date.now() - (statOf(this.#mark)?.mtimeMs ?? 0) > (owner ? SILENCE_MS : NAMELESS_MS);
   }
 }

@@ -2,23 +2,22 @@ import {
   closeSync,
   linkSync,
   openSync,
-  readdirSync,
   readFileSync,
   renameSync,
   rmSync,
   statSync,
-  unlinkSync,
   utimesSync,
   writeFileSync,
   writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import { AgentUpError } from '../../errors.js';
-import { isLongGone, LONG_SILENCE_MS } from './dead-marks.js';
+import { LONG_SILENCE_MS } from './dead-marks.js';
 import { codeOf, fileError, isMissing } from './file-errors.js';
 import { FORMAT } from './line-format.js';
 import { makeDirectory } from './make-directory.js';
-import { type Owner, parseOwner, thisOwner } from './process-owner.js';
+import { NEW, OtherProcesses } from './other-processes.js';
+import { type Owner, thisOwner } from './process-owner.js';
 import { statOf } from './stat-of.js';
 import { WriteAccess } from './write-access.js';
 
@@ -58,6 +57,8 @@ export class ProcessFiles {
   /** How this process may write. */
   readonly access: WriteAccess;
   readonly #now: () => number;
+  /** Called when somebody has removed the files of this process. */
+  onRemoved: (() => void) | undefined;
   #entered = false;
   /** There may be an owner file. */
   #written = false;
@@ -76,7 +77,8 @@ export class ProcessFiles {
     this.#ownerFile = join(this.#directory, this.me.nonce);
     this.meText = JSON.stringify(this.me);
     this.#text = `${this.meText}\n`;
-    this.access = new WriteAccess(this.#directory, this.me, () => this.#othersLive(), this.mark);
+    const others = new OtherProcesses(this.#directory, this.me.nonce, now);
+    this.access = new WriteAccess(this.#directory, this.me, () => others.live(), this.mark);
   }
 
   /** By how much the time that a file was given may differ from the one that it has then, in milliseconds. */
@@ -137,12 +139,13 @@ export class ProcessFiles {
   #writeOwner(): void {
     this.#written = true;
     if (statOf(this.#ownerFile)) return;
-    writeFileSync(`${this.#ownerFile}.new`, this.#text);
-    renameSync(`${this.#ownerFile}.new`, this.#ownerFile);
+    writeFileSync(`${this.#ownerFile}${NEW}`, this.#text);
+    renameSync(`${this.#ownerFile}${NEW}`, this.#ownerFile);
   }
 
-  /** Somebody has removed our files: the next `enter` makes them again. */
+  /** Something is missing. Where it is our files, that somebody has removed, the next `enter` makes them again. */
   missing(): void {
+    if (this.#entered && !statOf(this.#ownerFile)) this.onRemoved?.();
     this.#entered = false;
     this.#checked = false;
     this.#spares.length = 0;
@@ -221,7 +224,7 @@ export class ProcessFiles {
     this.#all.length = 0;
     this.#spares.length = 0;
     if (leasesUntil > this.#now()) writeFileSync(this.#ownerFile, `${JSON.stringify({ ...this.me, leasesUntil })}\n`);
-    else if (this.#written) for (const end of ['', '.new']) rmSync(`${this.#ownerFile}${end}`, { force: true });
+    else if (this.#written) for (const end of ['', NEW]) rmSync(`${this.#ownerFile}${end}`, { force: true });
     this.#entered = false;
   }
 
@@ -231,40 +234,6 @@ export class ProcessFiles {
     const spare = { path, file, inode: statSync(path).ino };
     this.#all.push(spare);
     return spare;
-  }
-
-  /** Are there files of other processes? Those of the dead go. */
-  #othersLive(): boolean {
-    let found = false;
-    for (const name of readdirSync(this.#directory)) {
-      if (!name.includes('.') && name !== this.me.nonce && !this.#removeIfOver(name)) found = true;
-    }
-    return found;
-  }
-
-  /** Removes what a process has left. False where it lives, or may live. */
-  #removeIfOver(name: string): boolean {
-    const path = join(this.#directory, name);
-    try {
-      const text = readFileSync(path, 'utf8');
-      const owner = parseOwner(text);
-      const over = isLongGone({ owner, stats: statSync(path) }) || (owner && this.#hasLeft(text));
-      if (!over) return false;
-      for (const other of readdirSync(this.#directory)) {
-        if (other.startsWith(`${name}.`)) unlinkSync(join(this.#directory, other));
-      }
-      unlinkSync(path);
-    } catch (error) {
-      // Another process has just done the same; or they belong to another user, and may be in use.
-      return isMissing(error);
-    }
-    return true;
-  }
-
-  /** Was its storage closed, and have the leases ended that it had then? */
-  #hasLeft(text: string): boolean {
-    const { leasesUntil } = JSON.parse(text) as { leasesUntil?: number };
-    return leasesUntil !== undefined && leasesUntil <= this.#now();
   }
 }
 

@@ -1,6 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { readFileSync, readlinkSync } from 'node:fs';
+import { existsSync, readFileSync, readlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
+import { basename } from 'node:path';
+import { isMainThread } from 'node:worker_threads';
 
 /** Who holds a lock or a lease, told so that others can find out whether it still lives. */
 export interface Owner {
@@ -13,6 +15,8 @@ export interface Owner {
   readonly pid: number;
   /** When the process began, as the system counts; a pid is used again, a pid with its start is not. */
   readonly start: string;
+  /** Which of its threads, where it is not the first: that one may end alone. */
+  readonly thread?: string;
 }
 
 function tryRead(read: () => string): string {
@@ -44,6 +48,7 @@ function thisProcess(): Omit<Owner, 'nonce'> {
     namespace: tryRead(() => readlinkSync('/proc/self/ns/pid')),
     pid: process.pid,
     start: statusOf(process.pid).start,
+    ...(isMainThread ? {} : { thread: tryRead(() => basename(readlinkSync('/proc/thread-self'))) }),
   };
   return here;
 }
@@ -51,6 +56,11 @@ function thisProcess(): Omit<Owner, 'nonce'> {
 /** This process, with a nonce of its own for each instance. */
 export function thisOwner(): Owner {
   return { nonce: randomBytes(9).toString('hex'), ...thisProcess() };
+}
+
+/** Has the thread ended, of a process that goes on? */
+function hasEnded({ pid, thread }: Owner): boolean {
+  return thread !== undefined && thread !== '' && !existsSync(`/proc/${pid}/task/${thread}`);
 }
 
 /** `unknown`: on another machine, or in another container, where pids mean something else. */
@@ -68,7 +78,8 @@ export function stateOf(owner: Owner): 'alive' | 'dead' | 'unknown' {
   // Killed, and not yet fetched by its parent, which where process 1 is no init may be never.
   if (state === 'Z' || state === 'X') return 'dead';
   // Where /proc cannot be read (hidepid, no descriptor left) nothing is known but that there is such a process.
-  return owner.start !== '' && start !== '' && start !== owner.start ? 'dead' : 'alive';
+  if (owner.start === '' || start === '') return 'alive';
+  return start !== owner.start || hasEnded(owner) ? 'dead' : 'alive';
 }
 
 /** The owner that a file names, or `undefined` where it names none. */

@@ -2,13 +2,14 @@ import { createHash } from 'node:crypto';
 import type { Logger } from '../../logger.js';
 import type { Lease as TableLease } from '../lease.js';
 import type { BeginOptions } from '../state-storage.js';
+import { isTooMany } from './file-errors.js';
 import { type Lease as FileLease, LeaseFiles } from './lease-files.js';
 import { LeaseTable } from './lease-table.js';
 import type { ProcessFiles } from './process-files.js';
 import type { UnwrittenLeases } from './sole-writer.js';
 
 /** When to ask again where it is not known yet who has leases. */
-const ASK_AGAIN_MS = 20;
+export const ASK_AGAIN_MS = 20;
 const SHORT = /^[\w-]{1,64}$/;
 
 /** A lease that is held, to be passed back. */
@@ -21,11 +22,15 @@ export class RecordLeases implements UnwrittenLeases {
   readonly #access: ProcessFiles['access'];
   readonly #now: () => number;
   readonly #logger: Logger;
+  readonly #makeRoom: () => boolean;
 
-  constructor(files: ProcessFiles, now: () => number, logger: Logger) {
+  /** @param makeRoom closes open files of this process; false where there are none */
+  constructor(files: ProcessFiles, now: () => number, logger: Logger, makeRoom: () => boolean) {
+    this.#makeRoom = makeRoom;
     this.#files = new LeaseFiles(files);
     this.#access = files.access;
     this.#access.sole.leases = this;
+    files.onRemoved = () => this.#files.lose();
     this.#now = now;
     this.#logger = logger;
   }
@@ -51,7 +56,7 @@ export class RecordLeases implements UnwrittenLeases {
 
   /** Is the lease held by anybody, or may it be? */
   isHeld(record: string, now: number): boolean {
-    return !this.#known || this.#there.isHeld(record, now);
+    return !this.known || this.#there.isHeld(record, now);
   }
 
   /** Renews a lease, or without `keepMs` ends it. Under the same lock in which `heldBy` has answered with it. */
@@ -73,7 +78,7 @@ export class RecordLeases implements UnwrittenLeases {
 
   /** Does something while nobody can take the lease; not where somebody has it. Under the record's lock. */
   without<R>(record: string, now: number, action: () => R): R | undefined {
-    if (!this.#access.sole.held) return this.#known ? this.#files.without(record, now, action) : undefined;
+    if (!this.#access.sole.held) return this.known ? this.#files.without(record, now, action) : undefined;
     if (this.#table.isHeld(record, now)) return undefined;
     const answer = action();
     this.#files.clear(record, now);
@@ -82,16 +87,21 @@ export class RecordLeases implements UnwrittenLeases {
 
   /** Removes what is left of a lease that has ended. Under the record's lock. */
   clear(record: string, now: number): void {
-    if (this.#known) this.#files.clear(record, now);
+    if (this.known) this.#files.clear(record, now);
   }
 
   /** Until when the last lease lasts that this instance has in a file. */
   outUntil(): number {
-    return this.#files.outUntil();
+    return this.#files.outUntil(this.#now());
   }
 
   get size(): number {
     return this.#table.size;
+  }
+
+  /** Is it known who has leases? */
+  get known(): boolean {
+    return this.#access.sole.held || this.#access.mayLease();
   }
 
   adopt(): void {
@@ -106,7 +116,7 @@ export class RecordLeases implements UnwrittenLeases {
     for (const [record, lease] of this.#table.out(this.#now())) {
       if (!valid()) break;
       try {
-        this.#files.put(record, lease);
+        this.#put(record, lease);
         put.push([record, lease]);
       } catch (error) {
         this.#logger.warn(error, `the lease of ${record} could not be written, and is lost`);
@@ -116,17 +126,21 @@ export class RecordLeases implements UnwrittenLeases {
     if (!valid()) for (const [record, lease] of put) this.#files.takeBack(record, lease);
   }
 
+  #put(record: string, lease: TableLease): void {
+    try {
+      this.#files.put(record, lease);
+    } catch (error) {
+      if (!isTooMany(error) || !this.#makeRoom()) throw error;
+      this.#files.put(record, lease);
+    }
+  }
+
   drop(): void {
     this.#table.drop();
   }
 
   get #there(): LeaseFiles | LeaseTable {
     return this.#access.sole.held ? this.#table : this.#files;
-  }
-
-  /** Is it known who has leases? */
-  get #known(): boolean {
-    return this.#access.sole.held || this.#access.mayLease();
   }
 }
 

@@ -1,4 +1,5 @@
 import { rmSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
 import { AgentUpError } from '../../errors.js';
 import { keyText, type RecordKey } from '../keys.js';
 import type { ListQuery, RecordInfo, SweepQuery } from '../state-storage.js';
@@ -8,6 +9,7 @@ import { fileName, textOfFileName } from './file-name.js';
 import { withoutLog } from './record-copy.js';
 import type { RecordFold } from './record-fold.js';
 import type { Listed } from './record-glimpses.js';
+import { ASK_AGAIN_MS } from './record-leases.js';
 import type { RecordShelf } from './record-shelf.js';
 import { statOf } from './stat-of.js';
 import { containerPath, directoriesUnder, fileNames, SUFFIX } from './walk.js';
@@ -150,17 +152,25 @@ async function sweepOne(
   emptied: Set<string>,
 ): Promise<boolean> {
   if (!keyOf(shelf, path, '')) return false;
-  try {
-    return await shelf.exclusive(path, (desk) => {
+  const sweep = (): Promise<boolean | undefined> =>
+    shelf.exclusive(path, (desk) => {
       const now = shelf.now();
       const listed = shelf.listed(path);
       if (listed && listed.updatedAt >= updatedBefore) return false;
+      if (!shelf.leases.known) return undefined;
       const erased = shelf.leases.without(path, now, () => {
         shelf.erase(desk, listed, emptied);
         return listed !== undefined && !isExpired(listed, now);
       });
       return erased ?? false;
     });
+  try {
+    // Some seconds at most, where another process does not say at once which leases it has.
+    for (;;) {
+      const swept = await sweep();
+      if (swept !== undefined) return swept;
+      await delay(ASK_AGAIN_MS);
+    }
   } catch (error) {
     if (!(error instanceof AgentUpError) || error.code !== 'RECORD_CORRUPT') throw error;
     shelf.logger.error(error, `${path} is not cleaned up`);

@@ -6,7 +6,7 @@ import type { Logger } from '../../logger.js';
 import type { RecordKey } from '../keys.js';
 import { removeIfGone } from './dead-marks.js';
 import { DiskSync, type Durability } from './durability.js';
-import { codeOf, fileError, isMissing } from './file-errors.js';
+import { fileError, isMissing, isTooMany } from './file-errors.js';
 import { textOfFileName } from './file-name.js';
 import { Journal } from './journal.js';
 import { isAsRewritten, isWorthRewriting, rewrite } from './journal-rewrite.js';
@@ -60,7 +60,12 @@ export class RecordShelf {
     this.clock = clock;
     this.logger = logger;
     this.files = new ProcessFiles(root, () => this.now());
-    this.leases = new RecordLeases(this.files, () => this.now(), logger);
+    this.leases = new RecordLeases(
+      this.files,
+      () => this.now(),
+      logger,
+      () => this.#putAway(this.#desks.size) > 0,
+    );
     this.owners = new OwnerIndex(root);
     this.sync = new DiskSync(durability, logger);
   }
@@ -190,9 +195,7 @@ export class RecordShelf {
     try {
       return call();
     } catch (error) {
-      const code = codeOf(error);
-      if ((code !== 'EMFILE' && code !== 'ENFILE') || this.#putAway(this.#desks.size) === 0)
-        throw fileError(error, path);
+      if (!this.#hasMadeRoom(error)) throw fileError(error, path);
     }
     try {
       return call();
@@ -233,8 +236,7 @@ export class RecordShelf {
 
   /** Too many files were open, and now there are fewer. */
   #hasMadeRoom(error: unknown): boolean {
-    const code = codeOf(error);
-    return (code === 'EMFILE' || code === 'ENFILE') && this.#putAway(this.#desks.size) > 0;
+    return isTooMany(error) && this.#putAway(this.#desks.size) > 0;
   }
 
   /** Closes up to `count` of the records that nobody has asked for the longest. Returns how many. */

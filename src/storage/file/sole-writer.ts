@@ -1,43 +1,30 @@
 import {
   closeSync,
   fchmodSync,
+  fchownSync,
   fstatSync,
   linkSync,
   openSync,
   readdirSync,
   rmSync,
-  statfsSync,
   statSync,
   unlinkSync,
   writeSync,
 } from 'node:fs';
 import { clearInterval, setInterval, setTimeout } from 'node:timers';
 import { isMissing } from './file-errors.js';
+import { isShared } from './shared-file-systems.js';
 import { BUSY_AT, namesOf, SOLE, soleText, UNTIL_AT, untilText, uptimeMs, VOUCHED_MS } from './sole-mark.js';
 import { statOf } from './stat-of.js';
 
 /** With less than this left of what they are vouched for, that is renewed. */
-const RENEW_MS = 2_500;
+const RENEW_MS = 4_000;
 /** As long as there are leases, so often it is looked whether another process has come. */
 const LOOK_MS = 20;
 /** When a mark that could not be removed is tried again. */
 const CLEAR_AGAIN_MS = 100;
 /** Names of the state of a process that nobody has asked: its own, and the mark. */
 const UNASKED = 2;
-/** File systems that another machine may write to: what that one does to a name is seen here only after a while. */
-const REMOTE = new Set([
-  0x01_02_19_97, // 9p
-  0x65_73_55_46, // fuse, virtiofs
-  0x00_00_69_69, // nfs
-  0x00_00_51_7b, // smb
-  0xff_53_4d_42, // cifs
-  0xfe_53_4d_42, // smb2
-  0x78_6f_42_56, // vboxsf
-  0x00_c3_64_00, // ceph
-  0x0b_d0_0b_d0, // lustre
-  0x01_16_19_70, // gfs2
-  0x74_61_63_6f, // ocfs2
-]);
 const YES = Buffer.from('1');
 const NO = Buffer.from('0');
 
@@ -109,10 +96,12 @@ export class SoleWriter {
     if (this.#stale) return false;
     let file = -1;
     try {
-      if (REMOTE.has(statfsSync(this.#directory).type)) return false;
+      if (isShared(this.#directory)) return false;
       file = openSync(this.#path, 'w+');
       // Whoever may make files in the directory is to be able to ask.
-      const others = statSync(this.#directory).mode & 0o022;
+      const { mode, gid } = statSync(this.#directory);
+      const others = mode & 0o022;
+      if (others !== 0 && fstatSync(file).gid !== gid) fchownSync(file, -1, gid);
       fchmodSync(file, 0o600 | others | (others << 1));
       writeSync(file, this.#text, 0);
       linkSync(this.#path, this.#mark);

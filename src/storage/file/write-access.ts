@@ -1,4 +1,4 @@
-import { breakIfGone, isLongGone, type Marker } from './dead-marks.js';
+import { breakIfGone, type Holder, isLongGone, type Marker } from './dead-marks.js';
 import { OtherWriter } from './other-writer.js';
 import type { Owner } from './process-owner.js';
 import { SOLE } from './sole-mark.js';
@@ -41,11 +41,12 @@ export class WriteAccess {
   /** Begins to write into the directory, where ours are the files of a process that does. */
   join(): void {
     SoleWriter.endHere(this.#mark);
-    this.#other = undefined;
+    // Until it is known that nobody writes alone, also where looking for that fails.
+    this.#other = new OtherWriter(this.#mark, this.#directory, this.#me);
     this.sole.removed = false;
     this.#retryMs = RETRY_MS;
     this.#tryAlone();
-    if (!this.sole.held) this.#other = new OtherWriter(this.#mark, this.#directory, this.#me);
+    if (this.sole.held) this.#other = undefined;
   }
 
   /** Tries again to be alone, now and then. Not while it writes. */
@@ -76,7 +77,7 @@ export class WriteAccess {
     this.#retryAt = performance.now() + this.#retryMs;
     this.#retryMs = Math.min(RETRY_AT_MOST_MS, 2 * this.#retryMs);
     // Who died with the mark has left nothing else that could count.
-    breakIfGone(this.#mark, this.#mark, this.#makeMark, isLongGone);
+    breakIfGone(this.#mark, this.#mark, this.#makeMark, isSoleGone);
     if (this.#othersLive() || !this.sole.take()) return;
     let alone = false;
     try {
@@ -87,4 +88,9 @@ export class WriteAccess {
     }
     if (alone) this.#retryMs = RETRY_MS;
   }
+}
+
+/** Whoever asks gives the state a name, and with it another time of change: its text is its own process's only. */
+function isSoleGone(holder: Holder): boolean {
+  return isLongGone(holder, holder.stats.mtimeMs);
 }
