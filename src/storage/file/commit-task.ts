@@ -4,6 +4,7 @@ import type { RecordKey } from '../keys.js';
 import { outcomeOf } from '../outcome.js';
 import type { Carried, Change, CommitOptions, Committed, Idempotency, Refused } from '../state-storage.js';
 import { fileError } from './file-errors.js';
+import type { Journal } from './journal.js';
 import { commitLine, headerLine, type LineSettings, tearsLine } from './line-format.js';
 import type { RecentCommit } from './recent-commits.js';
 import { copyOf } from './record-copy.js';
@@ -172,11 +173,11 @@ export class CommitTask implements Task {
       // The commit is written. An entry too many is found out, and a lease ends by itself.
       this.#shelf.logger.warn(error, `something beside ${this.#path} could not be removed`);
     }
-    this.#acknowledge(settled, isNew);
+    this.#acknowledge(settled, isNew, desk.journal);
   }
 
-  #acknowledge(answer: Committed, isNew: boolean): void {
-    const synced = this.#shelf.sync.written(this.#path, isNew);
+  #acknowledge(answer: Committed, isNew: boolean, journal?: Journal): void {
+    const synced = this.#shelf.sync.written(this.#path, isNew, journal);
     if (!synced) this.#resolve(answer);
     else synced.then(() => this.#resolve(answer), this.#reject);
   }

@@ -1,7 +1,9 @@
 import { closeSync, fdatasync, fsync, fsyncSync, openSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { KeyedBag } from '../../bag.js';
 import type { Logger } from '../../logger.js';
 import { fileError, isMissing } from './file-errors.js';
+import { giveBack, lend } from './lent-files.js';
 import { SUFFIX } from './walk.js';
 
 /** When a write on files is safe against power loss. All of them survive the death of the process. */
@@ -12,14 +14,29 @@ const INTERVAL_MS = 1_000;
 /** Syncs at once: the thread pool has other work too. */
 const AT_ONCE = 2;
 
+/** A file that is open at times. */
+export interface Opened {
+  /** Negative where it is not. */
+  readonly file: number;
+  /** How often it has been written. */
+  readonly writes: number;
+}
+
+interface Running {
+  readonly sync: Promise<void>;
+  readonly opened: Opened | undefined;
+  /** Of what was opened, when the sync began. */
+  readonly writes: number;
+}
+
 /** Brings written files to the disk: not at all, once a second, or before a commit is acknowledged. */
 export class DiskSync {
   readonly #mode: Durability;
   readonly #logger: Logger;
   readonly #dirty = new Set<string>();
   /** For each file the sync under way, and one more that waits: commits of the meantime share it. */
-  readonly #waiting = new Map<string, Promise<void>>();
-  readonly #running = new Map<string, Promise<void>>();
+  readonly #waiting = new KeyedBag<Promise<void>>();
+  readonly #running = new KeyedBag<Running>();
   #flushing: Promise<void> = Promise.resolve();
   #timer: NodeJS.Timeout | undefined;
 
@@ -28,11 +45,14 @@ export class DiskSync {
     this.#logger = logger;
   }
 
-  /** A file has been written. When there is a promise, the write is as safe as promised once that is settled. */
-  written(path: string, isNew: boolean): Promise<void> | undefined {
+  /**
+   * A file has been written. When there is a promise, the write is as safe as promised once that is settled.
+   * @param opened where it may be open
+   */
+  written(path: string, isNew: boolean, opened?: Opened): Promise<void> | undefined {
     if (this.#mode === 'never') return undefined;
     if (this.#mode === 'commit') {
-      const file = this.#shared(path);
+      const file = this.#shared(path, opened);
       return isNew ? Promise.all([file, this.#shared(dirname(path))]).then(() => {}) : file;
     }
     this.#dirty.add(path);
@@ -74,25 +94,42 @@ export class DiskSync {
     this.#dirty.clear();
   }
 
-  #shared(path: string): Promise<void> {
+  #shared(path: string, opened?: Opened): Promise<void> {
     const waiting = this.#waiting.get(path);
     if (waiting) return waiting;
     const running = this.#running.get(path);
-    const start = (): Promise<void> => {
-      this.#waiting.delete(path);
-      const sync = syncFile(path);
-      this.#running.set(path, sync);
-      const done = () => {
-        if (this.#running.get(path) === sync) this.#running.delete(path);
-      };
-      sync.then(done, done);
-      return sync;
-    };
-    // Even where none is under way: commits of this moment are to share it.
-    const mine = (running ?? Promise.resolve()).then(start, start);
+    if (opened && !running) return this.#start(path, opened);
+    // Written together, and then one after the other asks for it.
+    if (opened && running?.opened === opened && running.writes === opened.writes) return running.sync;
+    const start = (): Promise<void> => this.#start(path, opened);
+    // Even where none is under way: who asks at this moment is to share it.
+    const mine = (running?.sync ?? Promise.resolve()).then(start, start);
     this.#waiting.set(path, mine);
     return mine;
   }
+
+  #start(path: string, opened: Opened | undefined): Promise<void> {
+    this.#waiting.delete(path);
+    const sync = opened && opened.file >= 0 ? syncOpened(opened.file, path) : syncFile(path);
+    const running = { sync, opened, writes: opened?.writes ?? 0 };
+    this.#running.set(path, running);
+    const done = () => {
+      if (this.#running.get(path) === running) this.#running.delete(path);
+    };
+    sync.then(done, done);
+    return sync;
+  }
+}
+
+function syncOpened(file: number, path: string): Promise<void> {
+  lend(file);
+  return new Promise((resolve, reject) => {
+    fdatasync(file, (error) => {
+      giveBack(file);
+      if (error) reject(fileError(error, path));
+      else resolve();
+    });
+  });
 }
 
 /** Through a descriptor of its own: a sync never meets one that has been closed. */

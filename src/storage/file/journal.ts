@@ -4,6 +4,7 @@ import type { Logger } from '../../logger.js';
 import { reportDamage, reportTorn, unreadable } from './damage.js';
 import { isMissing } from './file-errors.js';
 import { createJournal, openJournal, ROUNDING_MS, stamp, writeAll } from './journal-file.js';
+import { closeLater } from './lent-files.js';
 import { BEGINNING, CHECKPOINT, FORMAT, NEWLINE } from './line-format.js';
 import { eachLine, readEntries } from './log-pages.js';
 import { newerFormat } from './process-files.js';
@@ -74,6 +75,8 @@ export class Journal {
     return this.#edited;
   }
 
+  /** How often it has been written. */
+  writes = 0;
   /** Until it is larger than this, writing it anew is not tried again. */
   notBefore = 0;
   /** It is to be written anew whatever its size, so that nothing is left of what is gone. */
@@ -168,7 +171,7 @@ export class Journal {
     this.#wrote(bytes, time);
   }
 
-  /** The file itself, for who rewrites it. After `read`. */
+  /** The file itself, for who rewrites it, or brings it to the disk; negative where it is not open. After `read`. */
   get file(): number {
     return this.#file;
   }
@@ -184,7 +187,7 @@ export class Journal {
 
   /** Frees the descriptor, and keeps what is known. */
   rest(): void {
-    if (this.#file >= 0) closeSync(this.#file);
+    if (this.#file >= 0) closeLater(this.#file);
     this.#file = -1;
   }
 
@@ -332,6 +335,7 @@ export class Journal {
   }
 
   #wrote(bytes: Buffer, time: number): void {
+    this.writes++;
     this.#open = false;
     this.#size = this.#end;
     this.#probe = bytes.subarray(-PROBE);

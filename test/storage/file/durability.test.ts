@@ -89,6 +89,30 @@ describe('durability: commit', () => {
     expect(begun).toEqual([]);
   });
 
+  it('a file that is put away while it is synced stays open until that is done, and no longer', async () => {
+    open('commit');
+    const first = commit('first');
+    await syncing('c.jsonl', 'contexts');
+    for (const name of ['c.jsonl', 'contexts']) await end(name);
+    await first;
+    const second = commit('second');
+    await syncing('c.jsonl');
+    const opened = () =>
+      fs.readdirSync('/proc/self/fd').filter((file) => {
+        try {
+          return nameOf(Number(file)) === 'c.jsonl';
+        } catch {
+          return false;
+        }
+      });
+    // More than may be open.
+    for (let n = 0; n < 300; n++) await storage.read({ ...key, id: `other-${n}` });
+    expect(opened()).toHaveLength(1);
+    await end('c.jsonl');
+    await second;
+    expect(opened()).toEqual([]);
+  });
+
   it('a commit that could not be synced fails, and sent again it is, with the name of its file', async () => {
     open('commit');
     const failed = commit('failed', { commitId: 'c-1' });
