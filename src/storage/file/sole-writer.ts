@@ -101,7 +101,10 @@ export class SoleWriter {
       // Whoever may make files in the directory is to be able to ask.
       const { mode, gid } = statSync(this.#directory);
       const others = mode & 0o022;
-      if (others !== 0 && fstatSync(file).gid !== gid) fchownSync(file, -1, gid);
+      const own = fstatSync(file);
+      // Larger numbers come rounded, and would not tell whose mark one is.
+      if (!Number.isSafeInteger(own.ino)) throw new RangeError('inode');
+      if (others !== 0 && own.gid !== gid) fchownSync(file, -1, gid);
       fchmodSync(file, 0o600 | others | (others << 1));
       writeSync(file, this.#text, 0);
       linkSync(this.#path, this.#mark);
