@@ -112,7 +112,8 @@ it('what is sent in one tick arrives, however much', async () => {
 });
 
 describe('anything else is left to the script', () => {
-  it('a lease that is held, and then the place of who was refused', async () => {
+  // A place is kept for 200 ms of the server's clock: a machine that is busy may take longer for what follows.
+  it('a lease that is held, and then the place of who was refused', { retry: 3 }, async () => {
     const keyPrefix = freshPrefix();
     const [holder, waiter] = [storages.make({ url: url(), keyPrefix }), storages.make({ url: url(), keyPrefix })];
     await holder.begin(key, { token: 'holder', leaseMs: LONG });
