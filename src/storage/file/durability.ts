@@ -125,11 +125,22 @@ function syncOpened(file: number, path: string): Promise<void> {
   lend(file);
   return new Promise((resolve, reject) => {
     fdatasync(file, (error) => {
-      giveBack(file);
-      if (error) reject(fileError(error, path));
+      const notClosed = failureOf(() => giveBack(file));
+      const failed = error ?? notClosed;
+      if (failed) reject(fileError(failed, path));
       else resolve();
     });
   });
+}
+
+/** What is thrown where the system calls us would end the process. */
+function failureOf(close: () => void): unknown {
+  try {
+    close();
+  } catch (error) {
+    return error;
+  }
+  return undefined;
 }
 
 /** Through a descriptor of its own: a sync never meets one that has been closed. */
@@ -145,8 +156,9 @@ function syncFile(path: string): Promise<void> {
       return;
     }
     (path.endsWith(SUFFIX) ? fdatasync : fsync)(file, (error) => {
-      closeSync(file);
-      if (error) reject(fileError(error, path));
+      const notClosed = failureOf(() => closeSync(file));
+      const failed = error ?? notClosed;
+      if (failed) reject(fileError(failed, path));
       else resolve();
     });
   });

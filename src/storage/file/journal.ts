@@ -187,8 +187,10 @@ export class Journal {
 
   /** Frees the descriptor, and keeps what is known. */
   rest(): void {
-    if (this.#file >= 0) closeLater(this.#file);
+    const file = this.#file;
+    // A file is closed, also where that fails: its number may be of another one at once.
     this.#file = -1;
+    if (file >= 0) closeLater(file);
   }
 
   /** Frees the descriptor, and forgets. The journal may be used again. */

@@ -10,6 +10,7 @@ export function lend(file: number): void {
   else lent.set(file, { users: 1, closing: false });
 }
 
+/** Ends what `lend` began; who was to be closed meanwhile is closed now. */
 export function giveBack(file: number): void {
   const use = lent.get(file);
   if (!use || --use.users > 0) return;

@@ -113,6 +113,30 @@ describe('durability: commit', () => {
     expect(opened()).toEqual([]);
   });
 
+  it('a file that cannot be closed after its sync fails the commit, and not the process', async () => {
+    open('commit');
+    const first = commit('first');
+    await syncing('c.jsonl', 'contexts');
+    for (const name of ['c.jsonl', 'contexts']) await end(name);
+    await first;
+    const second = commit('second');
+    await syncing('c.jsonl');
+    for (let n = 0; n < 300; n++) await storage.read({ ...key, id: `other-${n}` });
+    const { closeSync } = fs;
+    fs.closeSync = (file) => {
+      closeSync(file);
+      throw Object.assign(new Error('EIO: i/o error, close'), { code: 'EIO' });
+    };
+    syncBuiltinESMExports();
+    try {
+      await end('c.jsonl');
+    } finally {
+      fs.closeSync = closeSync;
+      syncBuiltinESMExports();
+    }
+    await expect(second).rejects.toMatchObject({ code: 'STORAGE_UNAVAILABLE' });
+  });
+
   it('a commit that could not be synced fails, and sent again it is, with the name of its file', async () => {
     open('commit');
     const failed = commit('failed', { commitId: 'c-1' });
