@@ -135,11 +135,14 @@ export class ProcessFiles {
     this.#enteredAt = now;
   }
 
-  /** Whole or not at all: one who is stopped in the middle of it would be nobody. */
   #writeOwner(): void {
     this.#written = true;
-    if (statOf(this.#ownerFile)) return;
-    writeFileSync(`${this.#ownerFile}${NEW}`, this.#text);
+    if (!statOf(this.#ownerFile)) this.#replaceOwner(this.#text);
+  }
+
+  /** Whole or not at all: one who is stopped in the middle of it would be nobody. */
+  #replaceOwner(text: string): void {
+    writeFileSync(`${this.#ownerFile}${NEW}`, text);
     renameSync(`${this.#ownerFile}${NEW}`, this.#ownerFile);
   }
 
@@ -215,17 +218,30 @@ export class ProcessFiles {
   /**
    * Removes the files of this process. Leases that are out stay where they are, and say who has them.
    * @param leasesUntil until when others must look for such leases
+   * @returns what failed, where all has been done that could be
    */
-  leave(leasesUntil = 0): void {
+  leave(leasesUntil = 0): unknown[] {
+    const failures: unknown[] = [];
+    const attempt = (action: () => void): void => {
+      try {
+        action();
+      } catch (error) {
+        failures.push(error);
+      }
+    };
     for (const { path, file } of this.#all) {
-      closeSync(file);
-      rmSync(path, { force: true });
+      attempt(() => closeSync(file));
+      attempt(() => rmSync(path, { force: true }));
     }
     this.#all.length = 0;
     this.#spares.length = 0;
-    if (leasesUntil > this.#now()) writeFileSync(this.#ownerFile, `${JSON.stringify({ ...this.me, leasesUntil })}\n`);
-    else if (this.#written) for (const end of ['', NEW]) rmSync(`${this.#ownerFile}${end}`, { force: true });
+    if (leasesUntil > this.#now()) {
+      attempt(() => this.#replaceOwner(`${JSON.stringify({ ...this.me, leasesUntil })}\n`));
+    } else if (this.#written) {
+      for (const end of ['', NEW]) attempt(() => rmSync(`${this.#ownerFile}${end}`, { force: true }));
+    }
     this.#entered = false;
+    return failures;
   }
 
   #newSpare(): Spare {

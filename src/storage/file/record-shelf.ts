@@ -220,18 +220,26 @@ export class RecordShelf {
     while (this.#pending.size > 0) await Promise.allSettled(this.#pending.values());
     this.#putAway(this.#desks.size);
     await this.sync.flush();
-    try {
-      this.files.access.sole.leave();
-    } finally {
-      this.files.leave(this.leases.outUntil());
-    }
+    this.#leave(true);
   }
 
   /** What can be done while the process ends. */
   closeNow(): void {
     this.sync.flushNow();
-    this.files.access.sole.leave({ publishing: false });
-    this.files.leave();
+    this.#leave(false);
+  }
+
+  /** What cannot be removed goes with this process, or with the next one: closing does not fail for it. */
+  #leave(publishing: boolean): void {
+    const failures: unknown[] = [];
+    try {
+      this.files.access.sole.leave({ publishing });
+    } catch (error) {
+      failures.push(error);
+    }
+    failures.push(...this.files.leave(publishing ? this.leases.outUntil() : 0));
+    if (failures.length === 0) return;
+    this.logger.warn(failures[0], `${failures.length} files of this process in ${this.root} could not be put in order`);
   }
 
   /** Too many files were open, and now there are fewer. */

@@ -1,6 +1,8 @@
-import { readdir } from 'node:fs/promises';
+import { readdirSync, readlinkSync } from 'node:fs';
+import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { silentLogger } from '../../../src/logger.js';
 import { FileStorage } from '../../../src/storage/file/file-storage.js';
 import { anew, atStep, besideAnother, CASES, Doing, directory, key, otherDoes } from './beside.js';
 
@@ -74,4 +76,60 @@ describe('an error of the system', () => {
       });
     }
   }
+});
+
+describe('closing', () => {
+  const openFiles = () =>
+    readdirSync('/proc/self/fd').filter((file) => {
+      try {
+        return readlinkSync(`/proc/self/fd/${file}`).startsWith(directory);
+      } catch {
+        return false;
+      }
+    });
+  // Whether another one has leases is known some moments later.
+  const begun = (here: FileStorage) =>
+    expect
+      .poll(async () => (await here.begin(key, { token: 'here', leaseMs: 60_000 })).busy, { interval: 1 })
+      .toBe(false);
+  const listening = () => {
+    const heard: unknown[] = [];
+    return { heard, logger: { ...silentLogger, warn: (...args: unknown[]) => void heard.push(args) } };
+  };
+
+  for (const [name, all] of [
+    ['one file operation fails', false],
+    ['all file operations fail from one on', true],
+  ] as const) {
+    for (const alone of [true, false]) {
+      it(`does not fail where ${name}, ${alone ? 'alone' : 'beside another'}, with a lease that is out`, async () => {
+        for (let at = 0; ; at++) {
+          anew();
+          if (!alone) await otherDoes('ping');
+          const { heard, logger } = listening();
+          const here = new FileStorage({ storageDir: directory, logger });
+          await begun(here);
+          const step = await atStep(at, failing('EROFS'), () => here.close(), all);
+          const where = `step ${at}: ${step}`;
+          await expect.poll(openFiles, { message: where }).toEqual([]);
+          if (all && at === 0) expect(heard, where).not.toEqual([]);
+          await otherDoes('commit');
+          await otherDoes('close');
+          if (step === undefined) break;
+        }
+      });
+    }
+  }
+
+  it('does not fail where the files of its process have been removed, and says so', async () => {
+    await otherDoes('ping');
+    const { heard, logger } = listening();
+    const here = new FileStorage({ storageDir: directory, logger });
+    await begun(here);
+    await rm(join(directory, '.processes'), { recursive: true });
+    await here.close();
+    expect(heard).toHaveLength(1);
+    expect(openFiles()).toEqual([]);
+    await otherDoes('close');
+  });
 });
