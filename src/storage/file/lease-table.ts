@@ -55,8 +55,13 @@ export class LeaseTable {
   set(record: string, lease: Lease, now: number): void {
     this.#leases.set(record, lease);
     if (this.#leases.size < this.#tidyAt) return;
-    for (const [other] of this.#leases.entries()) this.clear(other, now);
+    this.tidy(now);
     this.#tidyAt = Math.max(MANY, 2 * this.#leases.size);
+  }
+
+  /** Removes what is left of all that have ended. */
+  tidy(now: number): void {
+    for (const [record] of this.#leases.entries()) this.clear(record, now);
   }
 
   /** Removes what is left of a lease that has ended. */

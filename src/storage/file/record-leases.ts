@@ -99,6 +99,10 @@ export class RecordLeases implements UnwrittenLeases {
     return this.#table.size;
   }
 
+  tidy(): void {
+    this.#table.tidy(this.#now());
+  }
+
   /** Is it known who has leases? */
   get known(): boolean {
     return this.#access.sole.held || this.#access.mayLease();

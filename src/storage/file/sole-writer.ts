@@ -31,6 +31,8 @@ const NO = Buffer.from('0');
 /** The leases that a process has given while it wrote alone, without a file for any of them. */
 export interface UnwrittenLeases {
   readonly size: number;
+  /** Forgets those that have ended and that nobody has asked for. */
+  tidy(): void;
   /** Takes up those of this process that have files, which go. */
   adopt(): void;
   /** Makes files of them. Those that are not done while `valid` answers true are lost. */
@@ -159,7 +161,7 @@ export class SoleWriter {
   vouch(entered: boolean): boolean {
     if (this.#file < 0) return false;
     const now = uptimeMs();
-    const until = this.#until - now < RENEW_MS ? now + VOUCHED_MS : this.#until;
+    const until = this.#isDue(now) ? now + VOUCHED_MS : this.#until;
     if (until !== this.#until) this.#say(until);
     if (!entered && this.asked) {
       this.leave();
@@ -211,10 +213,20 @@ export class SoleWriter {
     }
   }
 
+  /** Is what they are vouched for to be renewed? */
+  #isDue(now: number): boolean {
+    return this.#until - now < RENEW_MS;
+  }
+
   readonly #look = (): void => {
     try {
-      if (this.asked) this.leave();
-      else if (this.#leases?.size) this.vouch(false);
+      if (this.asked) {
+        this.leave();
+        return;
+      }
+      // Not at each look: there may be many.
+      if (this.#isDue(uptimeMs())) this.#leases?.tidy();
+      if (this.#leases?.size) this.vouch(false);
       else {
         this.#say(0);
         clearInterval(this.#timer);

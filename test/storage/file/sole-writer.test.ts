@@ -211,6 +211,15 @@ describe('leases that had no files', () => {
   });
 });
 
+it('a lease that has ended and that nobody asks for is vouched for no longer', async () => {
+  const storage = new FileStorage({ storageDir: directory });
+  await storage.begin(key, { token: 't', leaseMs: 50 });
+  const until = () => /"until":"(\d+)"/.exec(fs.readFileSync(join(directory, '.processes/.sole'), 'utf8'))?.[1];
+  expect(Number(until())).toBeGreaterThan(0);
+  await expect.poll(() => Number(until()), { timeout: 3_000 }).toBe(0);
+  await storage.close();
+});
+
 it('a lock that could not be released is released by its process when that writes alone', async () => {
   const storage = new FileStorage({ storageDir: directory });
   await otherDoes('ping');
