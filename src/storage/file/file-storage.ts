@@ -238,11 +238,13 @@ export class FileStorage implements StateStorage {
   /** Gives back a lease that nobody will ever know of. */
   async #release(path: string, token: string): Promise<void> {
     const { leases } = this.#shelf;
-    const release = this.#shelf.exclusive(path, () => {
-      const now = this.#shelf.now();
-      const lease = leases.heldBy(path, token, now);
-      if (lease) leases.settle(path, lease, undefined, now);
-    });
+    const release = this.#shelf.pending(
+      this.#shelf.exclusive(path, () => {
+        const now = this.#shelf.now();
+        const lease = leases.heldBy(path, token, now);
+        if (lease) leases.settle(path, lease, undefined, now);
+      }),
+    );
     await release.catch((error: unknown) => this.#shelf.logger.warn(error, 'a lease could not be released'));
   }
 

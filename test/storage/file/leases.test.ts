@@ -235,3 +235,24 @@ async function ownerText(): Promise<string> {
   const [name = ''] = (await readdir(join(directory, '.processes'))).filter((one) => !one.includes('.'));
   return readFile(join(directory, '.processes', name), 'utf8');
 }
+
+it('a lease that is given back because its record cannot be read is waited for by close()', async () => {
+  await storage.commit(key, [{ op: 'touch' }]);
+  const record = join(directory, 'contexts/c.jsonl');
+  await writeFile(record, 'no line of ours\n');
+  const processes = join(directory, '.processes');
+  const owners = async () => (await readdir(processes)).filter((name) => !name.includes('.'));
+  const [mine] = await owners();
+  await notAlone();
+  const next = (await owners()).find((name) => name !== mine) ?? '';
+  fs.linkSync(join(processes, next), `${record}.lock`);
+  const begun = storage.begin(key, { token: 't', leaseMs: 60_000 });
+  const refused = expect(begun).rejects.toMatchObject({ code: 'RECORD_CORRUPT' });
+  const closed = storage.close();
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  fs.unlinkSync(`${record}.lock`);
+  await closed;
+  await refused;
+  await neighbour?.close();
+  expect(await readdir(processes)).toEqual([]);
+});
