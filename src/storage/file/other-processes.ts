@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync, rmSync, statSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
-import { isLongGone, SILENCE_MS } from './dead-marks.js';
+import { isLongGone, type Marker, removeIfGone, SILENCE_MS } from './dead-marks.js';
 import { isMissing } from './file-errors.js';
 import { parseOwner } from './process-owner.js';
 import { statOf } from './stat-of.js';
@@ -13,16 +13,18 @@ export class OtherProcesses {
   readonly #directory: string;
   readonly #me: string;
   readonly #now: () => number;
+  readonly #makeMark: Marker;
 
   /**
    * @param directory the one of the processes
    * @param me the nonce of this one
    * @param now of the storage: what leases end by
    */
-  constructor(directory: string, me: string, now: () => number) {
+  constructor(directory: string, me: string, now: () => number, mark: Marker) {
     this.#directory = directory;
     this.#me = me;
     this.#now = now;
+    this.#makeMark = mark;
   }
 
   /** Are there files of other processes? Those of the dead go. */
@@ -31,11 +33,21 @@ export class OtherProcesses {
     const names = new Set(readdirSync(this.#directory));
     for (const name of names) {
       const [nonce = ''] = name.split('.', 1);
+      if (name.includes('.dead-')) this.#removeBreaker(name);
       if (nonce === '' || nonce === this.#me) continue;
       if (name !== nonce) this.#removeOrphan(name, nonce, names);
       else if (!this.#removeIfOver(name)) found = true;
     }
     return found;
+  }
+
+  /** Of one who died while it broke the mark of a dead one. */
+  #removeBreaker(name: string): void {
+    try {
+      removeIfGone(join(this.#directory, name), this.#makeMark);
+    } catch {
+      // It is another user's, and in nobody's way.
+    }
   }
 
   /** A process makes its owner file before any other, and removes it after them: what others made in its name is left. */

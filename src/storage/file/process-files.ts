@@ -77,7 +77,7 @@ export class ProcessFiles {
     this.#ownerFile = join(this.#directory, this.me.nonce);
     this.meText = JSON.stringify(this.me);
     this.#text = `${this.meText}\n`;
-    const others = new OtherProcesses(this.#directory, this.me.nonce, now);
+    const others = new OtherProcesses(this.#directory, this.me.nonce, now, this.mark);
     this.access = new WriteAccess(this.#directory, this.me, () => others.live(), this.mark);
   }
 

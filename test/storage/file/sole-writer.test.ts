@@ -156,6 +156,17 @@ describe('the files of a process', () => {
     expect(processFiles()).toEqual([]);
   });
 
+  it('do not keep what one has left who died while it broke the mark of a dead one', async () => {
+    const storage = new FileStorage({ storageDir: directory });
+    await storage.ping();
+    const dead = { ...JSON.parse(fs.readFileSync(ownerFile(), 'utf8')), nonce: 'dead', start: '1' };
+    fs.writeFileSync(join(directory, '.processes/.sole.dead-0123456789abcdef'), JSON.stringify(dead));
+    await otherDoes('commit');
+    await storage.close();
+    await otherDoes('close');
+    expect(processFiles()).toEqual([]);
+  });
+
   it('hold no place for a lease that ended while somebody waited for it', async () => {
     await otherDoes('begin');
     const storage = new FileStorage({ storageDir: directory });
