@@ -2,13 +2,9 @@ import { KeyedBag } from '../../bag.js';
 import { freeLease, holdsLease, type Lease, passLease, settleLease, takeLease } from '../lease.js';
 import type { BeginOptions } from '../state-storage.js';
 
-/** Expired leases that nobody has asked for are looked for when there are so many. */
-const MANY = 1_024;
-
 /** The leases of records in memory, as long as only one process gives any. */
 export class LeaseTable {
   readonly #leases = new KeyedBag<Lease>();
-  #tidyAt = MANY;
 
   get size(): number {
     return this.#leases.size;
@@ -18,7 +14,7 @@ export class LeaseTable {
   tryTake(record: string, token: string, until: number, now: number): boolean {
     const there = this.#leases.get(record);
     if (there && isOut(there, now)) return false;
-    this.set(record, { token, until, next: '', nextUntil: 0 }, now);
+    this.set(record, { token, until, next: '', nextUntil: 0 });
     return true;
   }
 
@@ -26,7 +22,7 @@ export class LeaseTable {
   take(record: string, token: string, leaseMs: number, now: number): number {
     const lease = this.#leases.get(record) ?? freeLease();
     const wait = takeLease(lease, token, leaseMs, now);
-    this.set(record, lease, now);
+    this.set(record, lease);
     return wait;
   }
 
@@ -52,11 +48,8 @@ export class LeaseTable {
     return passLease(lease, next, now);
   }
 
-  set(record: string, lease: Lease, now: number): void {
+  set(record: string, lease: Lease): void {
     this.#leases.set(record, lease);
-    if (this.#leases.size < this.#tidyAt) return;
-    this.tidy(now);
-    this.#tidyAt = Math.max(MANY, 2 * this.#leases.size);
   }
 
   /** Removes what is left of all that have ended. */

@@ -109,9 +109,8 @@ export class RecordLeases implements UnwrittenLeases {
   }
 
   adopt(): void {
-    const now = this.#now();
     for (const [record, { token, until, next, nextUntil }] of this.#files.adopt()) {
-      this.#table.set(record, { token, until, next: next ?? '', nextUntil: nextUntil ?? 0 }, now);
+      this.#table.set(record, { token, until, next: next ?? '', nextUntil: nextUntil ?? 0 });
     }
   }
 

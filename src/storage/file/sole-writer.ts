@@ -161,8 +161,12 @@ export class SoleWriter {
   vouch(entered: boolean): boolean {
     if (this.#file < 0) return false;
     const now = uptimeMs();
-    const until = this.#isDue(now) ? now + VOUCHED_MS : this.#until;
-    if (until !== this.#until) this.#say(until);
+    const until = this.#until - now < RENEW_MS ? now + VOUCHED_MS : this.#until;
+    if (until !== this.#until) {
+      // Once a second at most: there may be many.
+      this.#leases?.tidy();
+      this.#say(until);
+    }
     if (!entered && this.asked) {
       this.leave();
       return false;
@@ -213,20 +217,10 @@ export class SoleWriter {
     }
   }
 
-  /** Is what they are vouched for to be renewed? */
-  #isDue(now: number): boolean {
-    return this.#until - now < RENEW_MS;
-  }
-
   readonly #look = (): void => {
     try {
-      if (this.asked) {
-        this.leave();
-        return;
-      }
-      // Not at each look: there may be many.
-      if (this.#isDue(uptimeMs())) this.#leases?.tidy();
-      if (this.#leases?.size) this.vouch(false);
+      if (this.asked) this.leave();
+      else if (this.#leases?.size) this.vouch(false);
       else {
         this.#say(0);
         clearInterval(this.#timer);
