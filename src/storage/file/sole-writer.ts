@@ -251,8 +251,8 @@ export class SoleWriter {
       return;
     }
     this.#stale = false;
-    closeSync(file);
     try {
+      closeSync(file);
       // Nobody can ask any more.
       for (const name of readdirSync(this.#directory)) {
         if (name.startsWith(`${this.#name}.asked-`)) unlink(`${this.#directory}/${name}`);
