@@ -2,7 +2,6 @@ import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import fs from 'node:fs';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
-import { syncBuiltinESMExports } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -11,6 +10,7 @@ import { afterAll, beforeAll, beforeEach, expect } from 'vitest';
 import { FileStorage } from '../../../src/storage/file/file-storage.js';
 import { compiledWorker } from '../../support/compiled-workers.js';
 import type { Command } from './beside.worker.js';
+import { between } from './between.js';
 
 export const key = { space: 'contexts', scope: [], id: 'c' };
 /** So long one process stands still in the middle of a step, at most, for the other one to come. */
@@ -86,34 +86,14 @@ const STEPS = [
   'writeSync',
 ] as const satisfies readonly (keyof typeof fs)[];
 
-/** Runs `call`, and `meddle` before the `at`th of its file operations, or before all from there on. Says which one that was. */
-export async function atStep(
+/** `between`, for all that writing makes; or from the `at`th on. Says which step that was. */
+export function atStep(
   at: number,
   meddle: (first: boolean, step: string) => void,
   call: () => Promise<unknown>,
   onwards = false,
 ): Promise<string | undefined> {
-  const real = Object.fromEntries(STEPS.map((step) => [step, fs[step]]));
-  let met = 0;
-  let found: string | undefined;
-  for (const step of STEPS) {
-    Object.assign(fs, {
-      [step]: (...args: unknown[]) => {
-        const first = met++ === at;
-        if (first) found = `${step} ${String(args[0]).slice(directory.length)}`;
-        if (first || (onwards && met > at)) meddle(first, step);
-        return (real[step] as (...args: unknown[]) => unknown)(...args);
-      },
-    });
-  }
-  syncBuiltinESMExports();
-  try {
-    await call();
-  } finally {
-    Object.assign(fs, real);
-    syncBuiltinESMExports();
-  }
-  return found;
+  return between(at, meddle, call, { steps: STEPS, onwards, root: directory });
 }
 
 /** What one storage does here, and how much of it there is to be found afterwards. */

@@ -57,6 +57,23 @@ afterEach(async () => {
 });
 
 describe('durability: commit', () => {
+  /** A commit to a file that is there, and its sync has begun. */
+  const secondUnderWay = async () => {
+    open('commit');
+    const first = commit('first');
+    await syncing('c.jsonl', 'contexts');
+    for (const name of ['c.jsonl', 'contexts']) await end(name);
+    await first;
+    const done = commit('second');
+    await syncing('c.jsonl');
+    // In an object: a promise would be waited for.
+    return { done };
+  };
+  /** Opens more files than may be open at once. */
+  const putAway = async () => {
+    for (let n = 0; n < 300; n++) await storage.read({ ...key, id: `other-${n}` });
+  };
+
   it('a commit returns when its line is on the disk, and the name of a new file', async () => {
     open('commit');
     const first = commit('first');
@@ -90,13 +107,7 @@ describe('durability: commit', () => {
   });
 
   it('a file that is put away while it is synced stays open until that is done, and no longer', async () => {
-    open('commit');
-    const first = commit('first');
-    await syncing('c.jsonl', 'contexts');
-    for (const name of ['c.jsonl', 'contexts']) await end(name);
-    await first;
-    const second = commit('second');
-    await syncing('c.jsonl');
+    const { done } = await secondUnderWay();
     const opened = () =>
       fs.readdirSync('/proc/self/fd').filter((file) => {
         try {
@@ -105,23 +116,16 @@ describe('durability: commit', () => {
           return false;
         }
       });
-    // More than may be open.
-    for (let n = 0; n < 300; n++) await storage.read({ ...key, id: `other-${n}` });
+    await putAway();
     expect(opened()).toHaveLength(1);
     await end('c.jsonl');
-    await second;
+    await done;
     expect(opened()).toEqual([]);
   });
 
   it('a file that cannot be closed after its sync fails the commit, and not the process', async () => {
-    open('commit');
-    const first = commit('first');
-    await syncing('c.jsonl', 'contexts');
-    for (const name of ['c.jsonl', 'contexts']) await end(name);
-    await first;
-    const second = commit('second');
-    await syncing('c.jsonl');
-    for (let n = 0; n < 300; n++) await storage.read({ ...key, id: `other-${n}` });
+    const { done } = await secondUnderWay();
+    await putAway();
     const { closeSync } = fs;
     fs.closeSync = (file) => {
       closeSync(file);
@@ -134,7 +138,7 @@ describe('durability: commit', () => {
       fs.closeSync = closeSync;
       syncBuiltinESMExports();
     }
-    await expect(second).rejects.toMatchObject({ code: 'STORAGE_UNAVAILABLE' });
+    await expect(done).rejects.toMatchObject({ code: 'STORAGE_UNAVAILABLE' });
   });
 
   it('a commit that could not be synced fails, and sent again it is, with the name of its file', async () => {

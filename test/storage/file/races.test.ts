@@ -7,6 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { FileStorage } from '../../../src/storage/file/file-storage.js';
 import { TestClock } from '../../support/test-clock.js';
+import { between, withoutReleasing } from './between.js';
 
 const key = { space: 'contexts', scope: [], id: 'ada' };
 let directory: string;
@@ -18,34 +19,8 @@ beforeEach(async () => {
 });
 afterEach(() => rm(directory, { recursive: true, force: true }));
 
-const STEPS = ['statSync', 'openSync', 'fstatSync', 'readSync', 'closeSync'] as const;
-
-/** Runs `call`, and `meddle` between two of the file operations it makes: before the `at`th. Says whether there was one. */
-async function between(
-  at: number,
-  meddle: () => void,
-  call: () => Promise<unknown>,
-  steps: readonly (keyof typeof fs)[] = STEPS,
-): Promise<boolean> {
-  const real = Object.fromEntries(steps.map((step) => [step, fs[step]]));
-  let met = 0;
-  for (const step of steps) {
-    Object.assign(fs, {
-      [step]: (...args: unknown[]) => {
-        if (met++ === at) meddle();
-        return (real[step] as (...args: unknown[]) => unknown)(...args);
-      },
-    });
-  }
-  syncBuiltinESMExports();
-  try {
-    await call();
-  } finally {
-    Object.assign(fs, real);
-    syncBuiltinESMExports();
-  }
-  return met > at;
-}
+const meddling = async (...args: Parameters<typeof between>): Promise<boolean> =>
+  (await between(...args)) !== undefined;
 
 describe('a reader without the lock', () => {
   it('sees at its next look what another process appended between any two steps of this one', async () => {
@@ -55,7 +30,7 @@ describe('a reader without the lock', () => {
       await writer.commit(key, [{ op: 'set', field: 'n', value: '1' }]);
       const reader = new FileStorage({ storageDir: directory });
       const line = `[{"at":"2026-01-02T00:00:00.000Z","v":2},{"set":{"n":2}}]\n`;
-      more = await between(
+      more = await meddling(
         at,
         () => appendFileSync(file, line),
         () => reader.read(key),
@@ -72,7 +47,7 @@ describe('a reader without the lock', () => {
         Array.from({ length: 200 }, () => ({ op: 'log' as const, entry: '"x"' })),
       );
       const reader = new FileStorage({ storageDir: directory });
-      more = await between(
+      more = await meddling(
         at,
         () => rmSync(file, { force: true }),
         async () => {
@@ -106,13 +81,13 @@ it('a record that is being cleaned up stays, or is begun by nobody', async () =>
     await other.ping();
     await storage.commit(key, [{ op: 'touch' }]);
     let begin: ReturnType<FileStorage['begin']> | undefined;
-    more = await between(
+    more = await meddling(
       at,
       () => {
         begin = other.begin(key, { token: 't', leaseMs: 60_000 });
       },
       () => storage.sweep({ space: 'contexts', updatedBefore: Date.now() + 60_000 }),
-      ['statSync', 'readFileSync', 'linkSync', 'unlinkSync'],
+      { steps: ['statSync', 'readFileSync', 'linkSync', 'unlinkSync'] },
     );
     const begun = await begin;
     if (begun) {
@@ -208,18 +183,9 @@ it('a lock that could not be released is taken again by its own process', async 
   const [storage, other] = [0, 1].map(() => new FileStorage({ storageDir: directory })) as [FileStorage, FileStorage];
   await other.ping();
   await storage.commit(key, [{ op: 'touch' }]);
-  const { unlinkSync } = fs;
-  fs.unlinkSync = (path) => {
-    if (String(path).endsWith('.lock')) throw Object.assign(new Error('EIO: i/o error, unlink'), { code: 'EIO' });
-    unlinkSync(path);
-  };
-  syncBuiltinESMExports();
-  try {
+  await withoutReleasing(async () => {
     expect(await storage.commit(key, [{ op: 'touch' }])).toMatchObject({ version: 2 });
-  } finally {
-    fs.unlinkSync = unlinkSync;
-    syncBuiltinESMExports();
-  }
+  });
   expect(fs.existsSync(`${file}.lock`)).toBe(true);
   expect(await storage.commit(key, [{ op: 'touch' }])).toMatchObject({ version: 3 });
   expect(fs.existsSync(`${file}.lock`)).toBe(false);
@@ -239,7 +205,7 @@ it('a lock that was found dead is not broken where somebody alive has taken it m
     const dead = { ...JSON.parse(fs.readFileSync(alive, 'utf8')), nonce: 'dead', pid: 2 ** 30 };
     fs.writeFileSync(lock, `${JSON.stringify(dead)}\n`);
     let kept: Promise<boolean> | undefined;
-    more = await between(
+    more = await meddling(
       at,
       () => {
         if (!fs.existsSync(lock) || !fs.readFileSync(lock, 'utf8').includes('"dead"')) return;

@@ -17,6 +17,7 @@ import {
   otherDoes,
   standWhileOther,
 } from './beside.js';
+import { withoutReleasing } from './between.js';
 
 besideAnother();
 
@@ -237,18 +238,9 @@ it('a lock that could not be released is released by its process when that write
   await storage.commit(key, [{ op: 'touch' }]);
   await expect.poll(isAlone).toBe(false);
   await storage.commit(key, [{ op: 'touch' }]);
-  const { unlinkSync } = fs;
-  fs.unlinkSync = (path) => {
-    if (String(path).endsWith('.lock')) throw Object.assign(new Error('EIO: i/o error, unlink'), { code: 'EIO' });
-    unlinkSync(path);
-  };
-  syncBuiltinESMExports();
-  try {
+  await withoutReleasing(async () => {
     await storage.commit(key, [{ op: 'touch' }]);
-  } finally {
-    fs.unlinkSync = unlinkSync;
-    syncBuiltinESMExports();
-  }
+  });
   await otherDoes('close');
   expect(exists(join(directory, 'contexts/c.jsonl.lock'))).toBe(true);
   const { now } = performance;
