@@ -33,21 +33,17 @@ export function holderOf(path: string): Holder | undefined {
   }
 }
 
-/** Will whoever holds this mark never release it? */
-function isGone({ owner, stats }: Holder): boolean {
-  // Taking and releasing a mark changes this time of all links to its file.
-  const silence = Date.now() - stats.ctimeMs;
-  if (!owner) return silence > NAMELESS_MS;
-  const state = stateOf(owner);
-  return state === 'unknown' ? silence > SILENCE_MS : state === 'dead';
-}
-
-/** The same of what a process leaves alone for as long as it writes nothing. `since`: when it last did something. */
-export function isLongGone({ owner, stats }: Omit<Holder, 'text'>, since = stats.ctimeMs): boolean {
+/** Will whoever holds this mark never release it? Taking and releasing one changes the time of all links to its file. */
+function isGone({ owner, stats }: Omit<Holder, 'text'>, silenceMs = SILENCE_MS, since = stats.ctimeMs): boolean {
   const silence = Date.now() - since;
   if (!owner) return silence > NAMELESS_MS;
   const state = stateOf(owner);
-  return state === 'unknown' ? silence > LONG_SILENCE_MS : state === 'dead';
+  return state === 'unknown' ? silence > silenceMs : state === 'dead';
+}
+
+/** The same of what a process leaves alone for as long as it writes nothing. `since`: when it last did something. */
+export function isLongGone(holder: Omit<Holder, 'text'>, since?: number): boolean {
+  return isGone(holder, LONG_SILENCE_MS, since);
 }
 
 /**
@@ -55,7 +51,12 @@ export function isLongGone({ owner, stats }: Omit<Holder, 'text'>, since = stats
  * found the same dead holder could otherwise remove each other's new mark. A holder that is dead takes no mark again,
  * so who comes second finds another one there, and leaves it.
  */
-export function breakIfGone(path: string, lock: string, mark: Marker, isOver = isGone): boolean {
+export function breakIfGone(
+  path: string,
+  lock: string,
+  mark: Marker,
+  isOver: (holder: Holder) => boolean = (holder) => isGone(holder),
+): boolean {
   const holder = holderOf(path);
   if (!holder) return true;
   if (!isOver(holder)) return false;
